@@ -1,0 +1,79 @@
+//! Every bound of the server in one place.
+//!
+//! A bound below what a protocol allows says why. Bounds that follow from others are const sums, and their
+//! relations are asserted at compile time. Memory is a function of these numbers and of the configuration, never
+//! of the load.
+
+/// Largest request head in bytes, request line and all header lines included. AWS documents 8 KiB for headers;
+/// 2 KiB of user metadata and a presigned query with a session token fit twice into this.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Most header lines of one request.
+pub const HEADERS_MAX: usize = 100;
+/// The read buffer a connection starts with: one page holds the head of every SDK, and thousands of idle
+/// connections stay cheap.
+pub const READ_BUFFER_BYTES_MIN: usize = 4 * 1024;
+/// What one read of a body that has to be decoded asks the socket for.
+pub const DECODE_BUFFER_BYTES: usize = 128 * 1024;
+
+/// Longest object key in bytes of UTF-8 (AWS: "Object key naming").
+pub const KEY_BYTES_MAX: usize = 1024;
+/// Largest object: 5 TiB.
+pub const OBJECT_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024 * 1024;
+/// Largest single PUT or part: 5 GiB.
+pub const PUT_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
+/// Smallest part of a multipart upload but the last: 5 MiB.
+pub const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
+/// Part numbers are 1 to this.
+pub const PARTS_MAX: u32 = 10_000;
+/// User metadata, names (without the prefix) and values together, in bytes.
+pub const USER_METADATA_BYTES_MAX: usize = 2 * 1024;
+/// Most keys of one listing page or of one DeleteObjects.
+pub const PAGE_KEYS_MAX: usize = 1000;
+/// Most buckets under one root.
+pub const BUCKETS_MAX: usize = 10_000;
+
+/// Largest XML body: DeleteObjects with 1,000 keys of 1,024 bytes, each byte written as a reference of six bytes,
+/// stays below it, and CompleteMultipartUpload with 10,000 parts and two checksums each as well.
+pub const XML_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+const _: () = assert!(XML_BODY_BYTES_MAX >= PAGE_KEYS_MAX * (KEY_BYTES_MAX * 6 + 256));
+const _: () = assert!(XML_BODY_BYTES_MAX >= PARTS_MAX as usize * 512);
+/// Largest form body of an STS call. A session policy is at most 2 KiB; percent-encoding triples it.
+pub const FORM_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// One disk operation of an object's body. 64 KiB costs a quarter of the throughput, 1 MiB gains nothing more.
+pub const TRANSFER_BYTES: usize = 256 * 1024;
+/// Disk writes in flight for one object.
+pub const WRITES_IN_FLIGHT: usize = 4;
+/// Disk reads in flight for one object.
+pub const READS_IN_FLIGHT: usize = 4;
+/// Transfer buffers one core keeps for reuse; more are allocated and freed as the load asks.
+pub const TRANSFER_BUFFERS_KEPT: usize = 32;
+/// Transfer buffers one core hands out at most: 256 MiB. Beyond it requests are answered 503 SlowDown.
+pub const TRANSFER_BUFFERS_MAX: usize = 1024;
+/// O_DIRECT alignment of memory, offset and length that every block device and file system here accepts.
+pub const DIRECT_ALIGNMENT: usize = 4096;
+const _: () = assert!(TRANSFER_BYTES.is_multiple_of(DIRECT_ALIGNMENT));
+/// Files of at most this many bytes are written and read through the page cache in one piece: for them a direct
+/// write costs more than the copy it saves.
+pub const BUFFERED_BYTES_MAX: usize = 32 * 1024;
+const _: () = assert!(BUFFERED_BYTES_MAX <= TRANSFER_BYTES);
+
+/// What is read and thrown away after an early error so that the client sees the answer, before the connection is
+/// closed hard.
+pub const LINGER_BYTES_MAX: u64 = 1024 * 1024;
+/// How long that may take, in milliseconds.
+pub const LINGER_MS_MAX: u64 = 2_000;
+
+/// Connections of one worker unless configured otherwise.
+pub const CONNECTIONS_MAX: usize = 20_000;
+/// Blocking operations (listings, deletions of many keys, cold directories) that wait for an offload thread; at
+/// the limit the answer is 503 SlowDown.
+pub const OFFLOAD_QUEUE_MAX: usize = 4096;
+/// Offload threads per process.
+pub const OFFLOAD_THREADS: usize = 8;
+/// Locks that order publications of the same key.
+pub const PUBLICATION_STRIPES: usize = 1024;
+/// How often a publication is tried again when a parent directory disappears under it.
+pub const PUBLICATION_ATTEMPTS_MAX: usize = 64;
+/// Sorted directory snapshots kept for listings, in bytes, per process.
+pub const DIRECTORY_CACHE_BYTES: usize = 64 * 1024 * 1024;
