@@ -1,0 +1,221 @@
+//! Page-aligned transfer buffers, recycled per core.
+//!
+//! One buffer is what a socket read fills, hashes read and an O_DIRECT write takes: a body is never copied. The
+//! buffers of a core are counted, so that memory is a function of [`limits`] and not of the load.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::cell::{Cell, RefCell};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use monoio::buf::{IoBuf, IoBufMut};
+
+use crate::limits::{self, DIRECT_ALIGNMENT, TRANSFER_BYTES};
+
+/// A buffer of [`TRANSFER_BYTES`] bytes at a multiple of [`DIRECT_ALIGNMENT`]; its first `len` bytes are content.
+pub struct AlignedBuf {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+/// The core has handed out all the buffers it may ([`limits::TRANSFER_BUFFERS_MAX`]): answer 503 SlowDown.
+#[derive(Debug)]
+pub struct Exhausted;
+
+thread_local! {
+    static FREE: RefCell<Vec<AlignedBuf>> = const { RefCell::new(Vec::new()) };
+    static HANDED_OUT: Cell<usize> = const { Cell::new(0) };
+}
+
+impl AlignedBuf {
+    /// An empty buffer, recycled if the core has one.
+    pub fn take() -> Result<AlignedBuf, Exhausted> {
+        let handed_out = HANDED_OUT.get();
+        if handed_out >= limits::TRANSFER_BUFFERS_MAX {
+            return Err(Exhausted);
+        }
+        HANDED_OUT.set(handed_out + 1);
+        let mut buf = FREE.with_borrow_mut(Vec::pop).unwrap_or_else(AlignedBuf::allocate);
+        buf.len = 0;
+        Ok(buf)
+    }
+
+    /// Bytes that still fit.
+    pub fn room(&self) -> usize {
+        TRANSFER_BYTES - self.len
+    }
+
+    /// Forgets the content.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Cuts the content to its first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Appends as much of `bytes` as fits and returns how much that was.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.room());
+        let start = self.len;
+        self.len += count;
+        self[start..].copy_from_slice(&bytes[..count]);
+        count
+    }
+
+    /// Appends up to `count` bytes which `fill` produces into the memory it is given; it returns how many it wrote.
+    pub fn append_with<E>(
+        &mut self,
+        count: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let start = self.len;
+        let count = count.min(self.room());
+        self.len += count;
+        let filled = fill(&mut self[start..]);
+        self.len = start + *filled.as_ref().unwrap_or(&0).min(&count);
+        filled
+    }
+
+    /// The part of the memory that an operation reads from or writes to, as a value that owns the buffer.
+    pub(super) fn window(self, start: usize, end: usize) -> Window {
+        assert!(start <= end && end <= TRANSFER_BYTES, "the window lies inside the buffer");
+        Window { buf: self, start, end }
+    }
+
+    fn allocate() -> AlignedBuf {
+        // SAFETY: the layout's size is TRANSFER_BYTES, which is not zero.
+        let start = unsafe { alloc_zeroed(LAYOUT) };
+        match NonNull::new(start) {
+            Some(start) => AlignedBuf { start, len: 0 },
+            None => handle_alloc_error(LAYOUT),
+        }
+    }
+}
+
+impl Deref for AlignedBuf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        debug_assert!(self.len <= TRANSFER_BYTES);
+        // SAFETY: `start` points at TRANSFER_BYTES bytes that were zeroed when allocated and are owned by `self`;
+        // `len` never exceeds that.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for AlignedBuf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        debug_assert!(self.len <= TRANSFER_BYTES);
+        // SAFETY: as in `deref`; `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for AlignedBuf {
+    fn drop(&mut self) {
+        HANDED_OUT.set(HANDED_OUT.get().saturating_sub(1));
+        let kept = FREE.try_with(|free| match free.try_borrow_mut() {
+            Ok(mut free) if free.len() < limits::TRANSFER_BUFFERS_KEPT => {
+                free.push(AlignedBuf { start: self.start, len: 0 });
+                true
+            }
+            _ => false,
+        });
+        if kept != Ok(true) {
+            // SAFETY: `start` came from `alloc_zeroed(LAYOUT)` and nobody else owns it: it was not put back.
+            unsafe { dealloc(self.start.as_ptr(), LAYOUT) };
+        }
+    }
+}
+
+/// A range of a buffer that an operation in flight owns; nobody can name the buffer in between.
+pub(super) struct Window {
+    buf: AlignedBuf,
+    start: usize,
+    end: usize,
+}
+
+impl Window {
+    pub(super) fn into_inner(self) -> AlignedBuf {
+        self.buf
+    }
+
+    /// The buffer with `count` bytes more than before the window.
+    pub(super) fn into_filled(mut self, count: usize) -> AlignedBuf {
+        self.buf.len = (self.start + count).min(self.end);
+        self.buf
+    }
+}
+
+// SAFETY: the memory is on the heap and does not move with the value, and `start..end` lies inside the
+// TRANSFER_BYTES initialized bytes (asserted in `window`).
+unsafe impl IoBuf for Window {
+    fn read_ptr(&self) -> *const u8 {
+        // SAFETY: `start` is at most TRANSFER_BYTES, the size of the allocation.
+        unsafe { self.buf.start.as_ptr().add(self.start) }
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.end - self.start
+    }
+}
+
+// SAFETY: as for `IoBuf`. All bytes are initialized already, so `set_init` has nothing to record.
+unsafe impl IoBufMut for Window {
+    fn write_ptr(&mut self) -> *mut u8 {
+        // SAFETY: as in `read_ptr`.
+        unsafe { self.buf.start.as_ptr().add(self.start) }
+    }
+
+    fn bytes_total(&mut self) -> usize {
+        self.end - self.start
+    }
+
+    unsafe fn set_init(&mut self, _position: usize) {}
+}
+
+const LAYOUT: Layout = match Layout::from_size_align(TRANSFER_BYTES, DIRECT_ALIGNMENT) {
+    Ok(layout) => layout,
+    Err(_) => panic!("the alignment is a power of two"),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_aligned_recycled_and_counted() {
+        let mut first = AlignedBuf::take().unwrap();
+        assert_eq!(first.start.as_ptr() as usize % DIRECT_ALIGNMENT, 0);
+        assert_eq!(first.append(&[7; 100]), 100);
+        assert_eq!(first.room(), TRANSFER_BYTES - 100);
+        let address = first.start;
+        drop(first);
+        let again = AlignedBuf::take().unwrap();
+        assert_eq!((again.start, again.len), (address, 0));
+        let all: Vec<_> = std::iter::from_fn(|| AlignedBuf::take().ok()).collect();
+        assert_eq!(all.len(), limits::TRANSFER_BUFFERS_MAX - 1);
+        assert!(AlignedBuf::take().is_err());
+        drop(all);
+        assert!(AlignedBuf::take().is_ok());
+    }
+
+    #[test]
+    fn append_stops_at_the_end() {
+        let mut buf = AlignedBuf::take().unwrap();
+        assert_eq!(buf.append(&vec![1; TRANSFER_BYTES - 1]), TRANSFER_BYTES - 1);
+        assert_eq!(buf.append(b"abc"), 1);
+        assert_eq!(buf[TRANSFER_BYTES - 1], b'a');
+        buf.truncate(2);
+        assert_eq!(
+            buf.append_with(10, |to| {
+                to.fill(9);
+                Ok::<_, ()>(4)
+            }),
+            Ok(4)
+        );
+        assert_eq!(&buf[..], &[1, 1, 9, 9, 9, 9]);
+    }
+}

@@ -1,0 +1,263 @@
+//! Listening sockets and connections of one core, in the clear or under TLS.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use monoio::net::{TcpListener, TcpStream};
+use rustix::net::{AddressFamily, Shutdown, SocketType, sockopt};
+
+use super::buffer::AlignedBuf;
+use super::tls::TlsStream;
+
+/// Opens one listening socket for each worker on the same address (SO_REUSEPORT: the kernel spreads connections).
+/// Port 0 takes one free port for all of them. An address that another process listens on is refused, although
+/// SO_REUSEPORT alone would share it silently.
+pub fn listen(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
+    let probe = socket(address, false)?;
+    let bound = probe.local_addr()?;
+    drop(probe);
+    (0..workers).map(|_| socket(bound, true)).collect()
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = rustix::net::SocketFlags::CLOEXEC;
+    let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&fd, true)?;
+    if address.is_ipv6() {
+        // `[::]` beside `0.0.0.0` are two addresses, as the configuration names them.
+        sockopt::set_ipv6_v6only(&fd, true)?;
+    }
+    // Accepted connections inherit it: an answer never waits for the acknowledgement of the previous one.
+    sockopt::set_tcp_nodelay(&fd, true)?;
+    if shared {
+        sockopt::set_socket_reuseport(&fd, true)?;
+    }
+    rustix::net::bind(&fd, &address)?;
+    if shared {
+        rustix::net::listen(&fd, BACKLOG)?;
+    } else {
+        // Only a listen finds out that somebody listens without SO_REUSEPORT or with it under another user.
+        rustix::net::listen(&fd, 1)?;
+    }
+    Ok(StdListener::from(fd))
+}
+
+/// The listener of one core.
+pub struct Listener {
+    listener: TcpListener,
+}
+
+impl Listener {
+    /// Takes a listening socket into this core's runtime.
+    pub fn new(listener: StdListener) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        Ok(Listener { listener: TcpListener::from_std(listener)? })
+    }
+
+    /// The next connection. Never drop this future while it waits: the connection would leak.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.listener.accept().await
+    }
+
+    /// A handle that ends the accept in flight and every later one with an error.
+    pub fn stop(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(borrow(&self.listener), Shutdown::Both)?)
+    }
+}
+
+/// One connection.
+pub enum Stream {
+    /// HTTP in the clear.
+    Plain(Plain),
+    /// HTTP under TLS.
+    Tls(Box<TlsStream>),
+}
+
+/// A connection in the clear.
+pub struct Plain {
+    tcp: TcpStream,
+    open: Rc<Cell<Option<RawFd>>>,
+}
+
+impl Plain {
+    /// Wraps an accepted connection.
+    pub fn new(tcp: TcpStream) -> Plain {
+        let open = Rc::new(Cell::new(Some(tcp.as_raw_fd())));
+        Plain { tcp, open }
+    }
+
+    pub(super) async fn read<T: IoBufMut>(&mut self, buf: T) -> (io::Result<usize>, T) {
+        self.tcp.read(buf).await
+    }
+
+    pub(super) async fn write_all<T: IoBuf>(&mut self, buf: T) -> (io::Result<()>, T) {
+        let (result, buf) = self.tcp.write_all(buf).await;
+        (result.map(|_| ()), buf)
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        self.open.set(None);
+    }
+}
+
+impl Stream {
+    /// Starts the server's side of a connection; with a TLS configuration the handshake happens with the first
+    /// read.
+    pub fn accept(tcp: TcpStream, tls: Option<Arc<rustls::ServerConfig>>) -> io::Result<Stream> {
+        let plain = Plain::new(tcp);
+        match tls {
+            None => Ok(Stream::Plain(plain)),
+            Some(config) => Ok(Stream::Tls(Box::new(TlsStream::accept(plain, config)?))),
+        }
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Stream::Tls(_))
+    }
+
+    /// The TLS version as a number (1.2, 1.3), for the condition key `s3:TlsVersion`.
+    pub fn tls_version(&self) -> Option<f64> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => tls.version(),
+        }
+    }
+
+    /// A handle that can end the connection from another task of this core.
+    pub fn hangup(&self) -> Hangup {
+        let plain = match self {
+            Stream::Plain(plain) => plain,
+            Stream::Tls(tls) => tls.plain(),
+        };
+        Hangup { open: plain.open.clone() }
+    }
+
+    /// Reads what is there into the spare room of `buf` (which must have some) and returns how much; 0 at the end.
+    pub async fn read(&mut self, buf: BytesMut) -> (io::Result<usize>, BytesMut) {
+        debug_assert!(buf.capacity() > buf.len());
+        let filled = buf.len();
+        match self {
+            Stream::Plain(plain) => {
+                let end = buf.capacity();
+                let (result, window) = plain.read(buf.slice_mut(filled..end)).await;
+                (result, window.into_inner())
+            }
+            Stream::Tls(tls) => tls.read_bytes(buf).await,
+        }
+    }
+
+    /// Appends at most `count` bytes to `buf` and returns how many; 0 at the end of the stream.
+    pub async fn read_aligned(&mut self, buf: AlignedBuf, count: usize) -> (io::Result<usize>, AlignedBuf) {
+        let start = buf.len();
+        let end = start + count.min(buf.room());
+        match self {
+            Stream::Plain(plain) => {
+                let (result, window) = plain.read(buf.window(start, end)).await;
+                let got = *result.as_ref().unwrap_or(&0);
+                (result, window.into_filled(got))
+            }
+            Stream::Tls(tls) => tls.read_aligned(buf, end - start).await,
+        }
+    }
+
+    /// Writes all of `bytes`.
+    pub async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        match self {
+            Stream::Plain(plain) => plain.write_all(bytes).await.0,
+            Stream::Tls(tls) => tls.write(&bytes).await,
+        }
+    }
+
+    /// Writes the content of `buf` and gives the buffer back.
+    pub async fn write_aligned(&mut self, buf: AlignedBuf) -> (io::Result<()>, AlignedBuf) {
+        match self {
+            Stream::Plain(plain) => {
+                let end = buf.len();
+                let (result, window) = plain.write_all(buf.window(0, end)).await;
+                (result, window.into_inner())
+            }
+            Stream::Tls(tls) => {
+                let result = tls.write(&buf).await;
+                (result, buf)
+            }
+        }
+    }
+
+    /// Says that nothing more will be sent: TLS close_notify and the end of the TCP stream.
+    pub async fn finish(&mut self) {
+        if let Stream::Tls(tls) = self {
+            tls.close_notify().await;
+        }
+        self.hangup().end_of_answers();
+    }
+}
+
+/// Ends a connection from another task of the core; does nothing once the connection is gone.
+#[derive(Clone)]
+pub struct Hangup {
+    open: Rc<Cell<Option<RawFd>>>,
+}
+
+impl Hangup {
+    /// Both directions end: a read in flight returns 0 or an error.
+    pub fn now(&self) {
+        self.shutdown(Shutdown::Both);
+    }
+
+    /// No more requests are read; what runs is still answered.
+    pub fn end_of_requests(&self) {
+        self.shutdown(Shutdown::Read);
+    }
+
+    fn end_of_answers(&self) {
+        self.shutdown(Shutdown::Write);
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        if let Some(fd) = self.open.get() {
+            // SAFETY: `Plain` clears the cell before it drops the socket, on this same thread, so a descriptor in
+            // the cell is open.
+            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+            // ENOTCONN: the peer was faster.
+            let _ = rustix::net::shutdown(fd, how);
+        }
+    }
+}
+
+fn borrow(socket: &impl AsRawFd) -> BorrowedFd<'_> {
+    // SAFETY: the socket is open as long as the reference that the result borrows.
+    unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) }
+}
+
+impl AsFd for Plain {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        borrow(&self.tcp)
+    }
+}
+
+/// Connections that may wait to be accepted, per worker (the kernel caps it at net.core.somaxconn).
+const BACKLOG: i32 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_use_is_refused_and_port_0_is_one_port() {
+        let listeners = listen("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        assert!(listeners.iter().all(|listener| listener.local_addr().unwrap() == address));
+        assert_eq!(listen(address, 2).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -1,0 +1,141 @@
+//! TLS on a connection: rustls driven by hand over the core's own reads and writes.
+//!
+//! No adapter crate: ciphertext is read into one buffer of this connection, plaintext goes straight into the
+//! caller's buffer, and what rustls wants to send is written before the next wait.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use monoio::buf::{IoBuf, IoBufMut};
+use rustls::{ProtocolVersion, ServerConfig, ServerConnection};
+
+use super::buffer::AlignedBuf;
+use super::socket::Plain;
+
+/// A TLS connection, server side.
+pub struct TlsStream {
+    plain: Plain,
+    session: ServerConnection,
+    /// Ciphertext as it came, of which `received` bytes are content and `taken` of those are with rustls.
+    incoming: Vec<u8>,
+    received: usize,
+    taken: usize,
+    outgoing: Vec<u8>,
+}
+
+impl TlsStream {
+    /// Starts a session; the handshake happens with the first read.
+    pub(super) fn accept(plain: Plain, config: Arc<ServerConfig>) -> io::Result<TlsStream> {
+        let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
+        session.set_buffer_limit(Some(PLAINTEXT_BYTES_MAX + RECORD_OVERHEAD_MAX));
+        Ok(TlsStream { plain, session, incoming: Vec::new(), received: 0, taken: 0, outgoing: Vec::new() })
+    }
+
+    pub(super) fn plain(&self) -> &Plain {
+        &self.plain
+    }
+
+    pub(super) fn version(&self) -> Option<f64> {
+        match self.session.protocol_version()? {
+            ProtocolVersion::TLSv1_2 => Some(1.2),
+            ProtocolVersion::TLSv1_3 => Some(1.3),
+            _ => None,
+        }
+    }
+
+    pub(super) async fn read_bytes(&mut self, mut buf: BytesMut) -> (io::Result<usize>, BytesMut) {
+        let start = buf.len();
+        let end = buf.capacity().min(start + INCOMING_BYTES);
+        buf.resize(end, 0);
+        let result = loop {
+            match self.session.reader().read(&mut buf[start..]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => break done,
+            }
+            if let Err(error) = self.receive().await {
+                break Err(error);
+            }
+        };
+        buf.truncate(start + *result.as_ref().unwrap_or(&0));
+        (result, buf)
+    }
+
+    pub(super) async fn read_aligned(
+        &mut self,
+        mut buf: AlignedBuf,
+        count: usize,
+    ) -> (io::Result<usize>, AlignedBuf) {
+        loop {
+            match buf.append_with(count, |to| self.session.reader().read(to)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return (done, buf),
+            }
+            if let Err(error) = self.receive().await {
+                return (Err(error), buf);
+            }
+        }
+    }
+
+    /// Brings more ciphertext to rustls, and sends what rustls answers (handshake, alerts, key updates).
+    async fn receive(&mut self) -> io::Result<()> {
+        if self.taken == self.received {
+            self.flush().await?;
+            let mut incoming = std::mem::take(&mut self.incoming);
+            incoming.clear();
+            incoming.reserve(INCOMING_BYTES);
+            let (result, back) = self.plain.read(incoming.slice_mut(0..INCOMING_BYTES)).await;
+            self.incoming = back.into_inner();
+            (self.received, self.taken) = (result?, 0);
+        }
+        // At the end of the stream rustls is told so by a read of 0 bytes, and its reader then returns 0, or an
+        // error if there was no close_notify.
+        self.taken += self.session.read_tls(&mut &self.incoming[self.taken..self.received])?;
+        if let Err(error) = self.session.process_new_packets() {
+            // The alert says why; the peer may be gone already.
+            let _ = self.flush().await;
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+        self.flush().await
+    }
+
+    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let piece = &bytes[..bytes.len().min(PLAINTEXT_BYTES_MAX)];
+            let written = self.session.writer().write(piece)?;
+            bytes = &bytes[written..];
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn close_notify(&mut self) {
+        self.session.send_close_notify();
+        let _ = self.flush().await;
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if !self.session.wants_write() {
+            return Ok(());
+        }
+        let mut outgoing = std::mem::take(&mut self.outgoing);
+        outgoing.clear();
+        while self.session.wants_write() {
+            self.session.write_tls(&mut outgoing)?;
+        }
+        let end = outgoing.len();
+        let (result, back) = self.plain.write_all(outgoing.slice(0..end)).await;
+        self.outgoing = back.into_inner();
+        if self.outgoing.capacity() > 2 * PLAINTEXT_BYTES_MAX {
+            self.outgoing = Vec::new();
+        }
+        result
+    }
+}
+
+/// Ciphertext read at once: four full records.
+const INCOMING_BYTES: usize = 4 * (16 * 1024 + 256);
+/// Plaintext handed to rustls at once, before it is written out.
+const PLAINTEXT_BYTES_MAX: usize = 128 * 1024;
+/// Room for the headers and tags of the records of one piece, and of a handshake flight.
+const RECORD_OVERHEAD_MAX: usize = 32 * 1024;
