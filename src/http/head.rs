@@ -366,20 +366,27 @@ fn has_folded_line(bytes: &[u8]) -> bool {
     bytes.windows(2).any(|pair| matches!(pair, [b'\n', b' ' | b'\t']))
 }
 
-/// RFC 9110 section 5.6.2.
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || contains(b"!#$%&'*+-.^_`|~", byte)
+/// True for the characters of header names and methods (`tchar`, RFC 9110 section 5.6.2).
+pub(crate) fn is_token(byte: u8) -> bool {
+    TOKEN[usize::from(byte)]
 }
 
-const fn contains(set: &[u8], byte: u8) -> bool {
+static TOKEN: [bool; 256] = alphanumeric_and(b"!#$%&'*+-.^_`|~");
+
+/// Table of the ASCII letters and digits and of the characters in `more`.
+const fn alphanumeric_and(more: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
     let mut index = 0;
-    while index < set.len() {
-        if set[index] == byte {
-            return true;
-        }
+    while index < more.len() {
+        table[more[index] as usize] = true;
         index += 1;
     }
-    false
+    table
 }
 
 /// Headers that fit without a heap allocation; SDKs send 8 to 20.

@@ -4,4 +4,7 @@
 //! offered: no S3 SDK asks for them.
 //! Spec: RFC 9110 (semantics), RFC 9112 (HTTP/1.1).
 
+pub mod body;
+pub mod conditional;
 pub mod head;
+pub mod range;

@@ -4,7 +4,7 @@
 //! front could read differently. Every other header is left alone.
 //! Spec: RFC 9112 sections 3.2 (targets), 6 (framing) and 9.3 (persistence).
 
-use super::{Framing, HeadError, Method, contains};
+use super::{Framing, HeadError, Method, alphanumeric_and};
 
 /// What the connection itself needs from the header fields, gathered in one pass over them.
 pub(super) struct Fields<'h> {
@@ -75,7 +75,7 @@ impl<'h> Fields<'h> {
             return Err(HeadError::MissingHost);
         }
         for host in [self.host, authority].into_iter().flatten() {
-            if !host.iter().all(|&byte| is_host(byte)) {
+            if !host.iter().all(|&byte| HOST[usize::from(byte)]) {
                 return Err(HeadError::InvalidHost);
             }
         }
@@ -137,6 +137,4 @@ fn parse_length(text: &[u8]) -> Option<u64> {
 }
 
 /// `host [":" port]` of RFC 3986 section 3.2, character by character: names, IPv4 and bracketed IPv6. No userinfo.
-const fn is_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || contains(b"-._~!$&'()*+;=%:[]", byte)
-}
+static HOST: [bool; 256] = alphanumeric_and(b"-._~!$&'()*+;=%:[]");
