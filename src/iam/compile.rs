@@ -1,0 +1,152 @@
+//! Policies ready for decisions: documents turned into rules that are matched without allocation.
+//!
+//! A rule is a set of actions (one bit test), then resource patterns, then principals, then typed conditions, the
+//! cheapest first. Denies stand before allows, and a policy knows which actions it denies or allows at all, so that most
+//! decisions look at few rules. Several documents become one policy; each rule remembers where it came from.
+//!
+//! Compiling cannot fail, because a [`Document`] exists only complete.
+
+use super::action::{Action, ActionSet};
+use super::caller::Callers;
+use super::condition::Condition;
+use super::context::Context;
+use super::document::{Document, Effect, Statement};
+use super::key::{Key, TagSet};
+use super::pattern::{Resource, ResourcePattern};
+
+/// One or several documents, compiled. Immutable; share it in an `Arc`.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// All denies, then all allows.
+    rules: Box<[Rule]>,
+    denies: usize,
+    deny_actions: ActionSet,
+    allow_actions: ActionSet,
+    reads_existing_object_tags: bool,
+    reads_bucket_tags: bool,
+}
+
+/// One statement.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    actions: ActionSet,
+    resources: Box<[ResourcePattern]>,
+    resources_negated: bool,
+    /// `None` in policies that name no principals.
+    callers: Option<Callers>,
+    conditions: Box<[Condition]>,
+    /// Which of the merged documents, and which statement of it; both count from 0.
+    pub(super) document: usize,
+    pub(super) statement: usize,
+    pub(super) sid: Option<Box<str>>,
+}
+
+impl Policy {
+    /// Compiles one document.
+    #[must_use]
+    pub fn compile(document: &Document) -> Policy {
+        Policy::merge([document])
+    }
+
+    /// Compiles several documents into one policy that allows what any of them allows and denies what any denies.
+    #[must_use]
+    pub fn merge<'d>(documents: impl IntoIterator<Item = &'d Document>) -> Policy {
+        let (mut denies, mut allows) = (Vec::new(), Vec::new());
+        for (document, parsed) in documents.into_iter().enumerate() {
+            for (index, statement) in parsed.statements.iter().enumerate() {
+                let rule = Rule::new(statement, document, index);
+                match statement.effect {
+                    Effect::Deny => denies.push(rule),
+                    Effect::Allow => allows.push(rule),
+                }
+            }
+        }
+        let all = |rules: &[Rule]| rules.iter().fold(ActionSet::EMPTY, |set, rule| set.union(rule.actions));
+        let (deny_actions, allow_actions, deny_count) = (all(&denies), all(&allows), denies.len());
+        denies.append(&mut allows);
+        let reads = |set: TagSet| {
+            let of_set = |key: &Key| matches!(key, Key::Tag(of, _) | Key::TagKeys(of) if *of == set);
+            denies.iter().any(|rule| rule.keys().any(of_set))
+        };
+        Policy {
+            reads_existing_object_tags: reads(TagSet::ExistingObject),
+            reads_bucket_tags: reads(TagSet::Bucket),
+            rules: denies.into(),
+            denies: deny_count,
+            deny_actions,
+            allow_actions,
+        }
+    }
+
+    /// Whether a decision can depend on the tags of the existing object. If not, they need not be read.
+    #[must_use]
+    pub fn reads_existing_object_tags(&self) -> bool {
+        self.reads_existing_object_tags
+    }
+
+    /// Whether a decision can depend on the tags of the bucket. If not, they need not be read.
+    #[must_use]
+    pub fn reads_bucket_tags(&self) -> bool {
+        self.reads_bucket_tags
+    }
+
+    /// The first rule that denies the request.
+    #[inline]
+    pub(super) fn denying(&self, asked: &mut Asked) -> Option<&Rule> {
+        if !self.deny_actions.contains(asked.action) {
+            return None;
+        }
+        self.rules[..self.denies].iter().find(|rule| rule.applies(asked))
+    }
+
+    /// The first rule that allows the request, whatever else denies it.
+    #[inline]
+    pub(super) fn allowing(&self, asked: &mut Asked) -> Option<&Rule> {
+        if !self.allow_actions.contains(asked.action) {
+            return None;
+        }
+        self.rules[self.denies..].iter().find(|rule| rule.applies(asked))
+    }
+}
+
+/// What rules are matched against.
+pub(super) struct Asked<'a> {
+    pub(super) action: Action,
+    pub(super) resource: Resource<'a>,
+    pub(super) anonymous: bool,
+    pub(super) context: &'a Context<'a>,
+}
+
+impl Rule {
+    fn new(statement: &Statement, document: usize, index: usize) -> Rule {
+        let set = statement.actions.set;
+        let mut conditions: Vec<Condition> =
+            statement.conditions.iter().map(|clause| clause.condition.clone()).collect();
+        conditions.sort_by_key(Condition::cost);
+        Rule {
+            actions: if statement.actions.negated { set.complement() } else { set },
+            resources: statement.resources.patterns.clone().into(),
+            resources_negated: statement.resources.negated,
+            callers: statement.callers.clone(),
+            conditions: conditions.into(),
+            document,
+            statement: index,
+            sid: statement.sid.as_deref().map(Into::into),
+        }
+    }
+
+    #[inline]
+    fn applies(&self, asked: &mut Asked) -> bool {
+        let context = asked.context;
+        self.actions.contains(asked.action)
+            && self.resources.iter().any(|pattern| pattern.matches(&mut asked.resource, context))
+                != self.resources_negated
+            && self.callers.as_ref().is_none_or(|callers| callers.include(asked.anonymous, context))
+            && self.conditions.iter().all(|condition| condition.holds(context))
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        let in_conditions = self.conditions.iter().flat_map(Condition::keys);
+        in_conditions.chain(self.resources.iter().flat_map(ResourcePattern::variable_keys))
+    }
+}

@@ -1,0 +1,30 @@
+//! Identity and access: the policy language of AWS IAM, decisions, and the principals they are made for.
+//!
+//! Reading order: [`action`] names what can be allowed, [`key`] and [`context`] what is known of a request,
+//! [`document`] parses policies strictly, [`compile`] turns them into rules, [`decide()`] answers, [`principal`] is what
+//! the data plane looks up. Inside, `pattern`, `condition` and `caller` are the three things a statement matches.
+//!
+//! Nothing here does I/O, reads a clock or randomness, or logs: bytes and values in, values out.
+
+pub mod action;
+mod builtin;
+mod caller;
+pub mod compile;
+pub mod condition;
+pub mod context;
+pub mod decide;
+pub mod document;
+mod json;
+pub mod key;
+mod pattern;
+pub mod principal;
+
+pub use action::{Action, ActionSet, ResourceKind};
+pub use builtin::{BUILT_IN_POLICIES, built_in_policy};
+pub use compile::Policy;
+pub use context::{AuthType, Context, PrincipalType, Tag};
+pub use decide::{By, Decision, Layer, Request, decide};
+pub use document::{
+    BUCKET_POLICY_BYTES_MAX, Document, Effect, Kind, POLICY_BYTES_MAX, PolicyError, Reason, Version,
+};
+pub use principal::{Credential, CredentialKind, PosixOwner, Secret, Snapshot, SnapshotBuilder, User};

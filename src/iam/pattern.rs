@@ -1,0 +1,360 @@
+//! Patterns of policies: text with `*`, `?` and `${variables}`, matched against the values of a request.
+//!
+//! A pattern is taken apart once, when the policy is parsed. A variable stays a piece of its own and its value is
+//! compared as plain text, so that a user named `*` never becomes a wildcard. Matching allocates nothing and needs at
+//! most length of text × length of pattern steps: on a mismatch only the last `*` takes one more byte, which is enough
+//! because nothing before that star can profit from moving.
+//!
+//! `?` stands for one character of UTF-8; in text that is not UTF-8, for one byte and the continuation bytes behind it.
+//! Variables exist only in policies of version 2012-10-17; before, `${` is plain text. Spec: AWS IAM User Guide,
+//! "Policy variables", "String condition operators", "Resource".
+
+use smallvec::SmallVec;
+
+use super::context::{Context, TextBuffer, Value};
+use super::key::Key;
+
+/// Which characters of a pattern mean something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Syntax {
+    /// `*` and `?` stand for other characters.
+    pub(super) wildcards: bool,
+    /// `${…}` is a variable.
+    pub(super) variables: bool,
+}
+
+/// Text to match. The commonest forms are told apart, because they cost one comparison.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Pattern {
+    /// Only stars: matches everything, the empty text too.
+    Everything,
+    /// No wildcard and no variable.
+    Exact(Box<[u8]>),
+    /// This text, then one star.
+    Prefix(Box<[u8]>),
+    /// Anything else.
+    Pieces(Box<[Piece]>),
+}
+
+/// A piece of a pattern.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Piece {
+    Literal(Box<[u8]>),
+    /// The value of a key, or the default if the key is absent; without either the pattern matches nothing.
+    Variable {
+        key: Key,
+        default: Option<Box<[u8]>>,
+    },
+    AnyCharacter,
+    AnyRun,
+}
+
+impl Pattern {
+    /// Takes a pattern apart.
+    ///
+    /// # Errors
+    /// What is wrong with a variable, as a sentence for the author of the policy.
+    pub(super) fn parse(text: &str, syntax: Syntax) -> Result<Pattern, String> {
+        let mut pieces = Pieces::default();
+        let mut rest = text;
+        while let Some(next) = rest.chars().next() {
+            if syntax.variables
+                && let Some(behind) = rest.strip_prefix("${")
+            {
+                let (inside, after) = behind.split_once('}').ok_or_else(|| {
+                    format!("the variable that starts at \"{}\" is not closed by \"}}\"", clip(rest))
+                })?;
+                pieces.variable(inside)?;
+                rest = after;
+                continue;
+            }
+            rest = &rest[next.len_utf8()..];
+            match next {
+                '*' if syntax.wildcards => pieces.run(),
+                '?' if syntax.wildcards => pieces.push(Piece::AnyCharacter),
+                _ => pieces.literal(next.encode_utf8(&mut [0; 4])),
+            }
+        }
+        Ok(pieces.finish())
+    }
+
+    /// The keys that the pattern's variables name.
+    pub(super) fn variable_keys(&self) -> impl Iterator<Item = &Key> {
+        let pieces: &[Piece] = match self {
+            Pattern::Pieces(pieces) => pieces,
+            Pattern::Everything | Pattern::Exact(_) | Pattern::Prefix(_) => &[],
+        };
+        pieces.iter().filter_map(|piece| match piece {
+            Piece::Variable { key, .. } => Some(key),
+            _ => None,
+        })
+    }
+
+    /// Whether the whole text matches.
+    #[inline]
+    pub(super) fn matches(&self, text: &[u8], context: &Context) -> bool {
+        match self {
+            Pattern::Everything => true,
+            Pattern::Exact(exact) => **exact == *text,
+            Pattern::Prefix(prefix) => text.starts_with(prefix),
+            Pattern::Pieces(pieces) => pieces_match::<false>(pieces, text, context),
+        }
+    }
+
+    /// Whether the whole text matches if the case of ASCII letters is ignored.
+    pub(super) fn matches_ignoring_case(&self, text: &[u8], context: &Context) -> bool {
+        match self {
+            Pattern::Everything => true,
+            Pattern::Exact(exact) => exact.eq_ignore_ascii_case(text),
+            Pattern::Prefix(prefix) => starts_with::<true>(text, prefix),
+            Pattern::Pieces(pieces) => pieces_match::<true>(pieces, text, context),
+        }
+    }
+}
+
+/// The resource of a request: bucket and key, either may be empty (no key: the bucket itself; neither: the account).
+/// It is compared as `bucket/key`, which is put together only when a pattern needs it.
+pub(super) struct Resource<'a> {
+    bucket: &'a [u8],
+    key: &'a [u8],
+    joined: SmallVec<[u8; RESOURCE_BYTES]>,
+}
+
+/// Room for the longest bucket name (63), a slash and the longest key (1,024), in a size that `smallvec` has. Longer
+/// resources would still work, from the heap.
+const RESOURCE_BYTES: usize = 1536;
+
+impl<'a> Resource<'a> {
+    pub(super) fn new(bucket: &'a [u8], key: &'a [u8]) -> Self {
+        Resource { bucket, key, joined: SmallVec::new() }
+    }
+
+    fn joined(&mut self) -> &[u8] {
+        if self.key.is_empty() {
+            return self.bucket;
+        }
+        if self.joined.is_empty() {
+            self.joined.extend_from_slice(self.bucket);
+            self.joined.push(b'/');
+            self.joined.extend_from_slice(self.key);
+        }
+        &self.joined
+    }
+}
+
+/// The part of a resource ARN behind `arn:aws:s3:::`. Forms that name one bucket are cut at the slash, so that bucket
+/// and key are compared where they lie.
+#[derive(Clone, Debug)]
+pub(super) enum ResourcePattern {
+    Everything,
+    /// `bucket`: the bucket itself.
+    Bucket(Box<[u8]>),
+    /// `bucket/key`.
+    Object {
+        bucket: Box<[u8]>,
+        key: Box<[u8]>,
+    },
+    /// `bucket/prefix*`.
+    Objects {
+        bucket: Box<[u8]>,
+        prefix: Box<[u8]>,
+    },
+    /// `prefix*` without a slash: buckets of that prefix and all their objects, because a star crosses the slash.
+    Buckets {
+        prefix: Box<[u8]>,
+    },
+    Other(Pattern),
+}
+
+impl ResourcePattern {
+    pub(super) fn new(pattern: Pattern) -> ResourcePattern {
+        let cut = |text: &[u8]| {
+            let slash = memchr::memchr(b'/', text)?;
+            Some((Box::from(&text[..slash]), Box::from(&text[slash + 1..])))
+        };
+        match pattern {
+            Pattern::Everything => ResourcePattern::Everything,
+            Pattern::Exact(text) => match cut(&text) {
+                Some((bucket, key)) => ResourcePattern::Object { bucket, key },
+                None => ResourcePattern::Bucket(text),
+            },
+            Pattern::Prefix(text) => match cut(&text) {
+                Some((bucket, prefix)) => ResourcePattern::Objects { bucket, prefix },
+                None => ResourcePattern::Buckets { prefix: text },
+            },
+            Pattern::Pieces(_) => ResourcePattern::Other(pattern),
+        }
+    }
+
+    /// The pattern itself if it has variables.
+    pub(super) fn variable_keys(&self) -> impl Iterator<Item = &Key> {
+        let pattern = match self {
+            ResourcePattern::Other(pattern) => Some(pattern),
+            _ => None,
+        };
+        pattern.into_iter().flat_map(Pattern::variable_keys)
+    }
+
+    #[inline]
+    pub(super) fn matches(&self, resource: &mut Resource, context: &Context) -> bool {
+        let (in_bucket, at_key) = (resource.bucket, resource.key);
+        match self {
+            ResourcePattern::Everything => true,
+            ResourcePattern::Bucket(bucket) => at_key.is_empty() && **bucket == *in_bucket,
+            ResourcePattern::Object { bucket, key } => {
+                !at_key.is_empty() && **key == *at_key && **bucket == *in_bucket
+            }
+            ResourcePattern::Objects { bucket, prefix } => {
+                !at_key.is_empty() && at_key.starts_with(prefix) && **bucket == *in_bucket
+            }
+            ResourcePattern::Buckets { prefix } => in_bucket.starts_with(prefix),
+            ResourcePattern::Other(pattern) => pattern.matches(resource.joined(), context),
+        }
+    }
+}
+
+/// Matches pieces from left to right; on a mismatch goes back to the last star and lets it take one byte more.
+fn pieces_match<const FOLD: bool>(pieces: &[Piece], text: &[u8], context: &Context) -> bool {
+    let (mut index, mut at) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    loop {
+        match pieces.get(index) {
+            Some(Piece::AnyRun) => {
+                index += 1;
+                if index == pieces.len() {
+                    return true;
+                }
+                star = Some((index, at));
+                continue;
+            }
+            Some(piece) => {
+                if let Some(length) = piece.length_at::<FOLD>(&text[at..], context) {
+                    at += length;
+                    index += 1;
+                    continue;
+                }
+            }
+            None if at == text.len() => return true,
+            None => {}
+        }
+        let Some((behind_star, from)) = star else { return false };
+        if from >= text.len() {
+            return false;
+        }
+        let mut next = from + 1;
+        if let (false, Some(Piece::Literal(literal))) = (FOLD, pieces.get(behind_star)) {
+            match memchr::memchr(literal[0], &text[next..]) {
+                Some(skipped) => next += skipped,
+                None => return false,
+            }
+        }
+        (index, at) = (behind_star, next);
+        star = Some((behind_star, next));
+    }
+}
+
+impl Piece {
+    /// How many bytes at the start of the text the piece takes, if it matches there. A run takes none by itself.
+    fn length_at<const FOLD: bool>(&self, text: &[u8], context: &Context) -> Option<usize> {
+        match self {
+            Piece::Literal(literal) => starts_with::<FOLD>(text, literal).then_some(literal.len()),
+            Piece::Variable { key, default } => {
+                let mut buffer: TextBuffer = [0; 48];
+                let value: Option<Value> = context.value(key);
+                let value: &[u8] = match &value {
+                    Some(value) => value.text(&mut buffer),
+                    None => default.as_deref()?,
+                };
+                starts_with::<FOLD>(text, value).then_some(value.len())
+            }
+            Piece::AnyCharacter => {
+                let (_, behind) = text.split_first()?;
+                Some(1 + behind.iter().take_while(|&&byte| byte & 0xc0 == 0x80).count())
+            }
+            Piece::AnyRun => Some(0),
+        }
+    }
+}
+
+fn starts_with<const FOLD: bool>(text: &[u8], prefix: &[u8]) -> bool {
+    if FOLD {
+        text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    } else {
+        text.starts_with(prefix)
+    }
+}
+
+/// Collects pieces, joining literals and dropping a star behind a star.
+#[derive(Default)]
+struct Pieces {
+    done: Vec<Piece>,
+    literal: Vec<u8>,
+}
+
+impl Pieces {
+    fn literal(&mut self, text: &str) {
+        self.literal.extend_from_slice(text.as_bytes());
+    }
+
+    fn push(&mut self, piece: Piece) {
+        if !self.literal.is_empty() {
+            self.done.push(Piece::Literal(std::mem::take(&mut self.literal).into()));
+        }
+        self.done.push(piece);
+    }
+
+    fn run(&mut self) {
+        if !self.literal.is_empty() || self.done.last() != Some(&Piece::AnyRun) {
+            self.push(Piece::AnyRun);
+        }
+    }
+
+    /// What stands between `${` and `}`: a character that is meant literally, or a key and perhaps its default.
+    fn variable(&mut self, inside: &str) -> Result<(), String> {
+        if matches!(inside, "*" | "?" | "$") {
+            self.literal(inside);
+            return Ok(());
+        }
+        let (name, default) = match inside.split_once(',') {
+            None => (inside.trim(), None),
+            Some((name, default)) => {
+                let quoted = default.trim();
+                let text =
+                    quoted.strip_prefix('\'').and_then(|open| open.strip_suffix('\'')).ok_or_else(|| {
+                        format!(
+                            "the default of the variable \"${{{}}}\" is not in single quotes",
+                            clip(inside)
+                        )
+                    })?;
+                (name.trim(), Some(text.as_bytes().into()))
+            }
+        };
+        let key = Key::parse(name).ok_or_else(|| {
+            format!("the variable \"${{{}}}\" names no condition key that exists", clip(inside))
+        })?;
+        if key.is_multivalued() {
+            return Err(format!("the variable \"${{{}}}\" names a key with several values", clip(inside)));
+        }
+        self.push(Piece::Variable { key, default });
+        Ok(())
+    }
+
+    fn finish(mut self) -> Pattern {
+        if !self.literal.is_empty() {
+            self.done.push(Piece::Literal(std::mem::take(&mut self.literal).into()));
+        }
+        match &mut self.done[..] {
+            [] => Pattern::Exact(Box::default()),
+            [Piece::AnyRun] => Pattern::Everything,
+            [Piece::Literal(text)] => Pattern::Exact(std::mem::take(text)),
+            [Piece::Literal(text), Piece::AnyRun] => Pattern::Prefix(std::mem::take(text)),
+            _ => Pattern::Pieces(self.done.into()),
+        }
+    }
+}
+
+/// The start of a text, for an error message.
+fn clip(text: &str) -> &str {
+    let end = text.char_indices().nth(40).map_or(text.len(), |(end, _)| end);
+    &text[..end]
+}
