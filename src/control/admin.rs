@@ -1,0 +1,285 @@
+//! The admin API: users and policies as JSON over HTTP/1.1 on the control socket.
+//!
+//! | route | meaning |
+//! |---|---|
+//! | `GET /v1/users`, `POST /v1/users` | list, add |
+//! | `GET`, `PATCH`, `DELETE /v1/users/{name}` | show, change the owner of files, remove |
+//! | `PUT /v1/users/{name}/secret` | give a new secret |
+//! | `PUT`, `DELETE /v1/users/{name}/policy` | attach, detach |
+//! | `GET /v1/policies`, `POST /v1/policies` | list, add or replace |
+//! | `GET`, `DELETE /v1/policies/{name}` | show, remove |
+//!
+//! Bodies stand in [`wire`]; every refusal is `{"code", "message"}`. Who may call is decided by `socket`, the
+//! rules stand in `identity`. Service accounts have no route here: their owners manage them, not the admin.
+//!
+//! Invariants:
+//! - A body is at most [`BODY_BYTES_MAX`] and arrives within [`BODY_TIME`].
+//! - A change that has begun is finished, also when the caller goes away.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRequest, FromRequestParts, Path as UriPath, Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use serde::de::DeserializeOwned;
+
+use super::identity::{Identity, NewUser};
+use super::socket::{self, Socket};
+use super::{Error, ErrorKind, wire};
+use crate::iam::PosixOwner;
+
+/// Largest body of a call. The largest sensible one is a policy of 2 KiB, every byte of it escaped in JSON.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// How long the body of a call may take to arrive.
+pub const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// What the routes need.
+#[derive(Clone)]
+struct Admin {
+    identity: Arc<Identity>,
+    can_chown: bool,
+}
+
+/// The routes of the admin API. `can_chown`: whether the server can give files to any owner (CAP_CHOWN).
+pub fn router(identity: Arc<Identity>, can_chown: bool) -> Router {
+    Router::new()
+        .route("/v1/users", get(list_users).post(add_user))
+        .route("/v1/users/{name}", get(show_user).patch(update_user).delete(remove_user))
+        .route("/v1/users/{name}/secret", put(set_secret))
+        .route("/v1/users/{name}/policy", put(attach_policy).delete(detach_policy))
+        .route("/v1/policies", get(list_policies).post(add_policy))
+        .route("/v1/policies/{name}", get(show_policy).delete(remove_policy))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(no_such_route)
+        .with_state(Admin { identity, can_chown })
+}
+
+/// Serves the admin API alone on this path until `shutdown` is ready. A server with more control routes binds a
+/// [`Socket`], merges its routers and calls [`socket::serve`].
+///
+/// # Errors
+/// When the socket cannot be bound or fails.
+pub async fn serve(
+    identity: Arc<Identity>,
+    can_chown: bool,
+    path: &Path,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let socket = Socket::bind(path).map_err(io::Error::other)?;
+    socket::serve(socket, router(identity, can_chown), shutdown).await
+}
+
+type Answer<T> = Result<Json<T>, Error>;
+
+async fn list_users(State(admin): State<Admin>) -> Answer<wire::Users> {
+    admin.run(|identity| Ok(wire::Users { users: identity.users() })).await
+}
+
+async fn add_user(
+    State(admin): State<Admin>,
+    Body(body): Body<wire::AddUser>,
+) -> Result<(StatusCode, Json<wire::ChangedUser>), Error> {
+    let can_chown = admin.can_chown;
+    let answer = admin
+        .run(move |identity| {
+            let user = identity.add_user(&NewUser {
+                name: &body.name,
+                secret: &body.secret,
+                owner: PosixOwner { uid: body.posix_uid, gid: body.posix_gid },
+                policy: body.policy.as_deref(),
+            })?;
+            Ok(wire::ChangedUser { warnings: warnings(&user, can_chown), user })
+        })
+        .await?;
+    Ok((StatusCode::CREATED, answer))
+}
+
+async fn show_user(State(admin): State<Admin>, Name(name): Name) -> Answer<wire::User> {
+    admin.run(move |identity| identity.user(&name)).await
+}
+
+async fn update_user(
+    State(admin): State<Admin>,
+    Name(name): Name,
+    Body(body): Body<wire::UpdateUser>,
+) -> Answer<wire::ChangedUser> {
+    let can_chown = admin.can_chown;
+    admin
+        .run(move |identity| {
+            let user = identity.update_user(&name, body.posix_uid, body.posix_gid)?;
+            Ok(wire::ChangedUser { warnings: warnings(&user, can_chown), user })
+        })
+        .await
+}
+
+async fn remove_user(State(admin): State<Admin>, Name(name): Name) -> Answer<wire::RemovedUser> {
+    admin.run(move |identity| Ok(wire::RemovedUser { service_accounts: identity.remove_user(&name)? })).await
+}
+
+async fn set_secret(
+    State(admin): State<Admin>,
+    Name(name): Name,
+    Body(body): Body<wire::SetSecret>,
+) -> Result<StatusCode, Error> {
+    let Json(()) = admin.run(move |identity| identity.set_secret(&name, &body.secret)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn attach_policy(
+    State(admin): State<Admin>,
+    Name(name): Name,
+    Body(body): Body<wire::AttachPolicy>,
+) -> Answer<wire::ChangedAttachment> {
+    admin
+        .run(move |identity| {
+            Ok(wire::ChangedAttachment { replaced: identity.attach_policy(&name, &body.policy)? })
+        })
+        .await
+}
+
+async fn detach_policy(State(admin): State<Admin>, Name(name): Name) -> Answer<wire::ChangedAttachment> {
+    admin.run(move |identity| Ok(wire::ChangedAttachment { replaced: identity.detach_policy(&name)? })).await
+}
+
+async fn list_policies(State(admin): State<Admin>) -> Answer<wire::Policies> {
+    admin.run(|identity| Ok(wire::Policies { policies: identity.policies() })).await
+}
+
+async fn add_policy(
+    State(admin): State<Admin>,
+    Body(body): Body<wire::AddPolicy>,
+) -> Result<(StatusCode, Json<wire::Policy>), Error> {
+    let answer =
+        admin.run(move |identity| identity.add_policy(&body.name, &body.document, body.replace)).await?;
+    Ok((StatusCode::CREATED, answer))
+}
+
+async fn show_policy(State(admin): State<Admin>, Name(name): Name) -> Answer<wire::Policy> {
+    admin.run(move |identity| identity.policy(&name)).await
+}
+
+async fn remove_policy(State(admin): State<Admin>, Name(name): Name) -> Result<StatusCode, Error> {
+    let Json(()) = admin.run(move |identity| identity.remove_policy(&name)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn no_such_route(request: Request) -> Error {
+    let message = format!(
+        "there is no control route {}; the client and the server may be of different releases",
+        request.uri().path()
+    );
+    Error::new(ErrorKind::NoSuchRoute, message)
+}
+
+async fn method_not_allowed(request: Request) -> Error {
+    let message = format!("the control route {} has no method {}", request.uri().path(), request.method());
+    Error::new(ErrorKind::MethodNotAllowed, message)
+}
+
+impl Admin {
+    /// Runs a call that may wait for the disk on a thread for such calls. The thread finishes what it has begun,
+    /// whatever becomes of the connection.
+    async fn run<T: Send + 'static>(
+        self,
+        call: impl FnOnce(&Identity) -> Result<T, Error> + Send + 'static,
+    ) -> Answer<T> {
+        let identity = self.identity;
+        match tokio::task::spawn_blocking(move || call(&identity)).await {
+            Ok(result) => result.map(Json),
+            Err(error) => {
+                tracing::error!(%error, "a control call failed inside the server");
+                let message = "the server failed inside; its log says more, please report it";
+                Err(Error::new(ErrorKind::StoreFailure, message))
+            }
+        }
+    }
+}
+
+/// What will not work as asked for this user.
+fn warnings(user: &wire::User, can_chown: bool) -> Vec<String> {
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if can_chown || (user.posix_uid, user.posix_gid) == own {
+        return Vec::new();
+    }
+    vec![format!(
+        "the server cannot give files to {}:{} because it lacks CAP_CHOWN; run it as root or with that capability",
+        user.posix_uid, user.posix_gid
+    )]
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Json(wire::Refusal { code: self.kind.code().to_owned(), message: self.message }))
+            .into_response()
+    }
+}
+
+/// A JSON body, bounded in size and time. Its media type is not asked for: the socket is not reachable by a
+/// browser.
+struct Body<T>(T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+        let announced =
+            request.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
+        let too_large = || {
+            let message = format!("the body exceeds {BODY_BYTES_MAX} bytes; policies have at most 2048");
+            Error::new(ErrorKind::BodyTooLarge, message)
+        };
+        if announced.is_some_and(|bytes: usize| bytes > BODY_BYTES_MAX) {
+            return Err(too_large());
+        }
+        let read = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX);
+        let bytes = match tokio::time::timeout(BODY_TIME, read).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(_)) => return Err(too_large()),
+            Err(_) => {
+                let message = format!("the body did not arrive within {} seconds", BODY_TIME.as_secs());
+                return Err(Error::new(ErrorKind::RequestTimeout, message));
+            }
+        };
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            // Only the place of the problem is told: its text may repeat a value, and the value may be a secret.
+            let (what, line, column) = (error.classify(), error.line(), error.column());
+            let problem = match what {
+                serde_json::error::Category::Data => "has a missing, unknown or mistyped member",
+                _ => "is no JSON",
+            };
+            let message = format!(
+                "the body {problem} at line {line}, column {column}; the client and the server may be of different \
+                 releases"
+            );
+            Error::new(ErrorKind::InvalidRequest, message)
+        })
+    }
+}
+
+/// The decoded name in the path.
+struct Name(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match UriPath::<String>::from_request_parts(parts, state).await {
+            Ok(UriPath(name)) => Ok(Self(name)),
+            Err(error) => {
+                let message = format!("the name in the path is malformed: {error}");
+                Err(Error::new(ErrorKind::InvalidName, message))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,504 @@
+//! The embedded identity store: one redb file, one durable commit per change.
+//!
+//! Keeps what it is given and gives it back at start; the rules stand in `identity`. Files below
+//! `<root>/.sluicegate/iam` (mode 0700, owner the server's user):
+//!
+//! | file | content |
+//! |---|---|
+//! | `lock` | held (flock) while a server runs on this root |
+//! | `key` | the master key, see `seal`; absent when it comes from the environment |
+//! | `identity.redb` | the tables below |
+//!
+//! | table | key → value |
+//! |---|---|
+//! | `meta` | `format` → u64, `sequence` → u64 (little-endian), `key_check` → sealed constant |
+//! | `users` | name → JSON of `UserRecord` |
+//! | `attachments` | user name → policy name |
+//! | `policies` | name → JSON of `PolicyRecord` |
+//! | `service_accounts` | access key → JSON of `ServiceAccountRecord` |
+//! | `secrets` | access key → secret id (u64, little-endian), sealed secret |
+//!
+//! Invariants:
+//! - The database file is made beside and renamed into place, so that it exists whole or not at all.
+//! - `sequence` grows with each commit; a secret's id is the sequence of the commit that wrote it, so no two
+//!   secrets ever have the same id.
+//! - A file that is damaged, newer than this program or sealed under another key stops the start. It is never
+//!   repaired by guessing, and never taken as empty.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use redb::backends::FileBackend;
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+};
+use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::record::{PolicyRecord, SecretText, ServiceAccountRecord, UserRecord};
+use super::seal::{Kind, MASTER_KEY_VARIABLE, MasterKey, Sealer, Unsealable};
+use super::{Error, ErrorKind, StartError};
+
+/// The directory of everything that is not an object, below the root.
+pub const SYSTEM_DIRECTORY: &str = ".sluicegate";
+/// The directory of the store, below the system directory.
+pub const STORE_DIRECTORY: &str = "iam";
+/// The database file inside the directory of the store.
+pub const DATABASE_FILE: &str = "identity.redb";
+/// The format this program writes. It reads no other.
+pub const FORMAT: u64 = 1;
+
+/// Everything the store holds, as found at start.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Sequence of the last commit.
+    pub sequence: u64,
+    /// Users by name.
+    pub users: BTreeMap<String, StoredUser>,
+    /// Custom policies by name.
+    pub policies: BTreeMap<String, PolicyRecord>,
+    /// Service accounts by access key.
+    pub service_accounts: BTreeMap<String, StoredServiceAccount>,
+}
+
+/// A user with what the other tables say about it.
+#[derive(Debug)]
+pub struct StoredUser {
+    /// Its record.
+    pub record: UserRecord,
+    /// Its secret.
+    pub secret: StoredSecret,
+    /// Its attachment.
+    pub policy: Option<String>,
+}
+
+/// A service account and its secret.
+#[derive(Debug)]
+pub struct StoredServiceAccount {
+    /// Its record.
+    pub record: ServiceAccountRecord,
+    /// Its secret.
+    pub secret: StoredSecret,
+}
+
+/// An opened secret.
+#[derive(Clone, Debug)]
+pub struct StoredSecret {
+    /// Sequence of the commit that wrote it; unique.
+    pub id: u64,
+    /// The secret.
+    pub text: SecretText,
+}
+
+/// One write of a commit.
+#[derive(Debug)]
+pub enum Write<'a> {
+    /// Insert or replace a user's record.
+    PutUser(&'a str, &'a UserRecord),
+    /// Insert or replace the secret of a user.
+    PutUserSecret(&'a str, &'a SecretText),
+    /// Remove a user with its secret and attachment. Its service accounts are removed by writes of their own.
+    RemoveUser(&'a str),
+    /// Insert or replace a custom policy.
+    PutPolicy(&'a str, &'a PolicyRecord),
+    /// Remove a custom policy.
+    RemovePolicy(&'a str),
+    /// Attach the policy (second) to the user (first), in place of another.
+    Attach(&'a str, &'a str),
+    /// Detach what is attached to the user.
+    Detach(&'a str),
+    /// Insert a service account and its secret.
+    PutServiceAccount(&'a str, &'a ServiceAccountRecord, &'a SecretText),
+    /// Remove a service account and its secret.
+    RemoveServiceAccount(&'a str),
+}
+
+/// The open store. Holds the lock of its root.
+#[derive(Debug)]
+pub struct Store {
+    database: Database,
+    sealer: Sealer,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the store below this root, or makes an empty one. The root must exist. Without a master key the key
+    /// file is used, and made together with the store.
+    ///
+    /// # Errors
+    /// When another server runs on this root, the key does not fit, or a file is damaged, newer or not private.
+    pub fn open(root: &Path, master_key: Option<MasterKey>) -> Result<(Self, Contents), StartError> {
+        let directory = private_directory(root)?;
+        let lock = lock(&directory)?;
+        let path = directory.join(DATABASE_FILE);
+        let exists = path
+            .try_exists()
+            .map_err(|error| StartError::new(format!("{} cannot be examined: {error}", path.display())))?;
+        let key_origin = match &master_key {
+            Some(_) => format!("{MASTER_KEY_VARIABLE} holds"),
+            None => format!("the key file in {} holds", directory.display()),
+        };
+        let key = match master_key {
+            Some(key) => key,
+            None => match MasterKey::read(&directory)? {
+                Some(key) => key,
+                None if exists => {
+                    return Err(StartError::new(format!(
+                        "the identity store {} exists but its key file is missing. Restore the key file from a backup \
+                         or set {MASTER_KEY_VARIABLE}; without the key the secrets are lost",
+                        path.display()
+                    )));
+                }
+                None => MasterKey::create(&directory)?,
+            },
+        };
+        let sealer = Sealer::new(&key);
+        if !exists {
+            create(&directory, &path, &sealer)?;
+        }
+        let database = open_database(&path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => StartError::new(format!(
+                "the identity store {} is open in another program. End that program first",
+                path.display()
+            )),
+            DatabaseError::UpgradeRequired(version) => StartError::new(format!(
+                "the identity store {} has the old file format {version}. Upgrade it with an older release of the \
+                 server first",
+                path.display()
+            )),
+            error => damaged(&path, error),
+        })?;
+        let store = Self { database, sealer, _lock: lock };
+        let contents = store.load(&path, &key_origin)?;
+        Ok((store, contents))
+    }
+
+    /// Makes all the writes durable together, under this sequence, or none of them.
+    ///
+    /// # Errors
+    /// When the file system fails. Then the change may or may not be found at the next start, and redb refuses
+    /// further commits until then.
+    pub fn commit(&self, sequence: u64, writes: &[Write<'_>]) -> Result<(), Error> {
+        self.try_commit(sequence, writes).map_err(|error| {
+            tracing::error!(%error, "the identity store failed to commit a change");
+            Error::new(
+                ErrorKind::StoreFailure,
+                format!(
+                    "the identity store could not make the change durable: {error}. Check the disk for errors and free \
+                     space, restart the server, and look whether the change was made"
+                ),
+            )
+        })
+    }
+
+    fn try_commit(&self, sequence: u64, writes: &[Write<'_>]) -> Result<(), Box<dyn std::error::Error>> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        {
+            let mut users = transaction.open_table(USERS)?;
+            let mut attachments = transaction.open_table(ATTACHMENTS)?;
+            let mut policies = transaction.open_table(POLICIES)?;
+            let mut service_accounts = transaction.open_table(SERVICE_ACCOUNTS)?;
+            let mut secrets = transaction.open_table(SECRETS)?;
+            let sealed = |kind, owner: &str, secret: &SecretText| {
+                let mut value = sequence.to_le_bytes().to_vec();
+                value.extend(self.sealer.seal(kind, owner, secret.expose().as_bytes())?);
+                Ok::<_, getrandom::Error>(value)
+            };
+            for write in writes {
+                match write {
+                    Write::PutUser(name, record) => {
+                        users.insert(*name, json(record)?.as_slice())?;
+                    }
+                    Write::PutUserSecret(name, secret) => {
+                        secrets.insert(*name, sealed(Kind::UserSecret, name, secret)?.as_slice())?;
+                    }
+                    Write::RemoveUser(name) => {
+                        users.remove(*name)?;
+                        attachments.remove(*name)?;
+                        secrets.remove(*name)?;
+                    }
+                    Write::PutPolicy(name, record) => {
+                        policies.insert(*name, json(record)?.as_slice())?;
+                    }
+                    Write::RemovePolicy(name) => {
+                        policies.remove(*name)?;
+                    }
+                    Write::Attach(user, policy) => {
+                        attachments.insert(*user, policy.as_bytes())?;
+                    }
+                    Write::Detach(user) => {
+                        attachments.remove(*user)?;
+                    }
+                    Write::PutServiceAccount(access_key, record, secret) => {
+                        service_accounts.insert(*access_key, json(record)?.as_slice())?;
+                        let secret = sealed(Kind::ServiceAccountSecret, access_key, secret)?;
+                        secrets.insert(*access_key, secret.as_slice())?;
+                    }
+                    Write::RemoveServiceAccount(access_key) => {
+                        service_accounts.remove(*access_key)?;
+                        secrets.remove(*access_key)?;
+                    }
+                }
+            }
+            transaction.open_table(META)?.insert(META_SEQUENCE, sequence.to_le_bytes().as_slice())?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Reads everything. `key_origin` says where the key came from, for the error.
+    fn load(&self, path: &Path, key_origin: &str) -> Result<Contents, StartError> {
+        let broken = |error: &dyn Display| damaged(path, error);
+        let transaction = self.database.begin_read().map_err(|error| broken(&error))?;
+        let meta = transaction.open_table(META).map_err(|error| broken(&error))?;
+        let read = |key| meta.get(key).map_err(|error| broken(&error));
+        let format = read(META_FORMAT)?.and_then(|value| number(value.value()));
+        match format {
+            Some(FORMAT) => {}
+            Some(format) if format > FORMAT => {
+                return Err(StartError::new(format!(
+                    "the identity store {} has format {format} and this program knows formats up to {FORMAT}. Start the \
+                     newer release that wrote it, or restore a backup made before the upgrade",
+                    path.display()
+                )));
+            }
+            _ => return Err(broken(&"it has no valid format number")),
+        }
+        let check = read(META_KEY_CHECK)?.ok_or_else(|| broken(&"it has no key check"))?;
+        match self.sealer.open(Kind::KeyCheck, "", check.value()) {
+            Ok(value) if value.as_slice() == KEY_CHECK => {}
+            Err(error @ Unsealable::Version(_)) => return Err(broken(&error)),
+            Ok(_) | Err(Unsealable::Refused) => {
+                return Err(StartError::new(format!(
+                    "the secrets of the identity store {} are sealed under another key than {key_origin}. Provide the \
+                     key the store was made with, by {MASTER_KEY_VARIABLE} or by its key file",
+                    path.display()
+                )));
+            }
+        }
+        let sequence = read(META_SEQUENCE)?
+            .and_then(|value| number(value.value()))
+            .ok_or_else(|| broken(&"it has no valid sequence number"))?;
+        drop(meta);
+
+        let mut secrets = BTreeMap::new();
+        for_each(&transaction, SECRETS, |key, value| {
+            secrets.insert(key.to_owned(), value.to_vec());
+            Ok(())
+        })
+        .map_err(|problem| broken(&problem))?;
+        let mut secret = |kind, owner: &str| self.open_secret(kind, owner, secrets.remove(owner));
+
+        let mut contents = Contents { sequence, ..Contents::default() };
+        let mut attachments = BTreeMap::new();
+        for_each(&transaction, ATTACHMENTS, |user, policy| {
+            let policy = String::from_utf8(policy.to_vec()).map_err(|error| error.to_string())?;
+            attachments.insert(user.to_owned(), policy);
+            Ok(())
+        })
+        .and_then(|()| {
+            for_each(&transaction, USERS, |name, value| {
+                let record = parse(value)?;
+                let secret = secret(Kind::UserSecret, name)?;
+                let policy = attachments.remove(name);
+                contents.users.insert(name.to_owned(), StoredUser { record, secret, policy });
+                Ok(())
+            })
+        })
+        .and_then(|()| {
+            for_each(&transaction, POLICIES, |name, value| {
+                contents.policies.insert(name.to_owned(), parse(value)?);
+                Ok(())
+            })
+        })
+        .and_then(|()| {
+            for_each(&transaction, SERVICE_ACCOUNTS, |access_key, value| {
+                let record: ServiceAccountRecord = parse(value)?;
+                let secret = secret(Kind::ServiceAccountSecret, access_key)?;
+                if !contents.users.contains_key(&record.parent) {
+                    return Err(format!("its user {:?} is missing", record.parent));
+                }
+                contents
+                    .service_accounts
+                    .insert(access_key.to_owned(), StoredServiceAccount { record, secret });
+                Ok(())
+            })
+        })
+        .and_then(|()| match (attachments.keys().next(), secrets.keys().next()) {
+            (Some(user), _) => Err(format!("a policy is attached to the missing user {user:?}")),
+            (_, Some(owner)) => Err(format!("there is a secret of the missing user or account {owner:?}")),
+            (None, None) => Ok(()),
+        })
+        .map_err(|problem| broken(&problem))?;
+        Ok(contents)
+    }
+
+    fn open_secret(&self, kind: Kind, owner: &str, value: Option<Vec<u8>>) -> Result<StoredSecret, String> {
+        let value = value.ok_or("its secret is missing")?;
+        let (id, sealed) = value.split_first_chunk::<8>().ok_or("its secret is cut short")?;
+        let secret =
+            self.sealer.open(kind, owner, sealed).map_err(|error| format!("its secret is {error}"))?;
+        let text = std::str::from_utf8(&secret).map_err(|_| "its secret is no text")?;
+        Ok(StoredSecret { id: u64::from_le_bytes(*id), text: SecretText::new(text.to_owned()) })
+    }
+}
+
+type Table = TableDefinition<'static, &'static str, &'static [u8]>;
+const META: Table = TableDefinition::new("meta");
+const USERS: Table = TableDefinition::new("users");
+const ATTACHMENTS: Table = TableDefinition::new("attachments");
+const POLICIES: Table = TableDefinition::new("policies");
+const SERVICE_ACCOUNTS: Table = TableDefinition::new("service_accounts");
+const SECRETS: Table = TableDefinition::new("secrets");
+
+const META_FORMAT: &str = "format";
+const META_SEQUENCE: &str = "sequence";
+const META_KEY_CHECK: &str = "key_check";
+const KEY_CHECK: &[u8] = b"sluicegate identity store";
+
+/// The whole store is below 20 MiB at its limits, and it is read once.
+const CACHE_BYTES: usize = 8 * 1024 * 1024;
+
+/// The directory of the store, made private if it is not there yet.
+fn private_directory(root: &Path) -> Result<PathBuf, StartError> {
+    let system = root.join(SYSTEM_DIRECTORY);
+    let store = system.join(STORE_DIRECTORY);
+    for directory in [&system, &store] {
+        let shown = directory.display();
+        match DirBuilder::new().mode(0o700).create(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(StartError::new(format!(
+                    "the directory {shown} cannot be made: {error}. Make its parent exist and writable for the user the \
+                     server runs as"
+                )));
+            }
+            _ => {}
+        }
+        let metadata = fs::symlink_metadata(directory)
+            .map_err(|error| StartError::new(format!("{shown} cannot be examined: {error}")))?;
+        let own = rustix::process::geteuid().as_raw();
+        if !metadata.is_dir() {
+            return Err(StartError::new(format!(
+                "{shown} is no directory (a symbolic link is not followed). Move it away and start again"
+            )));
+        }
+        if metadata.uid() != own {
+            return Err(StartError::new(format!(
+                "{shown} belongs to uid {} and the server runs as uid {own}. Run the server as the owner, or `chown -R \
+                 {own} {shown}` if you trust what is in it",
+                metadata.uid()
+            )));
+        }
+        if metadata.mode() & 0o077 != 0 {
+            return Err(StartError::new(format!(
+                "{shown} has mode {:04o}, so others could reach the secrets. Run `chmod 700 {shown}`",
+                metadata.mode() & 0o7777
+            )));
+        }
+    }
+    Ok(store)
+}
+
+/// Takes the lock that keeps a second server off this root. It ends with the process, however that ends.
+fn lock(directory: &Path) -> Result<File, StartError> {
+    let path = directory.join("lock");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| {
+            StartError::new(format!("the lock file {} cannot be opened: {error}", path.display()))
+        })?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::new(format!(
+            "another server runs on this root: it holds {}. End it first, or serve another root",
+            path.display()
+        ))),
+        Err(error) => Err(StartError::new(format!("{} cannot be locked: {error}", path.display()))),
+    }
+}
+
+/// Makes an empty store beside, and moves it into place when it is whole.
+fn create(directory: &Path, path: &Path, sealer: &Sealer) -> Result<(), StartError> {
+    try_create(directory, path, sealer).map_err(|error| {
+        StartError::new(format!(
+            "the identity store {} cannot be made: {error}. Give the server's user write access and free space there",
+            path.display()
+        ))
+    })
+}
+
+fn try_create(directory: &Path, path: &Path, sealer: &Sealer) -> Result<(), Box<dyn std::error::Error>> {
+    let beside = directory.join("identity.redb.new");
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    let mut builder = Database::builder();
+    let database = builder.set_cache_size(CACHE_BYTES).create_with_backend(FileBackend::new(file)?)?;
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(META_FORMAT, FORMAT.to_le_bytes().as_slice())?;
+        meta.insert(META_SEQUENCE, 0u64.to_le_bytes().as_slice())?;
+        meta.insert(META_KEY_CHECK, sealer.seal(Kind::KeyCheck, "", KEY_CHECK)?.as_slice())?;
+        for table in [USERS, ATTACHMENTS, POLICIES, SERVICE_ACCOUNTS, SECRETS] {
+            transaction.open_table(table)?;
+        }
+    }
+    transaction.commit()?;
+    database.close()?;
+    fs::rename(&beside, path)?;
+    File::open(directory)?.sync_all()?;
+    Ok(())
+}
+
+fn open_database(path: &Path) -> Result<Database, DatabaseError> {
+    // Without the check an altered page may be noticed only when it is read, by a panic.
+    Database::builder().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).open(path)
+}
+
+fn damaged(path: &Path, problem: impl Display) -> StartError {
+    StartError::new(format!(
+        "the identity store {} is damaged or cannot be read: {problem}. Check the disk, and restore the directory from \
+         a backup",
+        path.display()
+    ))
+}
+
+/// Calls `each` with every entry of a table; its error is completed with the table and the key.
+fn for_each(
+    transaction: &redb::ReadTransaction,
+    definition: Table,
+    mut each: impl FnMut(&str, &[u8]) -> Result<(), String>,
+) -> Result<(), String> {
+    let table = transaction.open_table(definition).map_err(|error| error.to_string())?;
+    let failed = |error: StorageError| error.to_string();
+    for entry in table.iter().map_err(failed)? {
+        let (key, value) = entry.map_err(failed)?;
+        each(key.value(), value.value())
+            .map_err(|problem| format!("table {definition}, entry {:?}: {problem}", key.value()))?;
+    }
+    Ok(())
+}
+
+fn json(record: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(record)
+}
+
+fn parse<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(value).map_err(|error| format!("its record is malformed: {error}"))
+}
+
+fn number(value: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(value.try_into().ok()?))
+}

@@ -1,0 +1,175 @@
+//! Bodies of the admin API: one definition for the server and its client.
+//!
+//! Requests refuse unknown members, so that a mistyped one never passes as absent. Answers may grow members, so
+//! the client ignores those it does not know.
+
+use serde::{Deserialize, Serialize};
+
+use super::record::SecretText;
+
+/// `POST /v1/users`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddUser {
+    /// User name and access key.
+    pub name: String,
+    /// Secret key.
+    pub secret: SecretText,
+    /// Owner of the files the user's keys create.
+    #[serde(default)]
+    pub posix_uid: u32,
+    /// Group of the files the user's keys create.
+    #[serde(default)]
+    pub posix_gid: u32,
+    /// Policy to attach in the same step.
+    #[serde(default)]
+    pub policy: Option<String>,
+}
+
+/// `PATCH /v1/users/{name}`: what is absent stays.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateUser {
+    /// New owner of files created from now on.
+    #[serde(default)]
+    pub posix_uid: Option<u32>,
+    /// New group of files created from now on.
+    #[serde(default)]
+    pub posix_gid: Option<u32>,
+}
+
+/// `PUT /v1/users/{name}/secret`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetSecret {
+    /// The new secret key; the old one is refused from now on.
+    pub secret: SecretText,
+}
+
+/// `PUT /v1/users/{name}/policy`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachPolicy {
+    /// Name of the policy; it takes the place of an attached one.
+    pub policy: String,
+}
+
+/// `POST /v1/policies`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddPolicy {
+    /// Name of the policy.
+    pub name: String,
+    /// The JSON document as a string: its bytes count against the limit and are kept as they are.
+    pub document: String,
+    /// Take the place of a custom policy of this name.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// A user as shown.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct User {
+    /// User name and access key.
+    pub name: String,
+    /// New for each creation.
+    pub unique_id: String,
+    /// Owner of the files the user's keys create.
+    pub posix_uid: u32,
+    /// Group of the files the user's keys create.
+    pub posix_gid: u32,
+    /// The attached policy.
+    pub policy: Option<String>,
+    /// How many service accounts belong to the user.
+    pub service_accounts: usize,
+    /// ISO 8601, UTC.
+    pub created: String,
+}
+
+/// Answer to `POST /v1/users` and `PATCH /v1/users/{name}`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChangedUser {
+    /// The user as it is now.
+    pub user: User,
+    /// What will not work as asked.
+    pub warnings: Vec<String>,
+}
+
+/// Answer to `GET /v1/users`, in order of name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Users {
+    /// All users.
+    pub users: Vec<User>,
+}
+
+/// Answer to `DELETE /v1/users/{name}`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RemovedUser {
+    /// Service accounts that went with the user.
+    pub service_accounts: usize,
+}
+
+/// A policy as shown.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Policy {
+    /// Its name.
+    pub name: String,
+    /// Built in: cannot be replaced or removed.
+    pub built_in: bool,
+    /// Users it is attached to, in order of name.
+    pub users: Vec<String>,
+    /// The document as it was sent; absent in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
+    /// Time of the last change, ISO 8601, UTC; absent for built-in policies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<String>,
+}
+
+/// Answer to `GET /v1/policies`: the built-in ones first, then the others in order of name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Policies {
+    /// All policies.
+    pub policies: Vec<Policy>,
+}
+
+/// Answer to the attach and detach calls.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChangedAttachment {
+    /// What was attached before, if it was something else.
+    pub replaced: Option<String>,
+}
+
+/// A service account as shown to its owner.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServiceAccount {
+    /// Its access key.
+    pub access_key: String,
+    /// The user it belongs to.
+    pub parent_user: String,
+    /// Whether it has no policy of its own and may do what its parent may.
+    pub implied_policy: bool,
+    /// Its own policy, or the parent's when implied; absent in lists and when the parent has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_content: Option<String>,
+    /// ISO 8601, UTC.
+    pub created: String,
+}
+
+/// A new service account. The secret is shown this once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewServiceAccount {
+    /// Its access key.
+    pub access_key: String,
+    /// Its secret key.
+    pub secret_key: SecretText,
+}
+
+/// Every refusal.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Refusal {
+    /// `ErrorKind::code`.
+    pub code: String,
+    /// What was wrong and how to fix it.
+    pub message: String,
+}
