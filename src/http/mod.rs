@@ -8,3 +8,4 @@ pub mod body;
 pub mod conditional;
 pub mod head;
 pub mod range;
+pub mod response;
