@@ -2,6 +2,11 @@
 //!
 //! Each refusal is final for its connection. The texts are constants: nothing that the client sent is repeated.
 
+use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
+
+// The texts below name both limits.
+const _: () = assert!(HEAD_BYTES_MAX == 16 * 1024 && HEADERS_MAX == 100);
+
 /// Why a head was refused. The connection cannot be used any further: where the next request begins is not known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HeadError {
