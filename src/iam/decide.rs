@@ -116,3 +116,235 @@ pub fn decide<'p>(
 fn by(layer: Layer, rule: &Rule) -> By<'_> {
     By { layer, document: rule.document, statement: rule.statement, sid: rule.sid.as_deref() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Document, Kind, PrincipalType, built_in_policy};
+    use super::*;
+
+    fn identity(text: &str) -> Policy {
+        Policy::compile(
+            &Document::parse(text.as_bytes(), Kind::Identity).unwrap_or_else(|error| panic!("{error}")),
+        )
+    }
+
+    fn statements(list: &str) -> Policy {
+        identity(&format!(r#"{{"Version":"2012-10-17","Statement":[{list}]}}"#))
+    }
+
+    fn of_bucket(list: &str) -> Policy {
+        let text = format!(r#"{{"Version":"2012-10-17","Statement":[{list}]}}"#);
+        let document =
+            Document::parse(text.as_bytes(), Kind::Bucket("b")).unwrap_or_else(|error| panic!("{error}"));
+        Policy::compile(&document)
+    }
+
+    fn built_in(name: &str) -> Policy {
+        identity(built_in_policy(name).expect("a built-in policy"))
+    }
+
+    fn allowed(policy: &Policy, action: Action, bucket: &str, key: &str) -> bool {
+        let context = Context::default();
+        let request = Request { action, bucket, key: key.as_bytes(), context: &context };
+        decide(Some(policy), None, None, false, &request).is_allowed()
+    }
+
+    #[test]
+    fn built_in_policies_allow_what_weka_says() {
+        let readonly = [
+            Action::ListAllMyBuckets,
+            Action::ListBucket,
+            Action::ListBucketMultipartUploads,
+            Action::ListMultipartUploadParts,
+            Action::GetBucketLocation,
+            Action::GetBucketPolicy,
+            Action::GetBucketTagging,
+            Action::GetObject,
+        ];
+        let (read, write, both) = (built_in("readonly"), built_in("writeonly"), built_in("readwrite"));
+        for action in Action::ALL {
+            let (bucket, key) = match action.resource_kind() {
+                super::super::ResourceKind::Object => ("b", "k"),
+                super::super::ResourceKind::Bucket => ("b", ""),
+                super::super::ResourceKind::Account => ("", ""),
+            };
+            assert_eq!(allowed(&read, action, bucket, key), readonly.contains(&action), "{action:?}");
+            assert_eq!(allowed(&write, action, bucket, key), action == Action::PutObject, "{action:?}");
+            assert_eq!(allowed(&both, action, bucket, key), action.name().starts_with("s3:"), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_action_needs_the_bucket_and_an_object_action_its_objects() {
+        let objects = statements(r#"{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/*"}"#);
+        assert!(
+            allowed(&objects, Action::GetObject, "b", "k") && !allowed(&objects, Action::ListBucket, "b", "")
+        );
+        let bucket = statements(r#"{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b"}"#);
+        assert!(
+            !allowed(&bucket, Action::GetObject, "b", "k") && allowed(&bucket, Action::ListBucket, "b", "")
+        );
+        assert!(!allowed(&bucket, Action::ListAllMyBuckets, "", ""));
+    }
+
+    #[test]
+    fn what_is_negated_is_everything_else() {
+        let policy = statements(
+            r#"{"Effect":"Allow","NotAction":"s3:Delete*","Resource":"*"},
+               {"Effect":"Deny","Action":"s3:*","NotResource":["arn:aws:s3:::b","arn:aws:s3:::b/*"]}"#,
+        );
+        assert!(allowed(&policy, Action::GetObject, "b", "k"));
+        assert!(!allowed(&policy, Action::DeleteObject, "b", "k"));
+        assert!(!allowed(&policy, Action::GetObject, "c", "k"));
+        assert!(!allowed(&policy, Action::ListAllMyBuckets, "", ""));
+    }
+
+    /// Which layers allow or deny, and the answer to a signed and to an unsigned request.
+    #[test]
+    fn every_combination_of_layers() {
+        let allow = statements(r#"{"Effect":"Allow","Action":"s3:GetObject","Resource":"*","Sid":"yes"}"#);
+        let deny = statements(
+            r#"{"Effect":"Allow","Action":"*","Resource":"*"},
+               {"Effect":"Deny","Action":"s3:*","Resource":"*","Sid":"no"}"#,
+        );
+        let silent = statements(r#"{"Effect":"Allow","Action":"s3:PutObject","Resource":"*"}"#);
+        let on = r#""Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*""#;
+        let bucket_allow = of_bucket(&format!(r#"{{"Effect":"Allow","Principal":"*",{on}}}"#));
+        let bucket_deny = of_bucket(&format!(r#"{{"Effect":"Deny","Principal":"*",{on}}}"#));
+        let layers = [None, Some(&silent), Some(&allow), Some(&deny)];
+        let context = Context::default();
+        let request = Request { action: Action::GetObject, bucket: "b", key: b"k", context: &context };
+        for (user, identity) in layers.into_iter().enumerate() {
+            for (limit, session) in layers.into_iter().enumerate() {
+                for (resource, bucket) in
+                    [None, Some(&bucket_allow), Some(&bucket_deny)].into_iter().enumerate()
+                {
+                    let denied = user == 3 || limit == 3 || resource == 2;
+                    let limited = limit == 1;
+                    let expected = if denied {
+                        "deny"
+                    } else if !limited && (user == 2 || resource == 1) {
+                        "allow"
+                    } else {
+                        "nothing"
+                    };
+                    let word = |decision| match decision {
+                        Decision::Allow { .. } => "allow",
+                        Decision::ExplicitDeny { .. } => "deny",
+                        Decision::ImplicitDeny => "nothing",
+                    };
+                    let found = decide(identity, session, bucket, false, &request);
+                    assert_eq!(word(found), expected, "{user} {limit} {resource}");
+                    let found = decide(None, None, bucket, true, &request);
+                    assert_eq!(word(found), ["nothing", "allow", "deny"][resource]);
+                    // An unsigned request has no policies of its own, but if given, they allow nothing.
+                    let found = decide(identity, None, None, true, &request);
+                    assert!(!found.is_allowed());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_deciding_statement_is_named() {
+        let parse = |text: &str| Document::parse(text.as_bytes(), Kind::Identity).expect("a good policy");
+        let first = parse(r#"{"Statement":{"Effect":"Allow","Action":"s3:PutObject","Resource":"*"}}"#);
+        let second = parse(
+            r#"{"Statement":[{"Effect":"Allow","Action":"s3:ListBucket","Resource":"*"},
+                {"Effect":"Deny","Action":"s3:DeleteObject","Resource":"*","Sid":"keep"},
+                {"Effect":"Allow","Action":"s3:*Object","Resource":"*","Sid":"objects"}]}"#,
+        );
+        let merged = Policy::merge([&first, &second]);
+        let context = Context::default();
+        let ask = |action| {
+            decide(
+                Some(&merged),
+                None,
+                None,
+                false,
+                &Request { action, bucket: "b", key: b"k", context: &context },
+            )
+        };
+        let by = |document, statement, sid| By { layer: Layer::Identity, document, statement, sid };
+        assert_eq!(ask(Action::PutObject), Decision::Allow { by: by(0, 0, None) });
+        assert_eq!(ask(Action::GetObject), Decision::Allow { by: by(1, 2, Some("objects")) });
+        assert_eq!(ask(Action::DeleteObject), Decision::ExplicitDeny { by: by(1, 1, Some("keep")) });
+        assert_eq!(ask(Action::GetObjectAcl), Decision::ImplicitDeny);
+    }
+
+    #[test]
+    fn home_directories() {
+        let policy = statements(
+            r#"{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/home/${aws:username}/*"},
+               {"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::b",
+                "Condition":{"StringLike":{"s3:prefix":["","home/${aws:username}/*"]}}}"#,
+        );
+        let ask = |username: Option<&str>, action, key: &str, prefix: Option<&str>| {
+            let context = Context { username, prefix: prefix.map(str::as_bytes), ..Context::default() };
+            let request = Request { action, bucket: "b", key: key.as_bytes(), context: &context };
+            decide(Some(&policy), None, None, false, &request).is_allowed()
+        };
+        assert!(ask(Some("alice"), Action::GetObject, "home/alice/x", None));
+        assert!(!ask(Some("alice"), Action::GetObject, "home/bob/x", None));
+        assert!(!ask(Some("*"), Action::GetObject, "home/bob/x", None));
+        assert!(!ask(None, Action::GetObject, "home//x", None));
+        assert!(ask(Some("alice"), Action::ListBucket, "", Some("home/alice/x")));
+        assert!(ask(Some("alice"), Action::ListBucket, "", Some("")));
+        assert!(!ask(Some("alice"), Action::ListBucket, "", Some("home/")));
+        assert!(!ask(Some("alice"), Action::ListBucket, "", None));
+    }
+
+    #[test]
+    fn presets_for_anonymous_access() {
+        let download = of_bucket(
+            r#"{"Effect":"Allow","Principal":{"AWS":["*"]},"Action":["s3:GetBucketLocation","s3:ListBucket"],
+                "Resource":["arn:aws:s3:::b"]},
+               {"Effect":"Allow","Principal":{"AWS":["*"]},"Action":["s3:GetObject"],"Resource":["arn:aws:s3:::b/*"]}"#,
+        );
+        let context = Context { principal_type: Some(PrincipalType::Anonymous), ..Context::default() };
+        let ask = |action, bucket, key: &'static [u8]| {
+            decide(None, None, Some(&download), true, &Request { action, bucket, key, context: &context })
+                .is_allowed()
+        };
+        assert!(ask(Action::GetObject, "b", b"k") && ask(Action::ListBucket, "b", b""));
+        assert!(!ask(Action::PutObject, "b", b"k") && !ask(Action::ListAllMyBuckets, "", b""));
+        assert!(!ask(Action::GetObject, "other", b"k"));
+    }
+
+    #[test]
+    fn named_principals() {
+        let policy = of_bucket(
+            r#"{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::1:user/alice"},"Action":"s3:GetObject",
+                "Resource":"arn:aws:s3:::b/*"},
+               {"Effect":"Deny","NotPrincipal":{"AWS":["arn:aws:iam::1:user/alice","arn:aws:iam::1:user/bob","1"]},
+                "Action":"s3:*","Resource":"arn:aws:s3:::b/secret/*"}"#,
+        );
+        let full = statements(r#"{"Effect":"Allow","Action":"s3:*","Resource":"*"}"#);
+        let ask = |identity: Option<&Policy>, user: &str, key: &'static [u8]| {
+            let arn = format!("arn:aws:iam::1:user/{user}");
+            let context = Context { principal_arn: Some(&arn), account: Some("1"), ..Context::default() };
+            let request = Request { action: Action::GetObject, bucket: "b", key, context: &context };
+            decide(identity, None, Some(&policy), false, &request).is_allowed()
+        };
+        assert!(ask(None, "alice", b"k") && ask(None, "alice", b"secret/k"));
+        assert!(!ask(None, "bob", b"k") && ask(Some(&full), "bob", b"secret/k"));
+        assert!(ask(Some(&full), "carol", b"k") && !ask(Some(&full), "carol", b"secret/k"));
+    }
+
+    #[test]
+    fn a_policy_knows_which_tags_it_reads() {
+        let check = |part: &str, object: bool, bucket: bool| {
+            let policy = statements(&format!(r#"{{"Effect":"Allow","Action":"s3:*",{part}}}"#));
+            assert_eq!(policy.reads_existing_object_tags(), object, "{part}");
+            assert_eq!(policy.reads_bucket_tags(), bucket, "{part}");
+        };
+        let tested = |key: &str| format!(r#""Resource":"*","Condition":{{"StringEquals":{{"{key}":"x"}}}}"#);
+        check(r#""Resource":"*""#, false, false);
+        check(&tested("s3:RequestObjectTag/a"), false, false);
+        check(&tested("s3:ExistingObjectTag/a"), true, false);
+        check(&tested("aws:ResourceTag/a"), false, true);
+        check(r#""Resource":"arn:aws:s3:::b/${s3:ExistingObjectTag/a}/*""#, true, false);
+        let by_variable = r#"{"StringLike":{"s3:prefix":"${s3:BucketTag/a}"}}"#;
+        check(&format!(r#""Resource":"*","Condition":{by_variable}"#), false, true);
+    }
+}

@@ -13,10 +13,14 @@
 
 use super::action::{ActionSet, ResourceKind};
 use super::caller::{Caller, Callers};
-use super::condition::{Condition, Operands, Operator};
+use super::condition::Condition;
+use super::element::{
+    members, only_one, parse_actions, parse_callers, parse_conditions, parse_effect, parse_resources,
+    parse_sid, parse_version, text,
+};
 use super::json::Json;
-use super::key::Key;
-use super::pattern::{Pattern, ResourcePattern, Syntax};
+use super::pattern::ResourcePattern;
+use super::refusal::{Parsed, PolicyError, Reason, malformed, unknown_element, wrong_type};
 
 /// Largest identity or session policy in bytes, as sent: the limit of WEKA, and of AWS for session policies.
 pub const POLICY_BYTES_MAX: usize = 2048;
@@ -104,47 +108,14 @@ pub struct Resources {
 /// One key under one operator.
 #[derive(Clone, Debug)]
 pub struct Clause {
-    /// How it compares.
-    pub operator: Operator,
+    /// The operator as written.
+    pub operator_name: String,
     /// The key as written.
     pub key_name: String,
     /// The values as written, bare numbers and booleans as text.
     pub values: Vec<String>,
     pub(super) condition: Condition,
 }
-
-/// Why a document was refused. `Display` is one sentence for its author.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PolicyError {
-    /// Whether the document is too large or wrong (AWS: `PolicyTooLarge` or `MalformedPolicy`).
-    pub reason: Reason,
-    /// Where: `Statement[1].Condition.StringLike`. Empty for the document as a whole. Statements count from 0.
-    pub path: String,
-    /// What is wrong there.
-    pub problem: String,
-    /// What to do about it.
-    pub fix: String,
-}
-
-/// The class of a refusal.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reason {
-    /// More bytes than its kind of policy may have.
-    TooLarge,
-    /// Not a policy, or one with something unknown or contradictory in it.
-    Malformed,
-}
-
-impl std::fmt::Display for PolicyError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let place = if self.path.is_empty() { "the policy" } else { &self.path };
-        write!(formatter, "{place}: {}; {}.", self.problem, self.fix)
-    }
-}
-
-impl std::error::Error for PolicyError {}
-
-type Parsed<T> = Result<T, PolicyError>;
 
 impl Document {
     /// Parses a document.
@@ -318,221 +289,314 @@ fn check_bucket_statement(statement: &Statement, path: &str, bucket: &str) -> Pa
     Ok(())
 }
 
-fn parse_version(json: Json) -> Parsed<Version> {
-    match text(json, "Version")?.as_str() {
-        "2012-10-17" => Ok(Version::V2012),
-        "2008-10-17" => Ok(Version::V2008),
-        other => {
-            let problem = format!("\"{other}\" is not a version of the policy language");
-            Err(malformed("Version", problem, "use \"2012-10-17\""))
+/// Parses arbitrary bytes as each kind of policy and decides with what comes out: nothing may panic, what was accepted
+/// keeps its promises, and a policy without Allow never allows.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    use super::{Action, Context, Policy, Request, decide};
+    for kind in [Kind::Identity, Kind::Session, Kind::Bucket("photos")] {
+        let document = match Document::parse(data, kind) {
+            Ok(document) => document,
+            Err(error) => {
+                assert!(!error.problem.is_empty() && !error.fix.is_empty());
+                continue;
+            }
+        };
+        assert!(!document.statements.is_empty());
+        let allows = document.statements.iter().any(|statement| statement.effect == Effect::Allow);
+        let policy = Policy::compile(&document);
+        let context = Context {
+            username: Some("alice"),
+            prefix: Some(b"home/\xff"),
+            user_agent: Some(data),
+            existing_object_tags: &[("a", "b")],
+            ..Context::default()
+        };
+        for (action, bucket, key) in [
+            (Action::ListAllMyBuckets, "", &b""[..]),
+            (Action::ListBucket, "photos", b""),
+            (Action::GetObject, "photos", b"home/alice/x"),
+            (Action::PutObject, "photos", data),
+        ] {
+            let request = Request { action, bucket, key, context: &context };
+            let decision = decide(Some(&policy), Some(&policy), Some(&policy), false, &request);
+            assert!(allows || !decision.is_allowed());
+            assert_eq!(decision, decide(Some(&policy), Some(&policy), Some(&policy), false, &request));
         }
     }
 }
 
-/// IAM allows letters and digits; the examples for S3 bucket policies are whole sentences.
-fn parse_sid(json: Json, path: &str, kind: Kind) -> Parsed<String> {
-    let sid = text(json, path)?;
-    if !matches!(kind, Kind::Bucket(_)) && !sid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(malformed(
-            path,
-            format!("\"{sid}\" has other characters than A-Z, a-z and 0-9"),
-            "remove them",
-        ));
-    }
-    Ok(sid)
-}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-fn parse_effect(json: Json, path: &str) -> Parsed<Effect> {
-    match text(json, path)?.as_str() {
-        "Allow" => Ok(Effect::Allow),
-        "Deny" => Ok(Effect::Deny),
-        other => Err(malformed(path, format!("\"{other}\" is no effect"), "use \"Allow\" or \"Deny\"")),
-    }
-}
+    use super::*;
 
-fn parse_callers(json: Json, path: &str, negated: bool) -> Parsed<Callers> {
-    let mut list = Vec::new();
-    match json {
-        Json::Text(everyone) if everyone == "*" => list.push(Caller::Everyone),
-        Json::Object(_) => {
-            for (kind, value) in members(json, path)? {
-                let place = format!("{path}.{kind}");
-                for value in texts(value, &place)? {
-                    let fix =
-                        "use \"*\", {\"AWS\": \"*\"} or {\"AWS\": \"arn:aws:iam::<account>:user/<name>\"}";
-                    let caller =
-                        Caller::parse(&kind, &value).map_err(|problem| malformed(&place, problem, fix))?;
-                    list.push(caller);
+    /// A document around one statement that is complete but for `Principal`.
+    fn around(statement_part: &str) -> String {
+        format!(r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow",{statement_part}}}]}}"#)
+    }
+
+    #[test]
+    fn accepted() {
+        fn check(text: &str, kind: Kind) {
+            Document::parse(text.as_bytes(), kind).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        }
+        for (_, text) in super::super::BUILT_IN_POLICIES {
+            check(text, Kind::Identity);
+            check(text, Kind::Session);
+        }
+        // The policy generator's output: an Id, Sids, scalars, one statement without a list.
+        check(
+            r#"{"Id":"Policy1","Version":"2012-10-17","Statement":{"Sid":"Stmt1","Action":"s3:GetObject",
+                "Effect":"Allow","Resource":"arn:aws:s3:::photos/*"}}"#,
+            Kind::Identity,
+        );
+        check(r#"{"Statement":[{"Effect":"Deny","NotAction":["*"],"NotResource":"*"}]}"#, Kind::Identity);
+        check(&around(r#""Action":"sts:AssumeRole","Resource":"*","Condition":{}"#), Kind::Identity);
+        check(&around(r#""Action":"s3:*","Resource":["arn:*:s3:*:*:photos","*"]"#), Kind::Identity);
+        check(
+            &around(
+                r#""Action":"s3:*","Resource":"*","Condition":{"NumericLessThan":{"s3:max-keys":[10,"20",1.5]},
+                "Bool":{"aws:SecureTransport":true},"StringLike":{"aws:SourceVpce":"vpce-*","s3:prefix":"é/*"}}"#,
+            ),
+            Kind::Identity,
+        );
+        // The custom bucket policy of the WEKA documentation, and a Sid of the Amazon S3 documentation.
+        check(
+            r#"{"Version":"2012-10-17","Id":"public","Statement":[
+                {"Sid":"List what is public","Effect":"Allow","Principal":"*","Action":["s3:ListBucket"],
+                 "Resource":"arn:aws:s3:::photos","Condition":{"StringEquals":{"s3:prefix":"public/"}}},
+                {"Sid":"GetPublic","Effect":"Allow","Principal":{"AWS":["*"]},"Action":"s3:GetObject",
+                 "Resource":"arn:aws:s3:::photos/public/*"},
+                {"Effect":"Deny","NotPrincipal":{"AWS":["arn:aws:iam::1:user/a","1"]},"Action":"*",
+                 "Resource":["arn:aws:s3:::photos","arn:aws:s3:::photos/*"]}]}"#,
+            Kind::Bucket("photos"),
+        );
+    }
+
+    #[test]
+    fn values_are_kept_as_written() {
+        let text = around(
+            r#""NotAction":"S3:getobject","Resource":["arn:aws:s3:::b/k","*"],"Sid":"x","Condition":
+            {"NumericEquals":{"S3:Max-Keys":[1,"2"]}}"#,
+        );
+        let document = Document::parse(text.as_bytes(), Kind::Identity).expect("a good policy");
+        let [statement] = &document.statements[..] else { panic!("one statement") };
+        assert_eq!((document.version, statement.sid.as_deref()), (Version::V2012, Some("x")));
+        assert_eq!(
+            (statement.actions.negated, &statement.actions.texts[..]),
+            (true, &["S3:getobject".to_owned()][..])
+        );
+        assert_eq!(statement.resources.texts, ["b/k", "*"]);
+        assert_eq!(statement.conditions[0].operator_name, "NumericEquals");
+        assert_eq!(statement.conditions[0].key_name, "S3:Max-Keys");
+        assert_eq!(statement.conditions[0].values, ["1", "2"]);
+        assert_eq!(document.wildcard_action(), None);
+    }
+
+    #[test]
+    fn refused() {
+        fn check(kind: Kind, text: &str, path: &str, problem: &str) {
+            let error = Document::parse(text.as_bytes(), kind).expect_err(text);
+            assert_eq!(error.path, path, "{error}\n{text}");
+            assert!(error.problem.contains(problem), "{error}\n{text}");
+            assert_eq!(error.reason, Reason::Malformed);
+        }
+        let identity = |text: &str, path: &str, problem: &str| check(Kind::Identity, text, path, problem);
+        let statement = |part: &str, path: &str, problem: &str| {
+            let path =
+                if path.is_empty() { "Statement[0]".to_owned() } else { format!("Statement[0].{path}") };
+            check(Kind::Identity, &around(part), &path, problem);
+        };
+        identity("", "", "not JSON");
+        identity("[]", "", "a list");
+        identity("{}", "Statement", "missing");
+        identity(r#"{"Statement":[]}"#, "Statement", "empty");
+        identity(r#"{"Statement":"x"}"#, "Statement", "a string");
+        identity(r#"{"Statement":[7]}"#, "Statement[0]", "a number");
+        identity(r#"{"statement":[]}"#, "", "\"statement\" does not exist");
+        identity(r#"{"Statement":[],"Statement":[]}"#, "", "\"Statement\" appears twice");
+        identity(r#"{"Version":"2012-10-18","Statement":[]}"#, "Version", "2012-10-18");
+        identity(r#"{"Version":20121017,"Statement":[]}"#, "Version", "a number");
+        identity(r#"{"Id":null,"Statement":[]}"#, "Id", "null");
+        let good = r#""Action":"s3:*","Resource":"*""#;
+        identity(&format!(r#"{{"Statement":[{{{good}}}]}}"#), "Statement[0].Effect", "missing");
+        identity(
+            &format!(r#"{{"Statement":[{{"Effect":"allow",{good}}}]}}"#),
+            "Statement[0].Effect",
+            "allow",
+        );
+        statement(r#""Resource":"*""#, "Action", "missing");
+        statement(r#""Action":"s3:*""#, "Resource", "missing");
+        statement(&format!(r#"{good},"Action":"s3:*""#), "", "\"Action\" appears twice");
+        statement(&format!(r#"{good},"NotAction":"s3:*""#), "", "both Action and NotAction");
+        statement(&format!(r#"{good},"NotResource":"*""#), "", "both Resource and NotResource");
+        statement(&format!(r#"{good},"Conditions":{{}}"#), "", "\"Conditions\" does not exist");
+        statement(&format!(r#"{good},"Principal":"*""#), "Principal", "only bucket policies");
+        statement(&format!(r#"{good},"Sid":"a b""#), "Sid", "a b");
+        statement(&format!(r#"{good},"Sid":"\u0007""#), "Sid", "control character");
+        statement(r#""Action":[],"Resource":"*""#, "Action", "empty");
+        statement(r#""Action":["s3:*",1],"Resource":"*""#, "Action", "a number");
+        statement(r#""Action":["s3:*","s3:GetObjekt"],"Resource":"*""#, "Action[1]", "s3:GetObjekt");
+        statement(r#""Action":"iam:*","Resource":"*""#, "Action[0]", "iam:*");
+        for arn in
+            ["b/*", "arn:aws:s3:::", "arn:aws:s3:::/k", "arn:aws:s3:b", "arn:aws-cn:s3:::b", "arn:aws:S3:::b"]
+        {
+            statement(&format!(r#""Action":"s3:*","Resource":"{arn}""#), "Resource[0]", arn);
+        }
+        statement(r#""Action":"s3:*","Resource":"arn:aws:s3:::b/${aws:user}""#, "Resource[0]", "${aws:user}");
+        let condition = |condition: &str, path: &str, problem: &str| {
+            let path = format!("Condition{path}");
+            statement(&format!(r#"{good},"Condition":{condition}"#), &path, problem);
+        };
+        condition("[]", "", "a list");
+        condition(r#"{"StringLikes":{"s3:prefix":"a"}}"#, ".StringLikes", "no such condition operator");
+        condition(r#"{"StringLike":{}}"#, ".StringLike", "no condition key");
+        condition(r#"{"StringLike":"a"}"#, ".StringLike", "a string");
+        condition(
+            r#"{"StringLike":{"s3:prefixes":"a"}}"#,
+            ".StringLike.s3:prefixes",
+            "no such condition key",
+        );
+        condition(r#"{"StringLike":{"s3:prefix":[]}}"#, ".StringLike.s3:prefix", "empty");
+        condition(r#"{"StringLike":{"s3:prefix":{}}}"#, ".StringLike.s3:prefix", "an object");
+        condition(r#"{"StringLike":{"s3:prefix":"${"}}"#, ".StringLike.s3:prefix", "not closed");
+        condition(r#"{"Bool":{"s3:max-keys":"true"}}"#, ".Bool.s3:max-keys", "never matches");
+        condition(
+            r#"{"IpAddress":{"aws:SourceIp":["10.0.0.0/99"]}}"#,
+            ".IpAddress.aws:SourceIp",
+            "10.0.0.0/99",
+        );
+        condition(
+            r#"{"StringLike":{"s3:prefix":"a","S3:Prefix":"b"}}"#,
+            ".StringLike.S3:Prefix",
+            "appears twice",
+        );
+        condition(r#"{"Bool":{"aws:SecureTransport":"a"},"Bool":{}}"#, "", "\"Bool\" appears twice");
+        let twice = format!(r#"{{"Effect":"Allow","Sid":"x",{good}}}"#);
+        identity(&format!(r#"{{"Statement":[{twice},{twice}]}}"#), "Statement[1].Sid", "earlier statement");
+        check(Kind::Session, &format!(r#"{{"Statement":{twice}}}"#), "Version", "missing");
+    }
+
+    #[test]
+    fn refused_in_bucket_policies() {
+        let check = |part: &str, path: &str, problem: &str| {
+            let text = around(part);
+            let error = Document::parse(text.as_bytes(), Kind::Bucket("photos")).expect_err(&text);
+            assert_eq!(error.path, format!("Statement[0].{path}"), "{error}\n{text}");
+            assert!(error.problem.contains(problem), "{error}\n{text}");
+        };
+        let object = r#""Action":"s3:GetObject","Resource":"arn:aws:s3:::photos/*""#;
+        check(object, "Principal", "missing");
+        check(&format!(r#""Principal":"alice",{object}"#), "Principal", "a string");
+        check(&format!(r#""Principal":{{}},{object}"#), "Principal", "nobody");
+        check(&format!(r#""Principal":{{"AWS":"alice"}},{object}"#), "Principal.AWS", "alice");
+        check(&format!(r#""Principal":{{"aws":"*"}},{object}"#), "Principal.aws", "not a kind");
+        check(&format!(r#""NotPrincipal":{{"AWS":"1"}},{object}"#), "NotPrincipal", "whole world");
+        let everyone = |part: &str| format!(r#""Principal":"*",{part}"#);
+        for resource in
+            ["*", "arn:aws:s3:::music/*", "arn:aws:s3:::photos2", "arn:aws:s3:::phot*", "arn:aws:s3:::*"]
+        {
+            let part = everyone(&format!(r#""Action":"s3:GetObject","Resource":"{resource}""#));
+            check(&part, "Resource[0]", "not in the bucket");
+        }
+        for (action, resource) in [
+            ("s3:GetObject", "photos"),
+            ("s3:ListBucket", "photos/*"),
+            ("s3:ListAllMyBuckets", "photos"),
+            ("sts:AssumeRole", "photos/*"),
+        ] {
+            let part =
+                everyone(&format!(r#""Action":["s3:*","{action}"],"Resource":"arn:aws:s3:::{resource}""#));
+            check(&part, "Action[1]", "does not apply");
+        }
+        let lonely = r#"{"Statement":{"Effect":"Deny","NotPrincipal":{"AWS":"arn:aws:iam::1:user/a"},
+            "Action":"s3:GetObject","Resource":"arn:aws:s3:::photos/*"}}"#;
+        let error = Document::parse(lonely.as_bytes(), Kind::Bucket("photos")).expect_err("no account");
+        assert!(error.fix.contains("arn:aws:iam::1:root"), "{error}");
+    }
+
+    #[test]
+    fn sizes() {
+        let padded = |bytes: usize, part: &str| {
+            let text = around(part);
+            format!("{text}{}", " ".repeat(bytes - text.len()))
+        };
+        let check = |kind: Kind, bytes_max: usize, part: &str| {
+            assert!(Document::parse(padded(bytes_max, part).as_bytes(), kind).is_ok());
+            let error = Document::parse(padded(bytes_max + 1, part).as_bytes(), kind).expect_err("too large");
+            assert_eq!(error.reason, Reason::TooLarge);
+        };
+        let part = r#""Action":"s3:GetObject","Resource":"arn:aws:s3:::photos/*""#;
+        check(Kind::Identity, 2048, part);
+        check(Kind::Session, 2048, part);
+        check(Kind::Bucket("photos"), 20_480, &format!(r#""Principal":"*",{part}"#));
+    }
+
+    #[test]
+    fn a_refusal_is_one_sentence() {
+        let text = around(r#""Action":"s3:*","Resource":"*","Condition":{"StringLikes":{}}"#);
+        let error = Document::parse(text.as_bytes(), Kind::Identity).expect_err("no such operator");
+        assert_eq!(
+            error.to_string(),
+            "Statement[0].Condition.StringLikes: there is no such condition operator; use one such as StringEquals, \
+             StringLike, IpAddress, DateLessThan or Null."
+        );
+    }
+
+    #[test]
+    fn wildcards_in_actions_are_found() {
+        let text = around(r#""Action":["s3:GetObject","s3:Put*"],"Resource":"*""#);
+        let document = Document::parse(text.as_bytes(), Kind::Identity).expect("a good policy");
+        assert_eq!(document.wildcard_action(), Some("s3:Put*"));
+    }
+
+    #[test]
+    fn fuzz_over_a_corpus_with_changed_bytes() {
+        let corpus = [
+            super::super::BUILT_IN_POLICIES[0].1.to_owned(),
+            around(
+                r#""Action":"s3:*","Resource":"arn:aws:s3:::photos/${aws:username, 'x'}/*?","Condition":
+                {"ForAnyValue:StringNotLikeIfExists":{"s3:RequestObjectTagKeys":["a*","b"]},"ArnLike":
+                {"aws:PrincipalArn":"arn:aws:iam::*:user/${aws:username}"},"Null":{"aws:Referer":false}}"#,
+            ),
+            around(
+                r#""Principal":{"AWS":["*","1"]},"Action":"s3:GetObject","Resource":"arn:aws:s3:::photos/*",
+                "Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"},"DateLessThan":{"aws:CurrentTime":0}}"#,
+            ),
+        ];
+        let mut seed = 1_u64;
+        for text in corpus {
+            fuzz(text.as_bytes());
+            for _ in 0..2_000 {
+                let mut bytes = text.clone().into_bytes();
+                for _ in 0..3 {
+                    seed =
+                        seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    let (at, with) =
+                        ((seed >> 33) as usize % bytes.len(), (seed >> 20) as usize % bytes.len());
+                    match seed >> 62 {
+                        0 => bytes[at] = (seed >> 8) as u8,
+                        1 => bytes.truncate(at.max(1)),
+                        2 => bytes.insert(at, bytes[with]),
+                        _ => bytes.swap(at, with),
+                    }
                 }
+                fuzz(&bytes);
             }
         }
-        other => return Err(wrong_type(path, &other, "\"*\" or an object such as {\"AWS\": \"*\"}")),
     }
-    if list.is_empty() {
-        return Err(malformed(path, "it names nobody", "name a principal, for example {\"AWS\": \"*\"}"));
-    }
-    Ok(Callers { negated, list })
-}
 
-fn parse_actions(json: Json, path: &str, negated: bool) -> Parsed<Actions> {
-    let texts = texts(json, path)?;
-    let mut set = ActionSet::EMPTY;
-    for (index, name) in texts.iter().enumerate() {
-        let actions = ActionSet::expand(name).ok_or_else(|| {
-            let problem = format!("\"{name}\" matches no action of Amazon S3 or AWS STS");
-            malformed(
-                &format!("{path}[{index}]"),
-                problem,
-                "check the spelling, for example \"s3:GetObject\"",
-            )
-        })?;
-        set = set.union(actions);
-    }
-    Ok(Actions { negated, texts, set })
-}
-
-fn parse_resources(json: Json, path: &str, negated: bool, version: Version) -> Parsed<Resources> {
-    let syntax = Syntax { wildcards: true, variables: version == Version::V2012 };
-    let mut resources = Resources { negated, texts: Vec::new(), patterns: Vec::new() };
-    for (index, arn) in texts(json, path)?.into_iter().enumerate() {
-        let place = || format!("{path}[{index}]");
-        let fix = "use *, arn:aws:s3:::<bucket> or arn:aws:s3:::<bucket>/<key>, with wildcards behind the last colon";
-        let name = resource_name(&arn).ok_or_else(|| {
-            malformed(&place(), format!("\"{arn}\" is not the ARN of a bucket or object"), fix)
-        })?;
-        let pattern = Pattern::parse(name, syntax).map_err(|problem| {
-            malformed(&place(), problem, "correct the variable, or write ${$} for a dollar sign")
-        })?;
-        resources.texts.push(name.to_owned());
-        resources.patterns.push(ResourcePattern::new(pattern));
-    }
-    Ok(resources)
-}
-
-/// What stands behind `arn:aws:s3:::`. The partition may be `*`; region and account, which ARNs of S3 leave empty, too.
-fn resource_name(arn: &str) -> Option<&str> {
-    if arn == "*" {
-        return Some(arn);
-    }
-    let mut segments = arn.splitn(6, ':');
-    let well_formed = segments.next() == Some("arn")
-        && matches!(segments.next(), Some("aws" | "*"))
-        && segments.next() == Some("s3")
-        && matches!(segments.next(), Some("" | "*"))
-        && matches!(segments.next(), Some("" | "*"));
-    let name = segments.next()?;
-    (well_formed && !name.is_empty() && !name.starts_with('/')).then_some(name)
-}
-
-fn parse_conditions(json: Json, path: &str, version: Version) -> Parsed<Vec<Clause>> {
-    let mut clauses: Vec<Clause> = Vec::new();
-    for (operator_name, keys) in members(json, path)? {
-        let place = format!("{path}.{operator_name}");
-        let operator = Operator::parse(&operator_name).ok_or_else(|| {
-            let fix = "use one such as StringEquals, StringLike, IpAddress, DateLessThan or Null";
-            malformed(&place, "there is no such condition operator", fix)
-        })?;
-        let keys = members(keys, &place)?;
-        if keys.is_empty() {
-            return Err(malformed(&place, "it has no condition key", "add one, or remove the operator"));
+    proptest! {
+        #[test]
+        fn fuzz_over_random_bytes(data in prop::collection::vec(any::<u8>(), 0..200)) {
+            fuzz(&data);
         }
-        let first = clauses.len();
-        for (key_name, values) in keys {
-            let place = format!("{place}.{key_name}");
-            if clauses[first..].iter().any(|earlier| earlier.key_name.eq_ignore_ascii_case(&key_name)) {
-                return Err(malformed(&place, "the key appears twice", "put all its values into one list"));
-            }
-            let key = Key::parse(&key_name).ok_or_else(|| {
-                let fix =
-                    "check the spelling against the condition keys of Amazon S3 and the global ones of AWS";
-                malformed(&place, "there is no such condition key", fix)
-            })?;
-            if !operator.suits(key.key_type()) {
-                let fix = "use an operator of the key's type";
-                return Err(malformed(&place, "the operator never matches values of this key", fix));
-            }
-            let values = scalars(values, &place)?;
-            let operands = Operands::parse(operator.comparison, &values, version == Version::V2012)
-                .map_err(|problem| malformed(&place, problem, "correct the value or use another operator"))?;
-            let condition = Condition::new(operator, key, operands);
-            clauses.push(Clause { operator, key_name, values, condition });
+
+        #[test]
+        fn fuzz_over_json_like_text(text in "[{}\\[\\]\",:a-zA-Z0-9$*?]{0,120}") {
+            fuzz(text.as_bytes());
         }
     }
-    Ok(clauses)
-}
-
-/// The members of an object, each name at most once.
-fn members(json: Json, path: &str) -> Parsed<Vec<(String, Json)>> {
-    let Json::Object(members) = json else {
-        return Err(wrong_type(path, &json, "an object"));
-    };
-    for (index, (name, _)) in members.iter().enumerate() {
-        if members[..index].iter().any(|(earlier, _)| earlier == name) {
-            return Err(malformed(
-                path,
-                format!("the element \"{name}\" appears twice"),
-                "remove one of the two",
-            ));
-        }
-    }
-    Ok(members)
-}
-
-/// A string or a list of at least one string.
-fn texts(json: Json, path: &str) -> Parsed<Vec<String>> {
-    let list = one_or_more(json, path)?;
-    list.into_iter().map(|value| text(value, path)).collect()
-}
-
-/// A string, number or boolean, or a list of at least one of them, as text.
-fn scalars(json: Json, path: &str) -> Parsed<Vec<String>> {
-    let list = one_or_more(json, path)?;
-    let as_text = |value| match value {
-        Json::Bool(flag) => Ok(flag.to_string()),
-        Json::Number(number) => Ok(number),
-        other => text(other, path),
-    };
-    list.into_iter().map(as_text).collect()
-}
-
-fn one_or_more(json: Json, path: &str) -> Parsed<Vec<Json>> {
-    match json {
-        Json::List(list) if list.is_empty() => Err(malformed(path, "the list is empty", "add a value")),
-        Json::List(list) => Ok(list),
-        single => Ok(vec![single]),
-    }
-}
-
-fn text(json: Json, path: &str) -> Parsed<String> {
-    let Json::Text(text) = json else {
-        return Err(wrong_type(path, &json, "a string"));
-    };
-    if text.chars().any(|character| character.is_control() && !matches!(character, '\t' | '\n' | '\r')) {
-        return Err(malformed(path, "it has a control character", "remove it"));
-    }
-    Ok(text)
-}
-
-fn only_one<T>(earlier: Option<T>, path: &str, one: &str, other: &str) -> Parsed<()> {
-    match earlier {
-        None => Ok(()),
-        Some(_) => Err(malformed(path, format!("it has both {one} and {other}"), "remove one of the two")),
-    }
-}
-
-fn unknown_element(path: &str, name: &str, known: &str) -> PolicyError {
-    malformed(
-        path,
-        format!("the element \"{name}\" does not exist"),
-        &format!("the elements here are {known}"),
-    )
-}
-
-fn wrong_type(path: &str, found: &Json, expected: &str) -> PolicyError {
-    malformed(path, format!("it is {}", found.kind()), &format!("make it {expected}"))
-}
-
-fn malformed(path: &str, problem: impl Into<String>, fix: &str) -> PolicyError {
-    let (path, problem, fix) = (path.to_owned(), problem.into(), fix.to_owned());
-    PolicyError { reason: Reason::Malformed, path, problem, fix }
 }

@@ -7,24 +7,31 @@
 //! Nothing here does I/O, reads a clock or randomness, or logs: bytes and values in, values out.
 
 pub mod action;
+#[cfg(test)]
+mod agreement;
 mod builtin;
 mod caller;
 pub mod compile;
-pub mod condition;
+mod condition;
 pub mod context;
 pub mod decide;
 pub mod document;
+mod element;
 mod json;
 pub mod key;
+mod operand;
+pub mod operator;
+#[cfg(test)]
+mod oracle;
 mod pattern;
 pub mod principal;
+mod refusal;
 
 pub use action::{Action, ActionSet, ResourceKind};
 pub use builtin::{BUILT_IN_POLICIES, built_in_policy};
 pub use compile::Policy;
 pub use context::{AuthType, Context, PrincipalType, Tag};
 pub use decide::{By, Decision, Layer, Request, decide};
-pub use document::{
-    BUCKET_POLICY_BYTES_MAX, Document, Effect, Kind, POLICY_BYTES_MAX, PolicyError, Reason, Version,
-};
+pub use document::{BUCKET_POLICY_BYTES_MAX, Document, Effect, Kind, POLICY_BYTES_MAX, Version};
 pub use principal::{Credential, CredentialKind, PosixOwner, Secret, Snapshot, SnapshotBuilder, User};
+pub use refusal::{PolicyError, Reason};

@@ -358,3 +358,191 @@ fn clip(text: &str) -> &str {
     let end = text.char_indices().nth(40).map_or(text.len(), |(end, _)| end);
     &text[..end]
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIKE: Syntax = Syntax { wildcards: true, variables: true };
+    const EQUALS: Syntax = Syntax { wildcards: false, variables: true };
+    const LIKE_2008: Syntax = Syntax { wildcards: true, variables: false };
+
+    fn parse(text: &str, syntax: Syntax) -> Pattern {
+        Pattern::parse(text, syntax).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn wildcards() {
+        fn check(pattern: &str, text: &str, expected: bool) {
+            let parsed = parse(pattern, LIKE);
+            assert_eq!(parsed.matches(text.as_bytes(), &Context::default()), expected, "{pattern} {text}");
+        }
+        check("", "", true);
+        check("", "a", false);
+        check("*", "", true);
+        check("**", "a/b", true);
+        check("a*", "a", true);
+        check("a*", "b", false);
+        check("*a", "ba", true);
+        check("*a", "ab", false);
+        check("a*c*e", "abcde", true);
+        check("a*c*e", "abcdef", false);
+        check("*ab*ab", "ab", false);
+        check("*ab*ab", "abab", true);
+        check("*aab", "aaab", true);
+        check("?", "\u{e9}", true);
+        check("??", "\u{e9}", false);
+        check("*?", "\u{1f600}", true);
+        check("*??", "\u{1f600}", false);
+        check("a?c", "abc", true);
+        check("a?c", "a/c", true);
+        check("a?", "a", false);
+        check("*.jpg", "x/y.jpg", true);
+        check("A", "a", false);
+        check("$", "$", true);
+        check("a$b", "a$b", true);
+    }
+
+    #[test]
+    fn equality_knows_no_wildcards() {
+        assert!(parse("a*?", EQUALS).matches(b"a*?", &Context::default()));
+        assert!(!parse("a*?", EQUALS).matches(b"abc", &Context::default()));
+        assert!(parse("A*\u{c9}", EQUALS).matches_ignoring_case("a*\u{c9}".as_bytes(), &Context::default()));
+        assert!(!parse("\u{c9}", EQUALS).matches_ignoring_case("\u{e9}".as_bytes(), &Context::default()));
+        assert!(!parse("ab", EQUALS).matches_ignoring_case(b"abc", &Context::default()));
+    }
+
+    #[test]
+    fn variables_are_plain_text() {
+        fn check(pattern: &str, username: Option<&str>, text: &str, expected: bool) {
+            let context = Context { username, ..Context::default() };
+            assert_eq!(parse(pattern, LIKE).matches(text.as_bytes(), &context), expected, "{pattern} {text}");
+        }
+        check("home/${aws:username}/*", Some("alice"), "home/alice/x", true);
+        check("home/${AWS:USERNAME}/*", Some("alice"), "home/alice/x", true);
+        check("home/${ aws:username }/*", Some("alice"), "home/alice/x", true);
+        check("home/${aws:username}/*", Some("alice"), "home/bob/x", false);
+        check("home/${aws:username}/*", Some("*"), "home/bob/x", false);
+        check("home/${aws:username}/*", Some("*"), "home/*/x", true);
+        check("${aws:username}", Some("?"), "a", false);
+        check("${aws:username}", Some("${aws:username}"), "${aws:username}", true);
+        check("home/${aws:username}/*", None, "home//x", false);
+        check("*${aws:username}*", None, "anything", false);
+        check("${aws:username, 'guest'}", None, "guest", true);
+        check("${aws:username,'*'}", None, "guest", false);
+        check("${aws:username, 'guest'}", Some("alice"), "guest", false);
+        check("${aws:username, ''}x", None, "x", true);
+        check("${aws:SourceVpce}", Some("alice"), "", false);
+        check("a${*}b", None, "a*b", true);
+        check("a${*}b", None, "axb", false);
+        check("${?}${$}", None, "?$", true);
+        check("${$}{aws:username}", Some("alice"), "${aws:username}", true);
+        check("*${aws:username}", Some("aa"), "aaa", true);
+    }
+
+    #[test]
+    fn variables_of_other_types_are_written_out() {
+        let context = Context {
+            source_ip: Some([10, 0, 0, 7].into()),
+            max_keys: Some(5),
+            secure_transport: Some(true),
+            existing_object_tags: &[("dept", "it")],
+            ..Context::default()
+        };
+        let pattern =
+            parse("${aws:SourceIp}-${s3:max-keys}-${aws:SecureTransport}-${s3:ExistingObjectTag/dept}", LIKE);
+        assert!(pattern.matches(b"10.0.0.7-5-true-it", &context));
+    }
+
+    #[test]
+    fn before_2012_a_variable_is_text() {
+        let context = Context { username: Some("alice"), ..Context::default() };
+        assert!(!parse("${aws:username}", LIKE_2008).matches(b"alice", &context));
+        assert!(parse("${aws:username}", LIKE_2008).matches(b"${aws:username}", &context));
+        assert!(parse("${nothing", LIKE_2008).matches(b"${nothing", &context));
+        assert!(parse("${*}", LIKE_2008).matches(b"${any}", &context));
+    }
+
+    #[test]
+    fn wrong_variables_are_refused() {
+        for text in
+            ["${", "a${aws:username", "${}", "${aws:user}", "${aws:username, guest}", "${aws:TagKeys}"]
+        {
+            assert!(Pattern::parse(text, LIKE).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn resources() {
+        fn check(pattern: &str, bucket: &str, key: &str, expected: bool) {
+            let pattern = ResourcePattern::new(parse(pattern, LIKE));
+            let mut resource = Resource::new(bucket.as_bytes(), key.as_bytes());
+            let found = pattern.matches(&mut resource, &Context::default());
+            assert_eq!(found, expected, "{pattern:?} {bucket} {key}");
+        }
+        check("*", "", "", true);
+        check("*", "b", "", true);
+        check("*", "b", "k", true);
+        check("b", "b", "", true);
+        check("b", "b", "k", false);
+        check("b", "", "", false);
+        check("b/*", "b", "", false);
+        check("b/*", "b", "k/l", true);
+        check("b/*", "bb", "k", false);
+        check("b/k", "b", "k", true);
+        check("b/k", "b", "kk", false);
+        check("b/k*", "b", "kk", true);
+        check("b*", "b", "", true);
+        check("b*", "bb", "k", true);
+        check("b*", "", "", false);
+        check("bb*", "b", "b", false);
+        check("*/k", "b", "k", true);
+        check("*/*", "b", "", false);
+        check("?/k", "b", "k", true);
+        check("b?k", "b", "k", true);
+        check("b/", "b", "", false);
+        let long = "k".repeat(3000);
+        check("?/k*k", "b", &long, true);
+        check("?/k*l", "b", &long, false);
+    }
+
+    #[test]
+    fn hostile_patterns_stay_below_length_times_length() {
+        let text = "a".repeat(1024);
+        let started = std::time::Instant::now();
+        for pattern in ["*a".repeat(500) + "b", "*?".repeat(500) + "b", "a*".repeat(512) + "?b"] {
+            assert!(!parse(&pattern, LIKE).matches(text.as_bytes(), &Context::default()));
+        }
+        assert!(started.elapsed().as_secs() < 2, "{:?}", started.elapsed());
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_recursive_definition(pattern in "[ab/*?\u{e9}]{0,10}", text in "[ab/\u{e9}]{0,12}") {
+            fn plain(pattern: &[char], text: &[char]) -> bool {
+                match pattern.split_first() {
+                    None => text.is_empty(),
+                    Some(('*', rest)) => (0..=text.len()).any(|taken| plain(rest, &text[taken..])),
+                    Some((&letter, rest)) => text.split_first().is_some_and(|(&head, tail)| {
+                        (letter == '?' || letter == head) && plain(rest, tail)
+                    }),
+                }
+            }
+            let expected = plain(
+                &pattern.chars().collect::<Vec<_>>(),
+                &text.chars().collect::<Vec<_>>(),
+            );
+            let parsed = parse(&pattern, LIKE);
+            prop_assert_eq!(parsed.matches(text.as_bytes(), &Context::default()), expected);
+            prop_assert_eq!(parsed.matches_ignoring_case(text.to_uppercase().replace('\u{c9}', "\u{e9}").as_bytes(), &Context::default()), expected);
+            if let Some((bucket, key)) = text.split_once('/')
+                && !bucket.is_empty() && !key.is_empty()
+            {
+                let mut resource = Resource::new(bucket.as_bytes(), key.as_bytes());
+                prop_assert_eq!(ResourcePattern::new(parsed).matches(&mut resource, &Context::default()), expected);
+            }
+        }
+    }
+}
