@@ -1,0 +1,469 @@
+//! Readers of the documents that clients send.
+//!
+//! Strict: the root and every element must be one the call takes, none twice where one is allowed, no attributes but
+//! namespace declarations, no DTD, no processing instructions, no entities but the five of XML and character references,
+//! nothing after the root. Elements may come in any order, because clients write them in any order. Namespaces are not
+//! looked at beyond that: clients send several, or none.
+//!
+//! Bounded: the body by [`XML_BODY_BYTES_MAX`], entries by the limit of the call, depth by the elements that are known
+//! (no reader nests deeper than they do). Whatever is wrong is one error, [`Malformed`] (AWS: `MalformedXML`), because
+//! that is all AWS says.
+//!
+//! What a document means (do the parts exist, is the key legal) is the caller's question.
+//! Spec: XML 1.0 (fifth edition); DeleteObjects, CompleteMultipartUpload and CreateBucket in the Amazon S3 API
+//! reference.
+
+use quick_xml::events::{BytesRef, BytesStart, Event};
+
+use crate::codec::dates::Timestamp;
+use crate::limits::{PAGE_KEYS_MAX, PARTS_MAX, XML_BODY_BYTES_MAX};
+use crate::s3::error::{Code, S3Error};
+
+/// A body that is not the document the call takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Malformed;
+
+impl From<Malformed> for S3Error {
+    fn from(_: Malformed) -> Self {
+        Code::MalformedXML.into()
+    }
+}
+
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(Code::MalformedXML.message())
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// The body of DeleteObjects.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Delete {
+    /// What to delete, 1 to [`PAGE_KEYS_MAX`] entries.
+    pub objects: Vec<DeleteObject>,
+    /// Whether only failures are to be told.
+    pub quiet: bool,
+}
+
+/// One entry of [`Delete`].
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct DeleteObject {
+    /// The key, not empty. It may still be too long: that is a failure of this key alone.
+    pub key: String,
+    /// The version, if one is named.
+    pub version_id: Option<String>,
+    /// Delete only what has this entity tag (no quotes; `*` for any).
+    pub etag: Option<String>,
+    /// Delete only what was last modified then.
+    pub last_modified: Option<Timestamp>,
+    /// Delete only what has this size in bytes.
+    pub size: Option<u64>,
+}
+
+impl Delete {
+    /// Reads a `Delete` document.
+    ///
+    /// # Errors
+    /// [`Malformed`], also for no entry and for more than [`PAGE_KEYS_MAX`].
+    pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::open(body, "Delete")?;
+        let mut delete = Self::default();
+        let mut quiet = None;
+        while let Some(element) = reader.child()? {
+            match name(&element) {
+                "Object" if delete.objects.len() < PAGE_KEYS_MAX => {
+                    delete.objects.push(DeleteObject::read(&mut reader)?);
+                }
+                "Quiet" => once(&mut quiet, parse_boolean(&reader.text()?)?)?,
+                _ => return Err(Malformed),
+            }
+        }
+        reader.finish()?;
+        if delete.objects.is_empty() {
+            return Err(Malformed);
+        }
+        delete.quiet = quiet.unwrap_or(false);
+        Ok(delete)
+    }
+}
+
+impl DeleteObject {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut key = None;
+        let mut object = Self::default();
+        while let Some(element) = reader.child()? {
+            let text = reader.text()?;
+            match name(&element) {
+                "Key" => once(&mut key, text)?,
+                "VersionId" => once(&mut object.version_id, text)?,
+                "ETag" => once(&mut object.etag, unquoted(text))?,
+                "LastModifiedTime" => once(&mut object.last_modified, parse_time(&text)?)?,
+                "Size" => once(&mut object.size, parse_number(&text)?)?,
+                _ => return Err(Malformed),
+            }
+        }
+        object.key = key.filter(|key| !key.is_empty()).ok_or(Malformed)?;
+        // Some clients write every element of the schema: an empty one says no more than none.
+        object.version_id = object.version_id.filter(|id| !id.is_empty());
+        object.etag = object.etag.filter(|etag| !etag.is_empty());
+        Ok(object)
+    }
+}
+
+/// The body of CompleteMultipartUpload.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct CompleteMultipartUpload {
+    /// The parts in the order of the document, 1 to [`PARTS_MAX`]. Whether that order is right is for the caller to
+    /// say: it has an error of its own.
+    pub parts: Vec<CompletedPart>,
+}
+
+/// One part of [`CompleteMultipartUpload`].
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct CompletedPart {
+    /// 1 to [`PARTS_MAX`].
+    pub part_number: u32,
+    /// The entity tag that UploadPart gave, without quotes.
+    pub etag: String,
+    /// The checksums sent for it, as sent: element name (`ChecksumCRC32`) and base64. Usually none or one.
+    pub checksums: Vec<(&'static str, String)>,
+}
+
+/// The elements that carry a checksum of a part.
+pub const CHECKSUM_ELEMENTS: [&str; 10] = [
+    "ChecksumCRC32",
+    "ChecksumCRC32C",
+    "ChecksumCRC64NVME",
+    "ChecksumSHA1",
+    "ChecksumSHA256",
+    "ChecksumSHA512",
+    "ChecksumMD5",
+    "ChecksumXXHASH64",
+    "ChecksumXXHASH3",
+    "ChecksumXXHASH128",
+];
+
+impl CompleteMultipartUpload {
+    /// Reads a `CompleteMultipartUpload` document.
+    ///
+    /// # Errors
+    /// [`Malformed`], also for no part and for more than [`PARTS_MAX`].
+    pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::open(body, "CompleteMultipartUpload")?;
+        let mut upload = Self::default();
+        while let Some(element) = reader.child()? {
+            if name(&element) != "Part" || upload.parts.len() >= PARTS_MAX as usize {
+                return Err(Malformed);
+            }
+            upload.parts.push(CompletedPart::read(&mut reader)?);
+        }
+        reader.finish()?;
+        if upload.parts.is_empty() {
+            return Err(Malformed);
+        }
+        Ok(upload)
+    }
+}
+
+impl CompletedPart {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut part_number = None;
+        let mut etag = None;
+        let mut checksums: Vec<(&'static str, String)> = Vec::new();
+        while let Some(element) = reader.child()? {
+            let text = reader.text()?;
+            match name(&element) {
+                "PartNumber" => once(&mut part_number, parse_number(&text)?)?,
+                "ETag" => once(&mut etag, unquoted(text))?,
+                _ => {
+                    let known = CHECKSUM_ELEMENTS
+                        .into_iter()
+                        .find(|known| *known == name(&element))
+                        .ok_or(Malformed)?;
+                    if checksums.iter().any(|(other, _)| *other == known) {
+                        return Err(Malformed);
+                    }
+                    checksums.push((known, text.trim().to_owned()));
+                }
+            }
+        }
+        let part_number = part_number.and_then(|number| u32::try_from(number).ok()).ok_or(Malformed)?;
+        let etag = etag.filter(|etag| !etag.is_empty()).ok_or(Malformed)?;
+        if !(1..=PARTS_MAX).contains(&part_number) {
+            return Err(Malformed);
+        }
+        Ok(Self { part_number, etag, checksums })
+    }
+}
+
+/// The body of CreateBucket.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct CreateBucketConfiguration {
+    /// The region to create the bucket in, if one is named.
+    pub location_constraint: Option<String>,
+    /// Tags to create it with, as sent.
+    pub tags: Vec<(String, String)>,
+    /// Whether it asks for a directory bucket (`Location` or `Bucket`), which this server does not have.
+    pub directory_bucket: bool,
+}
+
+/// Most tags of a bucket (AWS: "Using cost allocation S3 bucket tags").
+const BUCKET_TAGS_MAX: usize = 50;
+
+impl CreateBucketConfiguration {
+    /// Reads a `CreateBucketConfiguration` document. An empty body is the same as an empty document.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
+        let mut configuration = Self::default();
+        if body.trim_ascii().is_empty() {
+            return Ok(configuration);
+        }
+        let mut reader = Reader::open(body, "CreateBucketConfiguration")?;
+        let mut tagged = None;
+        while let Some(element) = reader.child()? {
+            match name(&element) {
+                "LocationConstraint" => {
+                    let region = reader.text()?.trim().to_owned();
+                    once(&mut configuration.location_constraint, region)?;
+                }
+                "Location" => configuration.read_directory_bucket(&mut reader, ["Type", "Name"])?,
+                "Bucket" => configuration.read_directory_bucket(&mut reader, ["Type", "DataRedundancy"])?,
+                "Tags" => {
+                    once(&mut tagged, ())?;
+                    configuration.read_tags(&mut reader)?;
+                }
+                _ => return Err(Malformed),
+            }
+        }
+        reader.finish()?;
+        configuration.location_constraint =
+            configuration.location_constraint.filter(|region| !region.is_empty());
+        Ok(configuration)
+    }
+
+    fn read_directory_bucket(
+        &mut self,
+        reader: &mut Reader<'_>,
+        elements: [&str; 2],
+    ) -> Result<(), Malformed> {
+        self.directory_bucket = true;
+        while let Some(element) = reader.child()? {
+            if !elements.contains(&name(&element)) {
+                return Err(Malformed);
+            }
+            reader.text()?;
+        }
+        Ok(())
+    }
+
+    fn read_tags(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
+        while let Some(element) = reader.child()? {
+            if name(&element) != "Tag" || self.tags.len() >= BUCKET_TAGS_MAX {
+                return Err(Malformed);
+            }
+            let (mut key, mut value) = (None, None);
+            while let Some(element) = reader.child()? {
+                let text = reader.text()?;
+                match name(&element) {
+                    "Key" => once(&mut key, text)?,
+                    "Value" => once(&mut value, text)?,
+                    _ => return Err(Malformed),
+                }
+            }
+            self.tags.push((key.ok_or(Malformed)?, value.ok_or(Malformed)?));
+        }
+        Ok(())
+    }
+}
+
+/// Elements and text of one document, pulled one after the other.
+struct Reader<'x> {
+    events: quick_xml::Reader<&'x [u8]>,
+}
+
+impl<'x> Reader<'x> {
+    /// Enters the root element, which must have this name.
+    fn open(body: &'x [u8], root: &str) -> Result<Self, Malformed> {
+        if body.len() > XML_BODY_BYTES_MAX {
+            return Err(Malformed);
+        }
+        let text = std::str::from_utf8(body).map_err(|_| Malformed)?;
+        let mut events = quick_xml::Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+        events.config_mut().expand_empty_elements = true;
+        let mut reader = Self { events };
+        let mut first = true;
+        loop {
+            match reader.event()? {
+                // A byte order mark aside, the declaration can only be the very first thing.
+                Event::Decl(declaration) if first => {
+                    let encoding = declaration.encoding().transpose().map_err(|_| Malformed)?;
+                    let known = encoding.is_none_or(|name| {
+                        name.eq_ignore_ascii_case("utf-8") || name.eq_ignore_ascii_case("us-ascii")
+                    });
+                    if !known {
+                        return Err(Malformed);
+                    }
+                }
+                Event::Start(start) if checked_name(&start)? == root => return Ok(reader),
+                Event::Comment(_) => {}
+                Event::Text(text) if is_blank(&text) => {}
+                _ => return Err(Malformed),
+            }
+            first = false;
+        }
+    }
+
+    /// The next element inside the open one, which is then open itself; `None` when the open one ends. The caller
+    /// has to know its name, and either read its text or its children.
+    fn child(&mut self) -> Result<Option<BytesStart<'x>>, Malformed> {
+        loop {
+            match self.event()? {
+                Event::Start(start) => {
+                    checked_name(&start)?;
+                    return Ok(Some(start));
+                }
+                Event::End(_) => return Ok(None),
+                Event::Comment(_) => {}
+                Event::Text(text) if is_blank(&text) => {}
+                _ => return Err(Malformed),
+            }
+        }
+    }
+
+    /// The text of the open element up to its end, blanks included: a key may consist of them.
+    fn text(&mut self) -> Result<String, Malformed> {
+        let mut content = String::new();
+        loop {
+            match self.event()? {
+                Event::Text(text) => content.push_str(&text.xml10_content()),
+                Event::CData(text) => content.push_str(&text.xml10_content()),
+                Event::GeneralRef(reference) => content.push(resolve(&reference)?),
+                Event::Comment(_) => {}
+                Event::End(_) => return Ok(content),
+                _ => return Err(Malformed),
+            }
+        }
+    }
+
+    /// Makes sure that nothing but comments and blanks follows the root.
+    fn finish(mut self) -> Result<(), Malformed> {
+        loop {
+            match self.event()? {
+                Event::Eof => return Ok(()),
+                Event::Comment(_) => {}
+                Event::Text(text) if is_blank(&text) => {}
+                _ => return Err(Malformed),
+            }
+        }
+    }
+
+    fn event(&mut self) -> Result<Event<'x>, Malformed> {
+        self.events.read_event().map_err(|_| Malformed)
+    }
+}
+
+/// The name of an element, with its prefix.
+fn name<'s>(start: &'s BytesStart<'_>) -> &'s str {
+    start.name().into_inner()
+}
+
+/// The name of an element that has no attributes but declarations of namespaces.
+fn checked_name<'s>(start: &'s BytesStart<'_>) -> Result<&'s str, Malformed> {
+    for attribute in start.attributes() {
+        let key = attribute.map_err(|_| Malformed)?.key.into_inner();
+        if key != "xmlns" && !key.starts_with("xmlns:") {
+            return Err(Malformed);
+        }
+    }
+    Ok(name(start))
+}
+
+/// A character reference, or one of the five entities that need no declaration.
+fn resolve(reference: &BytesRef<'_>) -> Result<char, Malformed> {
+    if reference.is_char_ref() {
+        return match reference.strip_prefix('#') {
+            // The only reference quick-xml refuses although a key can hold the character.
+            Some("0" | "x0") => Ok('\0'),
+            _ => reference.resolve_char_ref().ok().flatten().ok_or(Malformed),
+        };
+    }
+    match &**reference {
+        "amp" => Ok('&'),
+        "lt" => Ok('<'),
+        "gt" => Ok('>'),
+        "quot" => Ok('"'),
+        "apos" => Ok('\''),
+        _ => Err(Malformed),
+    }
+}
+
+/// Whether text between elements is only XML's white space.
+fn is_blank(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+}
+
+/// Fills a slot that a document may fill only once.
+fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), Malformed> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Malformed),
+    }
+}
+
+/// An entity tag without its quotes. Clients send it with them, without, or escaped; all mean the same.
+fn unquoted(text: String) -> String {
+    let trimmed = text.trim();
+    let inner = trimmed.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(trimmed);
+    inner.to_owned()
+}
+
+fn parse_number(text: &str) -> Result<u64, Malformed> {
+    let digits = text.trim();
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Malformed);
+    }
+    digits.parse().map_err(|_| Malformed)
+}
+
+/// `xs:boolean`; any case, because Python writes `True`.
+fn parse_boolean(text: &str) -> Result<bool, Malformed> {
+    let text = text.trim();
+    if text.eq_ignore_ascii_case("true") || text == "1" {
+        Ok(true)
+    } else if text.eq_ignore_ascii_case("false") || text == "0" {
+        Ok(false)
+    } else {
+        Err(Malformed)
+    }
+}
+
+/// The schema says ISO 8601, the SDKs' models say RFC 1123; both are sent.
+fn parse_time(text: &str) -> Result<Timestamp, Malformed> {
+    let text = text.trim().as_bytes();
+    Timestamp::parse_iso8601(text).or_else(|| Timestamp::parse_http(text)).ok_or(Malformed)
+}
+
+/// Feeds every reader; whatever one accepts must keep its promises.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    if let Ok(delete) = Delete::parse(data) {
+        assert!((1..=PAGE_KEYS_MAX).contains(&delete.objects.len()));
+        assert!(delete.objects.iter().all(|object| !object.key.is_empty()));
+    }
+    if let Ok(upload) = CompleteMultipartUpload::parse(data) {
+        assert!((1..=PARTS_MAX as usize).contains(&upload.parts.len()));
+        let is_sound = |part: &CompletedPart| {
+            (1..=PARTS_MAX).contains(&part.part_number) && part.checksums.len() <= CHECKSUM_ELEMENTS.len()
+        };
+        assert!(upload.parts.iter().all(is_sound));
+    }
+    if let Ok(configuration) = CreateBucketConfiguration::parse(data) {
+        assert!(configuration.tags.len() <= BUCKET_TAGS_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests;
