@@ -15,14 +15,13 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::limits::PARTS_MAX;
+
 /// The bytes of the longest checksum, SHA-512.
 pub const CHECKSUM_BYTES_MAX: usize = 64;
 
 /// The characters of the longest checksum in base64.
 pub const CHECKSUM_BASE64_BYTES_MAX: usize = CHECKSUM_BYTES_MAX.div_ceil(3) * 4;
-
-/// The most parts that an object can have, as S3 sets it.
-const PARTS_COUNT_MAX: u32 = 10_000;
 
 /// A checksum algorithm, as in `x-amz-checksum-algorithm`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -300,7 +299,7 @@ impl Composite {
             return None;
         }
         let parts_count = digits.iter().fold(0, |count, digit| count * 10 + u32::from(digit - b'0'));
-        (parts_count <= PARTS_COUNT_MAX).then_some(Self { checksum, parts_count })
+        (parts_count <= PARTS_MAX).then_some(Self { checksum, parts_count })
     }
 }
 

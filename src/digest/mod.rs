@@ -14,6 +14,8 @@ mod checksummer;
 mod crc;
 mod md5;
 mod md5_lanes;
+#[cfg(test)]
+mod tests;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;

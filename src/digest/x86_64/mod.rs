@@ -46,6 +46,9 @@ pub(super) fn avx512() -> Option<&'static [Kernel]> {
     detected.then_some(KERNELS)
 }
 
+// Of each function below the safety conditions are those of `compress`: the processor has the features of the
+// attribute, and each of the first lanes' inputs points to `blocks` blocks of 64 readable bytes.
+
 #[target_feature(enable = "sse2")]
 unsafe fn sse2_x4(words: &mut Words, inputs: &[*const u8; LANES_MAX], blocks: usize) {
     // SAFETY: The attribute states the features of `Sse2x4`; the inputs are the caller's obligation.
