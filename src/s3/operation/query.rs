@@ -22,7 +22,7 @@ pub(super) struct Query<'h> {
 }
 
 /// Parameters that are no sub-resources, sorted.
-const PARAMETERS: [&str; 26] = [
+const PARAMETERS: [&str; 27] = [
     "bucket-region",
     "continuation-token",
     "delimiter",
@@ -49,7 +49,53 @@ const PARAMETERS: [&str; 26] = [
     "upload-id-marker",
     "version-id-marker",
     "versionId",
+    "x-amz-copy-source",
 ];
+
+/// Where in [`PARAMETERS`] the names with each first letter are.
+const PARAMETERS_BY_LETTER: LetterIndex = {
+    let mut index = LetterIndex::EMPTY;
+    let mut at = 0;
+    while at < PARAMETERS.len() {
+        index = index.with(PARAMETERS[at]);
+        at += 1;
+    }
+    index
+};
+
+/// Ranges of a sorted table of names, one for each first letter. Every parameter of every request is looked up, most of
+/// them in vain (`X-Amz-Signature`), so this has to be cheap: the few names of one letter are compared by length first.
+pub(super) struct LetterIndex([u8; 27]);
+
+impl LetterIndex {
+    pub(super) const EMPTY: Self = Self([0; 27]);
+
+    /// Counts a name in. A table that is not of lower-case names does not compile.
+    pub(super) const fn with(mut self, name: &str) -> Self {
+        let mut letter = (name.as_bytes()[0] - b'a') as usize + 1;
+        while letter < self.0.len() {
+            self.0[letter] += 1;
+            letter += 1;
+        }
+        self
+    }
+
+    /// The part of the table in which a name would be.
+    pub(super) fn range(&self, name: &[u8]) -> std::ops::Range<usize> {
+        match name.first() {
+            Some(letter @ b'a'..=b'z') => {
+                let letter = usize::from(letter - b'a');
+                usize::from(self.0[letter])..usize::from(self.0[letter + 1])
+            }
+            _ => 0..0,
+        }
+    }
+}
+
+fn find_parameter(name: &[u8]) -> Option<&'static str> {
+    let candidates = &PARAMETERS[PARAMETERS_BY_LETTER.range(name)];
+    candidates.iter().copied().find(|known| known.as_bytes() == name)
+}
 
 /// The greatest number that a count may be given as (AWS: `Integer`).
 const COUNT_MAX: u64 = i32::MAX as u64;
@@ -68,8 +114,8 @@ impl<'h> Query<'h> {
                 if let Some(other) = parsed.subresource.replace(subresource) {
                     return Err(contradiction(other.name, subresource.name));
                 }
-            } else if let Ok(index) = PARAMETERS.binary_search_by(|known| known.as_bytes().cmp(&name)) {
-                parsed.add(PARAMETERS[index], value)?;
+            } else if let Some(name) = find_parameter(&name) {
+                parsed.add(name, value)?;
             }
         }
         Ok(parsed)
@@ -222,6 +268,10 @@ mod tests {
     fn the_table_is_sorted_and_apart_from_the_subresources() {
         assert!(PARAMETERS.is_sorted_by(|left, right| left < right));
         assert!(PARAMETERS.iter().all(|name| subresource::find(name.as_bytes()).is_none()));
+        assert!(PARAMETERS.iter().all(|name| find_parameter(name.as_bytes()) == Some(*name)));
+        for unknown in ["", "x", "z", "X-Amz-Date", "prefiy", "prefi", "prefixx", "{", "`"] {
+            assert_eq!(find_parameter(unknown.as_bytes()), None, "{unknown}");
+        }
     }
 
     fn parse(query: &str) -> Query<'_> {

@@ -143,7 +143,7 @@ fn route_object(bucket: BucketName, key: ObjectKey, request: &Request<'_>) -> Re
         Method::Put => {
             query.refuse("versionId", "This operation does not accept a version-id.")?;
             query.refuse("partNumber", "The parameter 'uploadId' must be given with 'partNumber'.")?;
-            request.refuse_relatives()?;
+            request.refuse_lookalikes()?;
             match head.header(copy_source::HEADER) {
                 None => Ok(Operation::PutObject(PutObject { bucket, key })),
                 Some(source) => {
@@ -292,7 +292,7 @@ pub(super) fn upload_part(object: ObjectVersion, request: &Request<'_>) -> Resul
         S3Error::invalid_argument("partNumber", "", message)
     })?;
     let upload_id = request.upload_id()?;
-    request.refuse_relatives()?;
+    request.refuse_lookalikes()?;
     match request.head.header(copy_source::HEADER) {
         None => Ok(Operation::UploadPart(UploadPart { bucket, key, upload_id, part_number })),
         Some(source) => {
@@ -378,8 +378,15 @@ impl Request<'_> {
         }
     }
 
-    /// Headers by which S3 Express and MinIO turn a PUT into something else: an append, or the unpacking of an archive.
-    fn refuse_relatives(&self) -> Result<(), S3Error> {
+    /// What looks like an upload but is none: the headers by which S3 Express and MinIO append or unpack an archive, and
+    /// a copy whose source a presigning SDK has moved from the header into the URL. Taking any of them for an upload
+    /// would overwrite the object.
+    fn refuse_lookalikes(&self) -> Result<(), S3Error> {
+        if self.query.has(copy_source::HEADER) {
+            return Err(S3Error::not_implemented("Query", copy_source::HEADER).because(
+                "The copy source must be sent as a header. Sign the URL so that 'x-amz-copy-source' stays one.",
+            ));
+        }
         for name in ["x-amz-write-offset-bytes", "x-amz-meta-snowball-auto-extract", "x-minio-extract"] {
             if self.head.header(name).is_some() {
                 return Err(S3Error::not_implemented("Header", name));

@@ -6,6 +6,7 @@
 
 use super::Operation;
 use super::parameters::{CreateMultipartUpload, ObjectVersion};
+use super::query::LetterIndex;
 use super::route::{self, Request};
 use crate::http::head::Method;
 use crate::s3::error::S3Error;
@@ -43,8 +44,7 @@ pub(super) struct Methods<T> {
 
 /// The sub-resource of this name.
 pub(super) fn find(name: &[u8]) -> Option<&'static Subresource> {
-    let index = SUBRESOURCES.binary_search_by(|known| known.name.as_bytes().cmp(name)).ok()?;
-    SUBRESOURCES.get(index)
+    SUBRESOURCES[BY_LETTER.range(name)].iter().find(|known| known.name.as_bytes() == name)
 }
 
 impl<T> Maker<T> {
@@ -331,6 +331,17 @@ static SUBRESOURCES: [Subresource; 41] = [
             .delete(Plain(Operation::DeleteBucketWebsite)),
     ),
 ];
+
+/// Where in [`SUBRESOURCES`] the names with each first letter are.
+const BY_LETTER: LetterIndex = {
+    let mut index = LetterIndex::EMPTY;
+    let mut at = 0;
+    while at < SUBRESOURCES.len() {
+        index = index.with(SUBRESOURCES[at].name);
+        at += 1;
+    }
+    index
+};
 
 #[cfg(test)]
 mod tests {

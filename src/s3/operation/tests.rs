@@ -331,6 +331,7 @@ fn what_does_not_fit_together() {
         Code::PreconditionFailed,
         "Bucket POST must be of the enclosure-type multipart/form-data",
     );
+    check("PUT /b01/k?x-amz-copy-source=b02%2Fs", "", Code::NotImplemented, "x-amz-copy-source");
     check("PUT /b01/k?append&position=0", "", Code::NotImplemented, "append");
     check("PUT /b01/k", "x-amz-write-offset-bytes: 5\r\n", Code::NotImplemented, "x-amz-write-offset-bytes");
     check("PUT /b01/k", "X-Minio-Extract: true\r\n", Code::NotImplemented, "x-minio-extract");
