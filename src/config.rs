@@ -31,7 +31,7 @@ pub struct ServeArgs {
     /// Directory whose subdirectories are the buckets
     #[arg(long, value_name = "DIR", hide_long_help = true)]
     pub root: Option<String>,
-    /// Addresses and ports to serve S3 on, IPv4 or [IPv6]
+    /// Addresses and ports to serve S3 on, IPv4 or IPv6
     #[arg(long, value_name = "ADDRESS,..", hide_long_help = true)]
     pub listen: Vec<String>,
     /// Worker threads, one per core; without it, one for each core the process may use

@@ -8,6 +8,7 @@ pub mod policy;
 pub mod secret;
 pub mod user;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::settings::setting;
 use crate::config::{self, Config, ServeArgs};
 
 /// An S3 server over plain files.
@@ -49,28 +51,36 @@ pub struct QuickstartArgs {
     pub listen: std::net::SocketAddr,
 }
 
-/// Which server a command speaks with.
+/// Which server a command speaks with. The variables are read here and not by clap, so that an empty one counts as
+/// absent, as it does for `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServerArgs {
-    /// Root directory of the running server
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "SLUICEGATE_ROOT",
-        hide_env_values = true,
-        default_value = "./sluicegate-data"
-    )]
-    root: PathBuf,
-    /// Its admin socket; without it, ROOT/.sluicegate/admin.sock
-    #[arg(long, global = true, value_name = "FILE", env = "SLUICEGATE_ADMIN_SOCKET", hide_env_values = true)]
+    /// Root directory of the running server; without it, SLUICEGATE_ROOT or ./sluicegate-data
+    #[arg(long, global = true, value_name = "DIR", display_order = 100)]
+    root: Option<PathBuf>,
+    /// Its admin socket; without it, SLUICEGATE_ADMIN_SOCKET or ROOT/.sluicegate/admin.sock
+    #[arg(long, global = true, value_name = "FILE", display_order = 100)]
     admin_socket: Option<PathBuf>,
 }
 
 impl ServerArgs {
     fn client(&self) -> client::Client {
-        let socket = self.admin_socket.clone();
-        client::Client::new(socket.unwrap_or_else(|| config::default_admin_socket(&self.root)))
+        client::Client::new(self.socket(&|name| std::env::var_os(name)))
+    }
+
+    /// A root that is named explicitly wins over a socket that is not.
+    fn socket(&self, environment: &dyn Fn(&str) -> Option<OsString>) -> PathBuf {
+        let variable = |name: &str| {
+            environment(&setting(name).variable()).filter(|value| !value.is_empty()).map(PathBuf::from)
+        };
+        match (&self.admin_socket, &self.root) {
+            (Some(socket), _) => socket.clone(),
+            (None, Some(root)) => config::default_admin_socket(root),
+            (None, None) => variable("admin-socket").unwrap_or_else(|| {
+                let root = variable("root").unwrap_or_else(|| PathBuf::from(setting("root").default));
+                config::default_admin_socket(&root)
+            }),
+        }
     }
 }
 
@@ -187,7 +197,7 @@ mod tests {
             for argument in command.get_arguments() {
                 let name = argument.get_id().as_str();
                 assert!(!["secret", "password", "secret_key"].contains(&name), "{name}");
-                assert!(argument.get_env().is_none() || argument.is_hide_env_values_set(), "{name}");
+                assert!(argument.get_env().is_none(), "help would show the value of the variable of {name}");
             }
             command.get_subcommands().for_each(check);
         }
@@ -229,6 +239,27 @@ mod tests {
             let error = CommandLine::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }
+    }
+
+    #[test]
+    fn the_server_is_found_by_option_then_variable_then_default() {
+        let socket = |socket: Option<&str>, root: Option<&str>, variables: &[(&str, &str)]| {
+            let args = ServerArgs { root: root.map(PathBuf::from), admin_socket: socket.map(PathBuf::from) };
+            let found = args.socket(&|name| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
+            });
+            found.into_os_string().into_string().unwrap()
+        };
+        let both = [("SLUICEGATE_ROOT", "/r"), ("SLUICEGATE_ADMIN_SOCKET", "/s")];
+        assert_eq!(socket(None, None, &[]), "./sluicegate-data/.sluicegate/admin.sock");
+        assert_eq!(socket(None, None, &both[..1]), "/r/.sluicegate/admin.sock");
+        assert_eq!(socket(None, None, &both), "/s");
+        assert_eq!(socket(None, Some("/o"), &both), "/o/.sluicegate/admin.sock");
+        assert_eq!(socket(Some("/p"), Some("/o"), &both), "/p");
+        assert_eq!(
+            socket(None, None, &[("SLUICEGATE_ADMIN_SOCKET", ""), ("SLUICEGATE_ROOT", "/r")]),
+            "/r/.sluicegate/admin.sock"
+        );
     }
 
     #[test]

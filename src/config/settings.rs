@@ -56,7 +56,7 @@ const fn row(
 pub const SETTINGS: &[Setting] = &[
     row("config", "FILE", "", "TOML file with settings"),
     row("root", "DIR", "./sluicegate-data", "Directory whose subdirectories are the buckets"),
-    row("listen", "ADDRESS,..", "127.0.0.1:9000", "Addresses and ports to serve S3 on, IPv4 or [IPv6]"),
+    row("listen", "ADDRESS,..", "127.0.0.1:9000", "Addresses and ports to serve S3 on, IPv4 or IPv6"),
     row(
         "workers",
         "COUNT",

@@ -400,14 +400,16 @@ impl Identity {
         Ok(())
     }
 
-    /// Publishes the policy of a bucket, or that it has none. The policy is kept with the bucket's configuration,
-    /// not here: the caller has made it durable there.
-    pub fn set_bucket_policy(&self, bucket: &str, policy: Option<Arc<Policy>>) {
+    /// Publishes the policies of these buckets, or that they have none, in one snapshot. The policies are kept with
+    /// the buckets' configuration, not here: the caller has made them durable there.
+    pub fn set_bucket_policies(&self, changes: impl IntoIterator<Item = (Arc<str>, Option<Arc<Policy>>)>) {
         let mut state = self.state.lock();
-        match policy {
-            Some(policy) => state.bucket_policies.insert(bucket.into(), policy),
-            None => state.bucket_policies.remove(bucket),
-        };
+        for (bucket, policy) in changes {
+            match policy {
+                Some(policy) => state.bucket_policies.insert(bucket, policy),
+                None => state.bucket_policies.remove(&bucket),
+            };
+        }
         state.generation += 1;
         self.publish(&mut state);
     }

@@ -1,6 +1,6 @@
 //! What the identity store keeps, and the rules for names, secrets, owners and counts.
 //!
-//! Pure except for [`random_text`], which asks the system for randomness. The numbers are WEKA's (S3 limits page);
+//! Pure except for the `new_` functions, which ask the system for randomness. The numbers are WEKA's (S3 limits page);
 //! where they leave a choice, the comment says what was chosen and why.
 //!
 //! **Names of users** are access keys too: 3 to 64 characters of `A-Z a-z 0-9 _ . @ + -`, beginning with a letter,

@@ -255,10 +255,10 @@ fn a_retired_snapshot_is_kept_only_while_it_is_held() {
 fn bucket_policies_are_published_and_kept_across_changes() {
     let (_root, identity) = identity();
     let policy = compile(DOCUMENT, Kind::Identity).unwrap();
-    identity.set_bucket_policy("bucket", Some(policy));
+    identity.set_bucket_policies([("bucket".into(), Some(policy))]);
     add(&identity, "alice", None).unwrap();
     assert!(identity.published().load().bucket_policy("bucket").is_some());
-    identity.set_bucket_policy("bucket", None);
+    identity.set_bucket_policies([("bucket".into(), None)]);
     assert!(identity.published().load().bucket_policy("bucket").is_none());
 }
 
