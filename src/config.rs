@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::storage::Durability;
+
 use self::settings::{SETTINGS, Setting, setting};
 use self::value::{Value, choice, count, domains, listen, path, region, time};
 
@@ -144,15 +146,6 @@ pub struct Config {
     pub admin_socket: PathBuf,
     /// How workers wait for the kernel.
     pub driver: Driver,
-}
-
-/// When a write is answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Durability {
-    /// When data and name survive a power cut.
-    Commit,
-    /// When they survive a crash of the process.
-    None,
 }
 
 /// The PEM files of a TLS listener.

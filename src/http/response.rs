@@ -36,6 +36,12 @@ impl<'b> ResponseHead<'b> {
         Self { out, status }
     }
 
+    /// Goes on with a head that `new` began in `out` with the same `status`, and that is not finished.
+    pub fn resume(out: &'b mut BytesMut, status: u16) -> Self {
+        debug_assert!(out.starts_with(b"HTTP/1.1 ") && !out.ends_with(b"\r\n\r\n"));
+        Self { out, status }
+    }
+
     /// `Date`, from the 29 bytes that the worker renews once in a second.
     pub fn date(&mut self, date: &[u8; 29]) -> &mut Self {
         self.header("Date", date)

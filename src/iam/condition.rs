@@ -7,7 +7,7 @@
 //! negated operator is the opposite of the positive one; under a set prefix an empty value counts as no value.
 //! Spec: AWS IAM User Guide, "Condition operators", "Multivalued context keys".
 
-use super::context::{Context, Tag, Value, Values};
+use super::context::{Context, Tag, Value};
 use super::key::Key;
 use super::operand::Operands;
 use super::operator::{Operator, Quantifier};
@@ -31,18 +31,21 @@ impl Condition {
     /// Whether the request satisfies the condition.
     #[inline]
     pub(super) fn holds(&self, context: &Context) -> bool {
-        match context.values(&self.key) {
-            Values::Absent => self.holds_absent(),
-            Values::One(value) => match self.quantifier {
-                Quantifier::Plain => self.operands.contain(value, context) != self.negated,
-                Quantifier::ForAllValues => {
-                    value == Value::Text(b"") || self.operands.contain(value, context) != self.negated
-                }
-                Quantifier::ForAnyValue => {
-                    value != Value::Text(b"") && self.operands.contain(value, context) != self.negated
-                }
-            },
-            Values::TagKeys(tags) => self.holds_several(tags, context),
+        if let Key::TagKeys(set) = &self.key {
+            return match context.tags(*set) {
+                [] => self.holds_absent(),
+                tags => self.holds_several(tags, context),
+            };
+        }
+        // By reference from here on: copying the value about costs more than comparing it.
+        let Some(value) = &context.value(&self.key) else {
+            return self.holds_absent();
+        };
+        let is_empty = matches!(value, Value::Text([]));
+        match self.quantifier {
+            Quantifier::Plain => self.operands.contain(value, context) != self.negated,
+            Quantifier::ForAllValues => is_empty || self.operands.contain(value, context) != self.negated,
+            Quantifier::ForAnyValue => !is_empty && self.operands.contain(value, context) != self.negated,
         }
     }
 
@@ -60,7 +63,7 @@ impl Condition {
 
     fn holds_several(&self, tags: &[Tag], context: &Context) -> bool {
         let mut contained =
-            tags.iter().map(|(key, _)| self.operands.contain(Value::Text(key.as_bytes()), context));
+            tags.iter().map(|(key, _)| self.operands.contain(&Value::Text(key.as_bytes()), context));
         match self.quantifier {
             Quantifier::Plain => contained.any(|contained| contained) != self.negated,
             Quantifier::ForAllValues => contained.all(|contained| contained != self.negated),

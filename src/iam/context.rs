@@ -185,15 +185,6 @@ pub(super) enum Value<'a> {
     Address(IpAddr),
 }
 
-/// The values of a key.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Values<'a> {
-    Absent,
-    One(Value<'a>),
-    /// The keys of these tags; at least one.
-    TagKeys(&'a [Tag<'a>]),
-}
-
 /// Room for the text of any value that is not text itself; an IPv6 address is the longest.
 pub(super) type TextBuffer = [u8; 48];
 
@@ -223,18 +214,6 @@ impl<'a> Value<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// The values of a key in this request.
-    #[inline]
-    pub(super) fn values(&self, key: &Key) -> Values<'a> {
-        match key {
-            Key::TagKeys(set) => match self.tags(*set) {
-                [] => Values::Absent,
-                tags => Values::TagKeys(tags),
-            },
-            _ => self.value(key).map_or(Values::Absent, Values::One),
-        }
-    }
-
     /// The value of a key that has at most one.
     #[inline]
     pub(super) fn value(&self, key: &Key) -> Option<Value<'a>> {
@@ -254,7 +233,8 @@ impl<'a> Context<'a> {
         self.principal_type.is_some_and(|of| of != PrincipalType::Anonymous)
     }
 
-    fn tags(&self, set: TagSet) -> &'a [Tag<'a>] {
+    /// The tags of a set; none if the slice is empty.
+    pub(super) fn tags(&self, set: TagSet) -> &'a [Tag<'a>] {
         match set {
             TagSet::ExistingObject => self.existing_object_tags,
             TagSet::RequestObject => self.request_object_tags,

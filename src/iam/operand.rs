@@ -77,20 +77,11 @@ impl Operands {
 
     /// Whether one value of the request meets one of the policy's.
     #[inline]
-    pub(super) fn contain(&self, value: Value, context: &Context) -> bool {
-        let mut buffer: TextBuffer = [0; 48];
+    pub(super) fn contain(&self, value: &Value, context: &Context) -> bool {
         match self {
-            Operands::Equals(patterns) | Operands::Like(patterns) => {
-                let text = value.text(&mut buffer);
-                patterns.iter().any(|pattern| pattern.matches(text, context))
-            }
-            Operands::EqualsIgnoreCase(patterns) => {
-                let text = value.text(&mut buffer);
-                patterns.iter().any(|pattern| pattern.matches_ignoring_case(text, context))
-            }
             Operands::Numeric(order, numbers) => {
                 let number = match value {
-                    Value::Number(number) => Some(number as f64),
+                    Value::Number(number) => Some(*number as f64),
                     Value::Text(text) => number(text),
                     Value::Flag(_) | Value::Time(_) | Value::Address(_) => None,
                 };
@@ -98,8 +89,8 @@ impl Operands {
             }
             Operands::Date(order, times) => {
                 let time = match value {
-                    Value::Time(time) => Some(time),
-                    Value::Number(seconds) => Some(Timestamp::from_seconds(seconds)),
+                    Value::Time(time) => Some(*time),
+                    Value::Number(seconds) => Some(Timestamp::from_seconds(*seconds)),
                     Value::Text(text) => date(text),
                     Value::Flag(_) | Value::Address(_) => None,
                 };
@@ -107,29 +98,51 @@ impl Operands {
             }
             Operands::Bool(flags) => {
                 let flag = match value {
-                    Value::Flag(flag) => Some(flag),
+                    Value::Flag(flag) => Some(*flag),
                     Value::Text(text) => flag(text),
                     Value::Number(_) | Value::Time(_) | Value::Address(_) => None,
                 };
                 flag.is_some_and(|flag| flags.contains(&flag))
             }
-            Operands::Binary(values) => {
-                let text = value.text(&mut buffer);
-                values.iter().any(|bytes| **bytes == *text)
-            }
             Operands::IpAddress(networks) => {
                 let address = match value {
-                    Value::Address(address) => Some(address),
+                    Value::Address(address) => Some(*address),
                     Value::Text(text) => address(text),
                     Value::Number(_) | Value::Flag(_) | Value::Time(_) => None,
                 };
                 address.is_some_and(|address| networks.iter().any(|network| network.contains(address)))
             }
-            Operands::Arn(patterns) => {
-                let text = value.text(&mut buffer);
+            Operands::Null(absent) => absent.contains(&false),
+            Operands::Equals(_)
+            | Operands::EqualsIgnoreCase(_)
+            | Operands::Like(_)
+            | Operands::Binary(_)
+            | Operands::Arn(_) => match value {
+                Value::Text(text) => self.contain_text(text, context),
+                other => {
+                    let mut buffer: TextBuffer = [0; 48];
+                    self.contain_text(other.text(&mut buffer), context)
+                }
+            },
+        }
+    }
+
+    /// The same for the operators that compare text.
+    fn contain_text(&self, text: &[u8], context: &Context) -> bool {
+        match self {
+            Operands::Equals(patterns) | Operands::Like(patterns) => {
                 patterns.iter().any(|pattern| pattern.matches(text, context))
             }
-            Operands::Null(absent) => absent.contains(&false),
+            Operands::EqualsIgnoreCase(patterns) => {
+                patterns.iter().any(|pattern| pattern.matches_ignoring_case(text, context))
+            }
+            Operands::Binary(values) => values.iter().any(|bytes| **bytes == *text),
+            Operands::Arn(patterns) => patterns.iter().any(|pattern| pattern.matches(text, context)),
+            Operands::Numeric(..)
+            | Operands::Date(..)
+            | Operands::Bool(_)
+            | Operands::IpAddress(_)
+            | Operands::Null(_) => false,
         }
     }
 

@@ -8,7 +8,7 @@
 //!   by `rustix`, and an accept lives in its own task as long as its listener;
 //! - no task yields in a loop: with DEFER_TASKRUN completions are reaped only when the run queue is empty;
 //! - no timer per request: the wheel ticks at 1 ms and rounds up. Time limits are deadlines that one sweep per
-//!   second compares ([`socket::Hangup`]), and the group commit is driven by events;
+//!   second compares ([`watch`]), and the group commit is driven by events;
 //! - no task waker ever leaves its core: other threads answer through the core's [`mailbox`].
 
 #![expect(
@@ -17,16 +17,20 @@
 )]
 
 pub mod buffer;
+pub mod clock;
 pub mod driver;
 pub mod file;
 pub mod mailbox;
 pub mod offload;
 pub mod socket;
 pub mod tls;
+pub mod watch;
 
 pub use buffer::AlignedBuf;
+pub use clock::now;
 pub use driver::{Driver, run_core, sleep, spawn};
 pub use file::RingFile;
 pub use mailbox::Reply;
 pub use offload::Offload;
-pub use socket::{Hangup, Listener, Stream};
+pub use socket::{Accepted, Hangup, Listener, Stream};
+pub use watch::{Phase, Watch};

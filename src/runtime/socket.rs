@@ -50,6 +50,9 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
     Ok(StdListener::from(fd))
 }
 
+/// A connection as the kernel gave it.
+pub struct Accepted(TcpStream);
+
 /// The listener of one core.
 pub struct Listener {
     listener: TcpListener,
@@ -63,8 +66,8 @@ impl Listener {
     }
 
     /// The next connection. Never drop this future while it waits: the connection would leak.
-    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.listener.accept().await
+    pub async fn accept(&self) -> io::Result<(Accepted, SocketAddr)> {
+        self.listener.accept().await.map(|(tcp, peer)| (Accepted(tcp), peer))
     }
 
     /// A handle that ends the accept in flight and every later one with an error.
@@ -89,7 +92,7 @@ pub struct Plain {
 
 impl Plain {
     /// Wraps an accepted connection.
-    pub fn new(tcp: TcpStream) -> Plain {
+    fn new(tcp: TcpStream) -> Plain {
         let open = Rc::new(Cell::new(Some(tcp.as_raw_fd())));
         Plain { tcp, open }
     }
@@ -113,8 +116,8 @@ impl Drop for Plain {
 impl Stream {
     /// Starts the server's side of a connection; with a TLS configuration the handshake happens with the first
     /// read.
-    pub fn accept(tcp: TcpStream, tls: Option<Arc<rustls::ServerConfig>>) -> io::Result<Stream> {
-        let plain = Plain::new(tcp);
+    pub fn accept(tcp: Accepted, tls: Option<Arc<rustls::ServerConfig>>) -> io::Result<Stream> {
+        let plain = Plain::new(tcp.0);
         match tls {
             None => Ok(Stream::Plain(plain)),
             Some(config) => Ok(Stream::Tls(Box::new(TlsStream::accept(plain, config)?))),
@@ -179,16 +182,16 @@ impl Stream {
         }
     }
 
-    /// Writes the content of `buf` and gives the buffer back.
-    pub async fn write_aligned(&mut self, buf: AlignedBuf) -> (io::Result<()>, AlignedBuf) {
+    /// Writes the content of `buf` from `start` on and gives the buffer back.
+    pub async fn write_aligned(&mut self, buf: AlignedBuf, start: usize) -> (io::Result<()>, AlignedBuf) {
         match self {
             Stream::Plain(plain) => {
                 let end = buf.len();
-                let (result, window) = plain.write_all(buf.window(0, end)).await;
+                let (result, window) = plain.write_all(buf.window(start, end)).await;
                 (result, window.into_inner())
             }
             Stream::Tls(tls) => {
-                let result = tls.write(&buf).await;
+                let result = tls.write(&buf[start..]).await;
                 (result, buf)
             }
         }

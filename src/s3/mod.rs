@@ -1,6 +1,27 @@
 //! The S3 API: from a request head to an [`operation::Operation`], one file per family of operations that carries it
 //! out, and back to XML ([`xml`]) or an error ([`error`]).
+//!
+//! In reading order: what is asked ([`operation`]), who asks and whether they may ([`access`]), what a handler has at
+//! hand ([`context`], [`payload`], [`integrity`], [`attributes`]), the handlers, and how they answer ([`reply`],
+//! [`xml`], [`error`], [`failure`]).
+
+pub mod operation;
+
+pub mod access;
+pub mod attributes;
+pub mod context;
+pub mod integrity;
+pub mod payload;
+
+pub mod bucket;
+pub mod copy_object;
+pub mod delete_objects;
+pub mod get_object;
+pub mod list_objects;
+pub mod multipart;
+pub mod put_object;
 
 pub mod error;
-pub mod operation;
+pub mod failure;
+pub mod reply;
 pub mod xml;

@@ -247,9 +247,15 @@ fn put_query(out: &mut impl Sink, query: &[u8], presigned: bool) {
         if index > 0 {
             out.put(b"&");
         }
-        put_canonical(out, parameter.name, Slash::Escaped);
-        out.put(b"=");
-        put_canonical(out, parameter.value, Slash::Escaped);
+        if parameter.clean {
+            out.put(parameter.name);
+            out.put(b"=");
+            out.put(parameter.value);
+        } else {
+            put_canonical(out, parameter.name, Slash::Escaped);
+            out.put(b"=");
+            put_canonical(out, parameter.value, Slash::Escaped);
+        }
     }
 }
 

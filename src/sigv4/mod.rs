@@ -37,7 +37,7 @@ pub use self::error::{Error, Fault, Mismatch};
 pub use self::key::{KeyId, SigningKey, SigningKeys};
 
 use self::canonical::SignedHeader;
-use self::header::{Credential, Fields, Names};
+use self::header::{Credential, Fields, Form, Names, signed_headers};
 use self::presigned::Parameters;
 use crate::codec::dates::Timestamp;
 use crate::codec::{hex, percent};
@@ -166,6 +166,8 @@ pub struct Claim<'h> {
     /// A signed header is missing in the request: no signature can match.
     absent: bool,
     signed_at: Timestamp,
+    /// `signed_at` as it is signed.
+    amz_date: [u8; 16],
     /// Seconds of life of a presigned URL.
     expires_seconds: Option<u32>,
     payload: Payload,
@@ -282,7 +284,7 @@ pub fn authorization<'h>(head: &'h Head, rules: &Rules<'_>) -> Result<Authorizat
         (Some(line), false) => by_header(head, line, rules)?,
         (None, true) => by_query(&parameters, rules)?,
     };
-    let Signed { fields, signed_at, expires_seconds } = signed;
+    let Signed { fields, signed_at, amz_date, expires_seconds } = signed;
     let presigned = expires_seconds.is_some();
     let content_sha256 = match parameters.content_sha256().filter(|_| presigned) {
         Some(text) => Some(text),
@@ -300,7 +302,11 @@ pub fn authorization<'h>(head: &'h Head, rules: &Rules<'_>) -> Result<Authorizat
         Some(text) => Some(percent::decode(text).map_err(|_| Error::QueryMalformed(Fault::SecurityToken))?),
         None => None,
     };
-    let signed = coverage(head, &fields.signed_headers)?;
+    let names = match presigned {
+        true => signed_headers(fields.signed_headers, Form::Encoded).map_err(Error::QueryMalformed)?,
+        false => signed_headers(fields.signed_headers, Form::Plain).map_err(Error::HeaderMalformed)?,
+    };
+    let signed = coverage(head, &names)?;
     Ok(Authorization::Signed(Claim {
         credential: fields.credential,
         service: rules.service,
@@ -308,6 +314,7 @@ pub fn authorization<'h>(head: &'h Head, rules: &Rules<'_>) -> Result<Authorizat
         absent: signed.iter().any(|header| !header.present),
         signed,
         signed_at,
+        amz_date,
         expires_seconds,
         payload,
         content_sha256,
@@ -378,23 +385,26 @@ pub fn verify(
 struct Signed<'h> {
     fields: Fields<'h>,
     signed_at: Timestamp,
+    amz_date: [u8; 16],
     expires_seconds: Option<u32>,
 }
 
 fn by_header<'h>(head: &'h Head, line: &'h [u8], rules: &Rules<'_>) -> Result<Signed<'h>, Error> {
     let fields = header::parse(line)?;
     let signed_at = header_date(head).ok_or(Error::DateMissing)?;
-    check_scope(&fields.credential, signed_at, rules).map_err(Error::HeaderMalformed)?;
+    let amz_date = signed_at.amz();
+    check_scope(&fields.credential, &amz_date, rules).map_err(Error::HeaderMalformed)?;
     if rules.now > after(signed_at, SKEW_SECONDS_MAX) || signed_at > after(rules.now, SKEW_SECONDS_MAX) {
         return Err(Error::RequestTimeTooSkewed { request_time: signed_at, server_time: rules.now });
     }
-    Ok(Signed { fields, signed_at, expires_seconds: None })
+    Ok(Signed { fields, signed_at, amz_date, expires_seconds: None })
 }
 
 fn by_query<'h>(parameters: &Parameters<'h>, rules: &Rules<'_>) -> Result<Signed<'h>, Error> {
     let (fields, presigned) = parameters.parse()?;
     let presigned::Presigned { signed_at, expires_seconds } = presigned;
-    check_scope(&fields.credential, signed_at, rules).map_err(Error::QueryMalformed)?;
+    let amz_date = signed_at.amz();
+    check_scope(&fields.credential, &amz_date, rules).map_err(Error::QueryMalformed)?;
     let (expires_at, server_time) = (after(signed_at, expires_seconds), rules.now);
     // The life of the URL decides, not the skew; only a date ahead gets the tolerance that every clock gets.
     if signed_at > after(server_time, SKEW_SECONDS_MAX) {
@@ -403,11 +413,11 @@ fn by_query<'h>(parameters: &Parameters<'h>, rules: &Rules<'_>) -> Result<Signed
     if server_time > expires_at {
         return Err(Error::PresignedExpired { expires_seconds, expires_at, server_time });
     }
-    Ok(Signed { fields, signed_at, expires_seconds: Some(expires_seconds) })
+    Ok(Signed { fields, signed_at, amz_date, expires_seconds: Some(expires_seconds) })
 }
 
-fn check_scope(credential: &Credential<'_>, signed_at: Timestamp, rules: &Rules<'_>) -> Result<(), Fault> {
-    if credential.date8 != signed_at.date8() {
+fn check_scope(credential: &Credential<'_>, amz_date: &[u8; 16], rules: &Rules<'_>) -> Result<(), Fault> {
+    if !amz_date.starts_with(&credential.date8) {
         return Err(Fault::ScopeDateDiffers);
     }
     if credential.service != rules.service.as_str().as_bytes() {
@@ -496,7 +506,7 @@ fn string_to_sign(claim: &Claim<'_>, hash: &[u8; 32]) -> SmallVec<[u8; 256]> {
     let mut text = SmallVec::new();
     for piece in [
         ALGORITHM_LINE,
-        &claim.signed_at.amz(),
+        &claim.amz_date,
         b"\n",
         &claim.credential.date8,
         b"/",

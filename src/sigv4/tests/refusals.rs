@@ -280,6 +280,14 @@ fn payload_hashes() {
 }
 
 #[test]
+fn lists_of_signed_headers() {
+    let header = by_header(|_| ()).replacen("SignedHeaders=host;", "SignedHeaders=Host;", 1);
+    check(&header, Error::HeaderMalformed(Fault::SignedHeaders));
+    let url = by_query("600", |_| ()).replacen("SignedHeaders=host", "SignedHeaders=host%3Bhost", 1);
+    check(&url, Error::QueryMalformed(Fault::SignedHeaders));
+}
+
+#[test]
 fn session_tokens_of_urls() {
     let broken = by_query("600", |signer| signer.parameters.push(header("X-Amz-Security-Token", "t")));
     let broken = broken.replacen("Security-Token=t", "Security-Token=%zz", 1);

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use super::cache::DirectoryCache;
 use super::emptiness::holds_object;
-use super::metadata::{Metadata, inspect};
+use super::metadata::{Metadata, ProcPath, inspect, inspect_name};
 use super::snapshot::Kind;
 use super::sources::{Sources, first, first_component, opened, remainder};
 use crate::limits::KEY_BYTES_MAX;
@@ -353,13 +353,20 @@ impl<'a> Cursor<'a> {
         let level = &mut self.levels[level];
         let mut pending = std::mem::take(&mut level.pending);
         pending.sort_unstable_by_key(|pending| pending.inode);
-        for Pending { index, .. } in pending {
-            // The key beyond the page, which was looked for to know whether there is one, is gone already.
-            let Some(listed) = self.keys.get_mut(index) else { continue };
-            let Some(fd) = reopened(&mut level.fd, self.bucket, &self.path[..level.path_bytes])? else {
-                break;
-            };
-            listed.metadata = inspect(fd, &component_path(&listed.key.as_bytes()[level.base_bytes..]))?;
+        if !pending.is_empty()
+            && let Some(fd) = reopened(&mut level.fd, self.bucket, &self.path[..level.path_bytes])?
+        {
+            let mut proc_path = ProcPath::new(fd);
+            for Pending { index, .. } in pending {
+                // The key beyond the page, which was looked for to know whether there is one, is gone already.
+                let Some(listed) = self.keys.get_mut(index) else { continue };
+                let component = &listed.key.as_bytes()[level.base_bytes..];
+                listed.metadata = if layout::is_escaped(component) {
+                    inspect(fd, &component_path(component))?
+                } else {
+                    inspect_name(fd, &mut proc_path, component)?
+                };
+            }
         }
         level.fd = None;
         Ok(())

@@ -2,8 +2,9 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use rustix::fs::{self, AtFlags, FileType, OFlags, StatxFlags};
+use rustix::fs::{self, AtFlags, FileType, OFlags, Statx, StatxFlags};
 use rustix::io::Errno;
+use smallvec::SmallVec;
 
 use crate::codec::dates::Timestamp;
 use crate::digest::{Algorithm, ChecksumType};
@@ -22,40 +23,109 @@ pub(super) struct Metadata {
     pub(super) gid: u32,
 }
 
+/// Looks at the object `name` in `directory`, under its own name, as its `proc_path` reaches it. `None`: there is no
+/// regular file, or no longer.
+///
+/// This takes two calls, neither of which opens the file or follows a link: a third faster than [`inspect`], which judges
+/// where the two disagree because the file was replaced in between.
+pub(super) fn inspect_name(
+    directory: BorrowedFd<'_>,
+    proc_path: &mut ProcPath,
+    name: &[u8],
+) -> Result<Option<Metadata>> {
+    let stat = match fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
+        Ok(stat) => stat,
+        Err(errno) if is_absence(errno) => return Ok(None),
+        Err(errno) => return Err(errno).at(Subject::Object, OP_STAT),
+    };
+    match read_summary(|buffer| fs::lgetxattr(proc_path.of(name), XATTR_NAME, buffer))? {
+        Some(record) if !matches_stat(&record, &stat) => inspect(directory, name),
+        record => Ok(Metadata::of(&stat, record)),
+    }
+}
+
 /// Looks at the object at `path` beneath `directory`. `None`: there is no regular file, or no longer.
 ///
 /// The file is opened as a name only (O_PATH), so that stat and record are those of one inode, and so that a FIFO or a
 /// device in its place is never opened for I/O.
 pub(super) fn inspect(directory: BorrowedFd<'_>, path: &[u8]) -> Result<Option<Metadata>> {
-    let name = match walk::open_beneath(directory, path, OFlags::PATH) {
-        Ok(name) => name,
+    let file = match walk::open_beneath(directory, path, OFlags::PATH) {
+        Ok(file) => file,
         Err(errno) if is_absence(errno) => return Ok(None),
         Err(errno) => return Err(errno).at(Subject::Object, "look a listed object up"),
     };
-    let mask = StatxFlags::BASIC_STATS;
-    let stat = match fs::statx(&name, c"", AtFlags::EMPTY_PATH, mask) {
+    let stat = match fs::statx(&file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS) {
         Ok(stat) => stat,
         Err(errno) if is_absence(errno) => return Ok(None),
-        Err(errno) => return Err(errno).at(Subject::Object, "stat a listed object"),
+        Err(errno) => return Err(errno).at(Subject::Object, OP_STAT),
     };
-    if FileType::from_raw_mode(stat.stx_mode.into()) != FileType::RegularFile {
-        return Ok(None);
+    let mut proc_path = ProcPath::new(file.as_fd());
+    let record = read_summary(|buffer| fs::getxattr(proc_path.whole(), XATTR_NAME, buffer))?;
+    Ok(Metadata::of(&stat, record.filter(|record| matches_stat(record, &stat))))
+}
+
+impl Metadata {
+    /// `None`: not a regular file. The record has been found to match.
+    fn of(stat: &Statx, record: Option<Summary>) -> Option<Self> {
+        if FileType::from_raw_mode(stat.stx_mode.into()) != FileType::RegularFile {
+            return None;
+        }
+        let stamp = FileStamp::from(stat);
+        let (etag, checksum, storage_class) = match record {
+            Some(Summary { etag, checksum, storage_class, .. }) => (etag, checksum, storage_class),
+            None => (ETag::foreign(&stamp), None, None),
+        };
+        Some(Self {
+            size: stamp.size,
+            modified: stamp.mtime,
+            etag,
+            checksum: checksum.map(|checksum| (checksum.algorithm(), checksum.checksum_type())),
+            storage_class,
+            uid: stat.stx_uid,
+            gid: stat.stx_gid,
+        })
     }
-    let stamp = FileStamp::from(&stat);
-    let record = read_summary(name.as_fd())?.filter(|record| record.matches(stamp.size, stamp.mtime));
-    let (etag, checksum, storage_class) = match record {
-        Some(Summary { etag, checksum, storage_class, .. }) => (etag, checksum, storage_class),
-        None => (ETag::foreign(&stamp), None, None),
-    };
-    Ok(Some(Metadata {
-        size: stamp.size,
-        modified: stamp.mtime,
-        etag,
-        checksum: checksum.map(|checksum| (checksum.algorithm(), checksum.checksum_type())),
-        storage_class,
-        uid: stat.stx_uid,
-        gid: stat.stx_gid,
-    }))
+}
+
+fn matches_stat(record: &Summary, stat: &Statx) -> bool {
+    let stamp = FileStamp::from(stat);
+    record.matches(stamp.size, stamp.mtime)
+}
+
+/// The path by which calls that know no descriptors reach what one stands for: `/proc/self/fd/<number>`.
+pub(super) struct ProcPath {
+    bytes: SmallVec<[u8; 64]>,
+    own_bytes: usize,
+}
+
+impl ProcPath {
+    pub(super) fn new(fd: BorrowedFd<'_>) -> Self {
+        let mut bytes = SmallVec::from_slice(b"/proc/self/fd/");
+        let mut digits = [0; 10];
+        let mut start = digits.len();
+        let mut rest = fd.as_raw_fd().unsigned_abs();
+        while rest > 0 || start == digits.len() {
+            start -= 1;
+            digits[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        bytes.extend_from_slice(&digits[start..]);
+        Self { own_bytes: bytes.len(), bytes }
+    }
+
+    /// The path of the descriptor itself.
+    fn whole(&mut self) -> &[u8] {
+        self.bytes.truncate(self.own_bytes);
+        &self.bytes
+    }
+
+    /// The path of a name in the directory.
+    fn of(&mut self, name: &[u8]) -> &[u8] {
+        self.bytes.truncate(self.own_bytes);
+        self.bytes.push(b'/');
+        self.bytes.extend_from_slice(name);
+        &self.bytes
+    }
 }
 
 /// Whether an error says that nothing is there that could be listed: it vanished, or a POSIX user put something else
@@ -67,35 +137,25 @@ pub(super) fn is_absence(errno: Errno) -> bool {
     )
 }
 
-fn read_summary(name: BorrowedFd<'_>) -> Result<Option<Summary>> {
-    use std::io::Write;
-    let mut path = [0; PATH_BYTES];
-    let mut rest = &mut path[..];
-    // A prefix of 14 bytes and at most 10 digits fit.
-    let _ = write!(rest, "/proc/self/fd/{}", name.as_raw_fd());
-    let length = PATH_BYTES - rest.len();
-    let path = &path[..length];
+/// Reads the record by a call that fills a buffer. `None`: there is none that can be read or understood; any program may
+/// have written it.
+fn read_summary(mut read: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>) -> Result<Option<Summary>> {
     let mut small = [0; SMALL_RECORD_BYTES];
-    let decoded = match fs::getxattr(path, XATTR_NAME, &mut small[..]) {
-        Ok(length) => Summary::decode(&small[..length]),
+    match read(&mut small) {
+        Ok(length) => Ok(Summary::decode(&small[..length]).ok()),
         Err(Errno::RANGE) => {
             let mut large = vec![0; XATTR_BYTES_MAX];
-            match fs::getxattr(path, XATTR_NAME, &mut large[..]) {
-                Ok(length) => Summary::decode(&large[..length]),
-                // It changed meanwhile; whoever did that is at it still.
-                Err(_) => return Ok(None),
-            }
+            // A failure now means that somebody is changing it.
+            Ok(read(&mut large).ok().and_then(|length| Summary::decode(&large[..length]).ok()))
         }
-        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::STALE | Errno::ACCESS | Errno::PERM) => {
-            return Ok(None);
-        }
-        Err(errno) => return Err(errno).at(Subject::Object, "read the record of a listed object"),
-    };
-    // A record that cannot be decoded counts as none: any program may have written it.
-    Ok(decoded.ok())
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        // The file has vanished since its stat.
+        Err(errno) if is_absence(errno) => Ok(None),
+        Err(errno) => Err(errno).at(Subject::Object, "read the record of a listed object"),
+    }
 }
 
 /// Most records are far smaller; a larger one costs a second call.
 const SMALL_RECORD_BYTES: usize = 512;
 
-const PATH_BYTES: usize = 32;
+const OP_STAT: &str = "stat a listed object";

@@ -439,7 +439,7 @@ fn part(keys: &[Vec<u8>], (key, length, how): Part) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn every_page_is_as_the_model_has_it(

@@ -1,0 +1,326 @@
+//! Who asks, and whether they may: the two checks in front of every handler, as types.
+//!
+//! [`verify`] is the only maker of a [`Caller`], [`authorize`] the only maker of a [`Permit`], and a permit the only way
+//! to an [`Authorized`] operation, which every handler takes: a skipped check does not compile.
+//!
+//! Condition values are filled here, each from one named source of the request, so that a header or query parameter
+//! that happens to be called like a condition key never becomes its value.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::error::{Code, S3Error};
+use super::operation::{Operation, Requirement};
+use crate::codec::dates::Timestamp;
+use crate::http::head::Head;
+use crate::iam::{
+    Action, AuthType, Context, Credential, Decision, PosixOwner, PrincipalType, Request, Snapshot, User, decide,
+};
+use crate::sigv4::{self, Authorization, Claim, Rules, Seed, SigningKeys};
+
+/// What the connection knows of the peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The peer's address.
+    pub address: IpAddr,
+    /// The TLS version, if the connection is encrypted.
+    pub tls_version: Option<f64>,
+}
+
+/// Who sent a request whose signature was verified, or nobody.
+pub struct Caller<'h> {
+    head: &'h Head,
+    snapshot: Arc<Snapshot>,
+    credential: Option<Arc<Credential>>,
+    claim: Option<Claim<'h>>,
+    peer: Peer,
+    now: Timestamp,
+    region: &'h str,
+}
+
+/// What the verification found out besides the caller.
+pub struct Verified<'h> {
+    /// Who asks.
+    pub caller: Caller<'h>,
+    /// How the body is protected.
+    pub payload: sigv4::Payload,
+    /// What chunk signatures continue from.
+    pub seed: Option<Seed>,
+}
+
+/// Verifies the signature of a request. A request without one is anonymous.
+pub fn verify<'h>(
+    head: &'h Head,
+    operation: &Operation,
+    region: &'h str,
+    peer: Peer,
+    now: Timestamp,
+    snapshot: Arc<Snapshot>,
+    keys: &mut SigningKeys,
+) -> Result<Verified<'h>, S3Error> {
+    let rules = Rules {
+        region,
+        service: sigv4::Service::S3,
+        now,
+        location_request: matches!(operation, Operation::GetBucketLocation(_)),
+    };
+    let claim = match sigv4::authorization(head, &rules)? {
+        Authorization::Anonymous => {
+            let payload = sigv4::Payload::of_anonymous(head)?;
+            let caller = Caller { head, snapshot, credential: None, claim: None, peer, now, region };
+            return Ok(Verified { caller, payload, seed: None });
+        }
+        Authorization::Signed(claim) => claim,
+    };
+    let Some(credential) = snapshot.credential(claim.access_key()).cloned() else {
+        return Err(S3Error::invalid_access_key_id(claim.access_key()));
+    };
+    let key = keys.get_or_derive(&claim.key_id(credential.secret_id), credential.secret.expose());
+    let seed = sigv4::verify(head, &claim, key, None)?;
+    if let Some(token) = claim.session_token() {
+        // Keys of users and service accounts are permanent: no token belongs to them.
+        return Err(S3Error::invalid_token(&token));
+    }
+    let payload = *claim.payload();
+    let caller = Caller { head, snapshot, credential: Some(credential), claim: Some(claim), peer, now, region };
+    Ok(Verified { caller, payload, seed: Some(seed) })
+}
+
+/// The right to carry out one operation.
+pub struct Permit(());
+
+/// An operation that its caller may carry out.
+pub struct Authorized<T>(T);
+
+impl Permit {
+    /// Attaches the permit to the operation it was made for.
+    pub fn of<T>(self, operation: T) -> Authorized<T> {
+        Authorized(operation)
+    }
+}
+
+impl<T> Authorized<T> {
+    /// The operation.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> Deref for Authorized<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// Decides whether the caller may carry out `operation`; everything it needs must be allowed.
+pub fn authorize(caller: &Caller<'_>, operation: &Operation) -> Result<Permit, S3Error> {
+    for requirement in operation.actions(caller.head) {
+        caller.require(&requirement, operation)?;
+    }
+    Ok(Permit(()))
+}
+
+impl Caller<'_> {
+    /// The user behind the credentials; none for an unsigned request.
+    pub fn user(&self) -> Option<&Arc<User>> {
+        self.credential.as_ref().map(|credential| &credential.user)
+    }
+
+    /// Whom files belong to that this caller makes.
+    pub fn owner(&self) -> PosixOwner {
+        self.user().map_or(ANONYMOUS_OWNER, |user| user.owner)
+    }
+
+    /// The id and name under which S3 shows the caller.
+    pub fn owner_id(&self) -> (&str, &str) {
+        self.user().map_or(("anonymous", "anonymous"), |user| (&user.name, &user.name))
+    }
+
+    /// The user's unique id, under which buckets are recorded.
+    pub fn unique_id(&self) -> &str {
+        self.user().map_or("anonymous", |user| &user.unique_id)
+    }
+
+    /// Whether the request came over TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.peer.tls_version.is_some()
+    }
+
+    /// The identities as they are during this request.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Whether one more thing is allowed, which shows itself only while the operation is carried out: a key of
+    /// DeleteObjects, the listing that tells 404 from 403.
+    pub fn may_also(&self, action: Action, bucket: &str, key: &[u8], operation: &Operation) -> bool {
+        self.may(&Requirement { action, bucket, key }, operation)
+    }
+
+    /// As [`Caller::may_also`], with the error that says what is not allowed.
+    pub fn require(&self, requirement: &Requirement<'_>, operation: &Operation) -> Result<(), S3Error> {
+        if self.may(requirement, operation) { Ok(()) } else { Err(self.denied(requirement)) }
+    }
+
+    fn denied(&self, requirement: &Requirement<'_>) -> S3Error {
+        match self.user() {
+            None => Code::AccessDenied.into(),
+            Some(user) => Code::AccessDenied.because(format!(
+                "User: {} is not authorized to perform: {} because no policy allows it or one denies it. A cluster \
+                 administrator attaches policies.",
+                user.name,
+                requirement.action.name(),
+            )),
+        }
+    }
+
+    fn may(&self, requirement: &Requirement<'_>, operation: &Operation) -> bool {
+        let (identity, session) = match &self.credential {
+            None => (None, None),
+            Some(credential) => (credential.user.policy.as_deref(), credential.embedded_policy().map(|policy| &**policy)),
+        };
+        let bucket_policy = self.snapshot.bucket_policy(requirement.bucket).map(|policy| &**policy);
+        if identity.is_none() && bucket_policy.is_none() {
+            return false;
+        }
+        let mut arn = ArnBuffer::default();
+        let mut context = self.context(&mut arn);
+        self.add_operation(&mut context, requirement.action, operation);
+        let request = Request {
+            action: requirement.action,
+            bucket: requirement.bucket,
+            key: requirement.key,
+            context: &context,
+        };
+        let decision = decide(identity, session, bucket_policy, self.credential.is_none(), &request);
+        if !decision.is_allowed() {
+            self.log_denied(&decision, requirement);
+        }
+        decision.is_allowed()
+    }
+
+    #[cold]
+    fn log_denied(&self, decision: &Decision<'_>, requirement: &Requirement<'_>) {
+        let user = self.user().map_or("anonymous", |user| &user.name);
+        tracing::debug!(user, action = requirement.action.name(), bucket = requirement.bucket, ?decision, "denied");
+    }
+
+    /// What holds for every action.
+    fn context<'a>(&'a self, arn: &'a mut ArnBuffer) -> Context<'a> {
+        let mut context = Context {
+            principal_type: Some(PrincipalType::Anonymous),
+            userid: Some("anonymous"),
+            now: Some(self.now),
+            source_ip: Some(self.peer.address),
+            secure_transport: Some(self.peer.tls_version.is_some()),
+            tls_version: self.peer.tls_version.map(|version| if version > 1.25 { "1.3" } else { "1.2" }),
+            user_agent: self.head.header("user-agent"),
+            referer: self.head.header("referer"),
+            requested_region: Some(self.region),
+            account: Some(ACCOUNT),
+            ..Context::default()
+        };
+        if let Some(user) = self.user() {
+            context.principal_type = Some(PrincipalType::User);
+            context.username = Some(&user.name);
+            context.userid = Some(&user.unique_id);
+            context.principal_arn = Some(arn.of(user));
+        }
+        if let Some(claim) = &self.claim {
+            context.auth_type = Some(match claim.auth_type() {
+                sigv4::AuthType::Header => AuthType::Header,
+                sigv4::AuthType::Query => AuthType::Query,
+            });
+            context.signature_version = Some("AWS4-HMAC-SHA256");
+            let age = self.now.seconds.saturating_sub(claim.signed_at().seconds).max(0) as u64;
+            context.signature_age_ms = Some(age.saturating_mul(1000));
+            context.content_sha256 = claim.content_sha256();
+        }
+        context
+    }
+
+    /// What the Service Authorization Reference lists for one action.
+    fn add_operation<'a>(&'a self, context: &mut Context<'a>, action: Action, operation: &'a Operation) {
+        let header = |name| self.head.header(name);
+        match action {
+            Action::ListBucket | Action::ListBucketVersions => {
+                let settings = match operation {
+                    Operation::ListObjects(list) => Some(&list.settings),
+                    Operation::ListObjectsV2(list) => Some(&list.settings),
+                    Operation::ListObjectVersions(list) => Some(&list.settings),
+                    _ => None,
+                };
+                if let Some(settings) = settings {
+                    context.prefix = Some(settings.prefix.as_bytes());
+                    context.delimiter = settings.delimiter.as_deref().map(str::as_bytes);
+                    context.max_keys = Some(settings.max_keys.into());
+                }
+            }
+            Action::PutObject => {
+                context.acl = header("x-amz-acl");
+                context.grant_read = header("x-amz-grant-read");
+                context.grant_write = header("x-amz-grant-write");
+                context.grant_read_acp = header("x-amz-grant-read-acp");
+                context.grant_write_acp = header("x-amz-grant-write-acp");
+                context.grant_full_control = header("x-amz-grant-full-control");
+                context.copy_source = header("x-amz-copy-source");
+                context.metadata_directive = header("x-amz-metadata-directive");
+                context.server_side_encryption = header("x-amz-server-side-encryption");
+                context.kms_key_id = header("x-amz-server-side-encryption-aws-kms-key-id");
+                context.customer_algorithm = header("x-amz-server-side-encryption-customer-algorithm");
+                context.storage_class = header("x-amz-storage-class");
+                context.website_redirect_location = header("x-amz-website-redirect-location");
+                context.object_lock_mode = header("x-amz-object-lock-mode");
+                context.object_lock_legal_hold = header("x-amz-object-lock-legal-hold");
+                context.if_match = header("if-match");
+                context.if_none_match = header("if-none-match");
+                context.object_creation_operation = Some(matches!(
+                    operation,
+                    Operation::PutObject(_)
+                        | Operation::CopyObject(_)
+                        | Operation::PostObject(_)
+                        | Operation::CompleteMultipartUpload(_)
+                ));
+            }
+            Action::DeleteObject => context.if_match = header("if-match"),
+            Action::CreateBucket => {
+                context.acl = header("x-amz-acl");
+                context.object_ownership = header("x-amz-object-ownership");
+            }
+            Action::GetObjectVersion | Action::DeleteObjectVersion => {
+                let version = match operation {
+                    Operation::GetObject(get) => get.version_id.as_ref(),
+                    Operation::HeadObject(get) => get.version_id.as_ref(),
+                    Operation::DeleteObject(delete) => delete.version_id.as_ref(),
+                    Operation::CopyObject(copy) => copy.source.version_id.as_ref(),
+                    _ => None,
+                };
+                context.version_id = version.map(|version| version.as_str().as_bytes());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Room for `arn:aws:iam::<account>:user/<name>` without an allocation for each decision.
+#[derive(Default)]
+struct ArnBuffer(String);
+
+impl ArnBuffer {
+    fn of(&mut self, user: &User) -> &str {
+        self.0.reserve(ARN_BYTES);
+        // Writing to a string cannot fail.
+        let _ = write!(self.0, "arn:aws:iam::{ACCOUNT}:user/{}", user.name);
+        &self.0
+    }
+}
+
+/// The one account of this server, in ARNs and conditions.
+pub const ACCOUNT: &str = "000000000000";
+/// The owner of what anonymous requests make.
+const ANONYMOUS_OWNER: PosixOwner = PosixOwner { uid: 65534, gid: 65534 };
+const ARN_BYTES: usize = 128;

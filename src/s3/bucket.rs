@@ -1,0 +1,153 @@
+//! Buckets: ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation, GetBucketVersioning.
+//!
+//! Spec: the operations of these names in the Amazon S3 API reference.
+
+use super::access::Authorized;
+use super::context::Ctx;
+use super::error::{Code, S3Error};
+use super::integrity::Integrity;
+use super::operation::{ContinuationToken, ListBuckets};
+use super::reply::Reply;
+use super::xml::{Versioning, write_location_constraint, write_versioning};
+use super::xml::{BucketEntry, Buckets, Owner};
+use super::xml::CreateBucketConfiguration;
+use crate::digest::BodyDigests;
+use crate::limits;
+use crate::storage::bucket::{self, Created, Deleted};
+use crate::storage::layout::BucketName;
+
+/// `GET /`.
+pub async fn list_buckets(ctx: &Ctx<'_>, operation: Authorized<ListBuckets>) -> Result<Reply, S3Error> {
+    let ListBuckets { prefix, continuation_token, max_buckets, bucket_region } = operation.into_inner();
+    let elsewhere = bucket_region.is_some_and(|region| region != ctx.service.region);
+    let all = ctx.offload(|service| Ok(bucket::list(&service.root)?)).await?;
+    let after = continuation_token.as_ref().map_or("", ContinuationToken::after);
+    let mut wanted = all
+        .iter()
+        .filter(|entry| !elsewhere && entry.name.as_str().starts_with(&prefix) && entry.name.as_str() > after);
+    let count = max_buckets.map_or(limits::BUCKETS_MAX, |count| count as usize);
+    let page: Vec<_> = wanted.by_ref().take(count).collect();
+    let next = match (wanted.next(), page.last()) {
+        (Some(_), Some(last)) => Some(ContinuationToken::encode(last.name.as_str())),
+        _ => None,
+    };
+    let (id, display_name) = ctx.caller.owner_id();
+    let paged = max_buckets.is_some() || continuation_token.is_some() || !prefix.is_empty();
+    let answer = Buckets {
+        owner: Owner { id, display_name },
+        prefix: (!prefix.is_empty()).then_some(prefix.as_str()),
+        continuation_token: next.as_deref(),
+    };
+    let mut document = Vec::with_capacity(256 + 128 * page.len());
+    answer.write(
+        &mut document,
+        page.iter().map(|entry| BucketEntry {
+            name: entry.name.as_str(),
+            created: entry.created,
+            region: paged.then_some(ctx.service.region.as_str()),
+        }),
+    );
+    let mut reply = Reply::new(ctx, 200);
+    reply.xml(document);
+    Ok(reply)
+}
+
+/// `PUT /bucket`.
+pub async fn create_bucket(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>) -> Result<Reply, S3Error> {
+    let name = operation.into_inner();
+    refuse_unsupported(ctx)?;
+    check_configuration(ctx).await?;
+    let owner = super::put_object::owner(ctx)?;
+    let maker = ctx.caller.unique_id().to_owned();
+    let (job_name, job_maker) = (name.clone(), maker.clone());
+    let created =
+        ctx.offload(move |service| Ok(bucket::create(&service.root, &job_name, &job_maker, owner)?)).await?;
+    match created {
+        Created::Made(change) => ctx.service.root.committer.commit(change).await?,
+        Created::Exists(Some(other)) if other == maker => {
+            // AWS repeats its success in its first region; other servers and regions say 409. A repeated call must
+            // not look like a new bucket to a client that asked who owns the name.
+            return Err(Code::BucketAlreadyOwnedByYou.with("BucketName", name.as_str()));
+        }
+        Created::Exists(_) => return Err(Code::BucketAlreadyExists.with("BucketName", name.as_str())),
+        Created::TooMany => return Err(Code::TooManyBuckets.into()),
+    }
+    let mut reply = Reply::new(ctx, 200);
+    reply.header("Location", format!("/{}", name.as_str()).as_bytes());
+    Ok(reply)
+}
+
+fn refuse_unsupported(ctx: &Ctx<'_>) -> Result<(), S3Error> {
+    if ctx.head.header("x-amz-bucket-object-lock-enabled").is_some_and(|value| value.eq_ignore_ascii_case(b"true")) {
+        return Err(S3Error::not_implemented("Header", "x-amz-bucket-object-lock-enabled"));
+    }
+    if ctx.head.header("x-amz-object-ownership").is_some_and(|value| value != b"BucketOwnerEnforced") {
+        return Err(S3Error::not_implemented("Header", "x-amz-object-ownership"));
+    }
+    super::attributes::refuse_acl(ctx.head)
+}
+
+/// The body, if there is one, may name this server's region and nothing else.
+async fn check_configuration(ctx: &mut Ctx<'_>) -> Result<(), S3Error> {
+    let integrity = Integrity::of(ctx.head, &ctx.payload_kind)?;
+    let body = ctx.payload.read_all(limits::FORM_BODY_BYTES_MAX).await?;
+    let mut digests = BodyDigests::new(integrity.wanted(false, None));
+    digests.update(&body);
+    integrity.verify(&digests.finish(), ctx.payload.trailers())?;
+    if body.is_empty() {
+        return Ok(());
+    }
+    let configuration = CreateBucketConfiguration::parse(&body).map_err(|_| S3Error::from(Code::MalformedXML))?;
+    if configuration.directory_bucket {
+        return Err(S3Error::not_implemented("Element", "Bucket"));
+    }
+    if !configuration.tags.is_empty() {
+        return Err(S3Error::not_implemented("Element", "Tags"));
+    }
+    match configuration.location_constraint {
+        Some(region) if !region.is_empty() && region != ctx.service.region => Err(Code::InvalidLocationConstraint
+            .because(format!("This server is in the region {}: name that one, or none.", ctx.service.region))
+            .with("LocationConstraint", region)),
+        _ => Ok(()),
+    }
+}
+
+/// `HEAD /bucket`.
+pub async fn head_bucket(ctx: &Ctx<'_>, operation: Authorized<BucketName>) -> Result<Reply, S3Error> {
+    ctx.bucket(&operation)?;
+    let mut reply = Reply::new(ctx, 200);
+    reply.header("x-amz-bucket-region", ctx.service.region.as_bytes());
+    Ok(reply)
+}
+
+/// `DELETE /bucket`.
+pub async fn delete_bucket(ctx: &Ctx<'_>, operation: Authorized<BucketName>) -> Result<Reply, S3Error> {
+    let name = operation.into_inner();
+    let job_name = name.clone();
+    match ctx.offload(move |service| Ok(bucket::delete(&service.root, &job_name)?)).await? {
+        Deleted::Gone(change) => ctx.service.root.committer.commit(change).await?,
+        Deleted::Missing => return Err(Code::NoSuchBucket.with("BucketName", name.as_str())),
+        Deleted::NotEmpty => return Err(Code::BucketNotEmpty.with("BucketName", name.as_str())),
+    }
+    Ok(Reply::new(ctx, 204))
+}
+
+/// `GET /bucket?location`.
+pub async fn get_bucket_location(ctx: &Ctx<'_>, operation: Authorized<BucketName>) -> Result<Reply, S3Error> {
+    ctx.bucket(&operation)?;
+    let mut document = Vec::with_capacity(256);
+    write_location_constraint(&mut document, &ctx.service.region);
+    let mut reply = Reply::new(ctx, 200);
+    reply.xml(document);
+    Ok(reply)
+}
+
+/// `GET /bucket?versioning`: versioning was never enabled.
+pub async fn get_bucket_versioning(ctx: &Ctx<'_>, operation: Authorized<BucketName>) -> Result<Reply, S3Error> {
+    ctx.bucket(&operation)?;
+    let mut document = Vec::with_capacity(256);
+    write_versioning(&mut document, Versioning::Unversioned);
+    let mut reply = Reply::new(ctx, 200);
+    reply.xml(document);
+    Ok(reply)
+}

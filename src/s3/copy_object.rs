@@ -1,0 +1,219 @@
+//! CopyObject.
+//!
+//! The data is copied inside the kernel (`copy_file_range`, which shares blocks where the file system can) on an offload
+//! thread. It is read only if something has to be computed: a checksum the source does not have, or the MD5 of a file
+//! that another program wrote. The copy of an object uploaded in parts keeps its parts and its ETag.
+//!
+//! Spec: CopyObject in the Amazon S3 API reference.
+
+use std::os::fd::AsFd;
+
+use super::access::Authorized;
+use super::attributes;
+use super::context::Ctx;
+use super::error::{Code, S3Error};
+use super::get_object::{missing, require_null_version};
+use super::integrity::requested_algorithm;
+use super::operation::{CopyObject, Operation, Requirement};
+use super::put_object::{holds, owner};
+use super::reply::Reply;
+use super::xml::{ChecksumText, Copied};
+use crate::codec::dates::Timestamp;
+use crate::digest::{Algorithm, BodyDigests, ChecksumType, Digests, Wanted};
+use crate::http::conditional::{ReadConditions, ReadOutcome, Validators, WriteConditions};
+use crate::http::head::Head;
+use crate::iam::Action;
+use crate::limits;
+use crate::storage::error::{At, Subject};
+use crate::storage::layout;
+use crate::storage::multipart::copy;
+use crate::storage::object::{self, Condition, Object};
+use crate::storage::record::{ETag, HeaderField, Record, StoredChecksum};
+use crate::storage::writer::Staged;
+
+/// `PUT /bucket/key` with `x-amz-copy-source`.
+pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Result<Reply, S3Error> {
+    let CopyObject { bucket: name, key, source } = operation.into_inner();
+    let service = ctx.service.clone();
+    let root = &service.root;
+    require_null_version(source.version_id.as_ref())?;
+    let owner = owner(ctx)?;
+    let replace_metadata = directive(ctx.head, "x-amz-metadata-directive")?;
+    let replace_tags = directive(ctx.head, "x-amz-tagging-directive")?;
+    let wanted_checksum = requested_algorithm(ctx.head)?;
+    let from = ctx.bucket(&source.bucket)?;
+    let Some(original) = object::open(root, &from, &source.key)? else {
+        return Err(missing(ctx, &source.bucket, &source.key));
+    };
+    check_source(ctx.head, &original)?;
+    let takes_tags = original.record.as_ref().is_some_and(|record| !record.tags.is_empty()) && !replace_tags;
+    if takes_tags {
+        let operation = Operation::CopyObject(CopyObject { bucket: name.clone(), key: key.clone(), source: source.clone() });
+        let writes = Requirement { action: Action::PutObjectTagging, bucket: name.as_str(), key: key.as_bytes() };
+        for requirement in [source.tag_requirement(), writes] {
+            ctx.caller.require(&requirement, &operation)?;
+        }
+    }
+    let mut record = new_record(ctx.head, &original, replace_metadata, replace_tags)?;
+    let changes_nothing = !replace_metadata
+        && !replace_tags
+        && wanted_checksum.is_none()
+        && ctx.head.header("x-amz-storage-class").is_none()
+        && ctx.head.header("x-amz-website-redirect-location").is_none();
+    if source.bucket == name && source.key == key && changes_nothing {
+        return Err(Code::InvalidRequest.because(
+            "This copy request is illegal because it is trying to copy an object to itself without changing the \
+             object's metadata, storage class, website redirect location or encryption attributes.",
+        ));
+    }
+    let bucket = ctx.bucket(&name)?;
+    let conditions = WriteConditions::of_request(ctx.head);
+    let decide = |current: Option<&Object>| holds(&conditions, current);
+    if !conditions.is_empty() {
+        decide(object::open(root, &bucket, &key)?.as_ref())?;
+    }
+    let staged = Staged::create(root, &bucket, &layout::path(&key))?;
+    let compute = missing_digests(&original, wanted_checksum.map(|(algorithm, _)| algorithm));
+    let to = staged.as_fd().try_clone_to_owned().at(Subject::Object, "open a file")?;
+    let size = original.size;
+    let source_file = original.file.try_clone().at(Subject::Object, "open a file")?;
+    let digests = ctx
+        .offload(move |_| {
+            copy(source_file.as_fd(), 0, to.as_fd(), 0, size)?;
+            match compute {
+                Some(wanted) => Ok(Some(read_digests(to.as_fd(), size, wanted)?)),
+                None => Ok(None),
+            }
+        })
+        .await?;
+    if let Some(digests) = digests {
+        apply(&digests, &mut record);
+    }
+    object::seal(root, &staged, &mut record, owner)?;
+    let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
+    let change = object::publish(root, &bucket, &key, staged, owner, &condition)??;
+    root.committer.commit(change).await?;
+    let mut reply = Reply::new(ctx, 200);
+    reply.xml(document(&record));
+    Ok(reply)
+}
+
+/// COPY (false) or REPLACE (true).
+fn directive(head: &Head, name: &'static str) -> Result<bool, S3Error> {
+    match head.header(name) {
+        None | Some(b"COPY") => Ok(false),
+        Some(b"REPLACE") => Ok(true),
+        Some(other) => {
+            Err(S3Error::invalid_argument(name, String::from_utf8_lossy(other), "The directive is COPY or REPLACE."))
+        }
+    }
+}
+
+/// Whether the source may be copied: its conditions hold and it is not too large.
+pub fn check_source(head: &Head, source: &Object) -> Result<(), S3Error> {
+    let mut etag = Vec::new();
+    source.etag.write_into(&mut etag);
+    let validators = Validators { etag: &etag, last_modified: source.modified };
+    match ReadConditions::of_copy_source(head).evaluate(&validators) {
+        ReadOutcome::Proceed => {}
+        ReadOutcome::Failed(condition) => return Err(S3Error::precondition_failed(condition)),
+        ReadOutcome::NotModified => return Err(Code::PreconditionFailed.into()),
+    }
+    if source.size > limits::PUT_BYTES_MAX {
+        return Err(Code::InvalidRequest.because(format!(
+            "The specified copy source is larger than the maximum allowable size for a copy source: {}. Copy it in parts.",
+            limits::PUT_BYTES_MAX
+        )));
+    }
+    Ok(())
+}
+
+/// What the copy's record takes from the source and what from the request.
+fn new_record(
+    head: &Head,
+    source: &Object,
+    replace_metadata: bool,
+    replace_tags: bool,
+) -> Result<Record, S3Error> {
+    let mut asked = Record::new(0, Timestamp::from_seconds(0), ETag::Md5([0; 16]));
+    attributes::of_request(head, &mut asked)?;
+    let mut record = match &source.record {
+        Some(record) => record.clone(),
+        None => asked.clone(),
+    };
+    record.spill = None;
+    // The storage class and the redirect are never taken along.
+    for field in [HeaderField::StorageClass, HeaderField::WebsiteRedirectLocation] {
+        record.headers.set(field, asked.headers.text(field).cloned());
+    }
+    if replace_metadata {
+        record.headers = asked.headers;
+        record.user_metadata = asked.user_metadata;
+    }
+    if replace_tags {
+        record.tags = asked.tags;
+    }
+    Ok(record)
+}
+
+/// What has to be computed over the data, if anything.
+fn missing_digests(source: &Object, wanted: Option<Algorithm>) -> Option<Wanted> {
+    let stored = source.record.as_ref().and_then(|record| record.checksum.as_ref());
+    let has = match (wanted, stored) {
+        (None, Some(_)) => true,
+        (Some(algorithm), Some(stored)) => {
+            stored.algorithm() == algorithm && stored.checksum_type() == ChecksumType::FullObject
+        }
+        (_, None) => false,
+    };
+    let md5 = source.record.is_none();
+    if has && !md5 {
+        return None;
+    }
+    let checksum = (!has).then_some(wanted.unwrap_or(Algorithm::Crc64Nvme));
+    Some(Wanted { md5, sha256: false, checksums: [checksum, None] })
+}
+
+fn read_digests(
+    file: std::os::fd::BorrowedFd<'_>,
+    size: u64,
+    wanted: Wanted,
+) -> Result<Digests, S3Error> {
+    let mut digests = BodyDigests::new(wanted);
+    let mut buf = vec![0; limits::TRANSFER_BYTES];
+    let mut offset = 0;
+    while offset < size {
+        match rustix::io::pread(file, &mut buf[..], offset).at(Subject::Object, "read a copy")? {
+            0 => break,
+            count => {
+                digests.update(&buf[..count]);
+                offset += count as u64;
+            }
+        }
+    }
+    Ok(digests.finish())
+}
+
+fn apply(digests: &Digests, record: &mut Record) {
+    if let Some(md5) = digests.md5 {
+        record.etag = ETag::Md5(md5);
+    }
+    if let Some(checksum) = digests.checksums[0] {
+        record.checksum = StoredChecksum::full_object(checksum.algorithm(), checksum.as_bytes()).ok();
+        record.part_checksums = None;
+    }
+}
+
+fn document(record: &Record) -> Vec<u8> {
+    let mut etag = Vec::new();
+    record.etag.write_into(&mut etag);
+    let text = record.checksum.as_ref().map(attributes::checksum_text);
+    let checksum = record.checksum.as_ref().zip(text.as_deref()).map(|(stored, value)| ChecksumText {
+        element: stored.algorithm().element_name(),
+        value,
+        kind: Some(stored.checksum_type().name()),
+    });
+    let mut document = Vec::with_capacity(512);
+    Copied { last_modified: record.mtime, etag: &etag, checksum }.write_object(&mut document);
+    document
+}

@@ -1,0 +1,192 @@
+//! GetObject and HeadObject.
+//!
+//! Spec: GetObject and HeadObject in the Amazon S3 API reference; RFC 9110 sections 13 and 14.
+
+use super::access::Authorized;
+use super::attributes;
+use super::context::Ctx;
+use super::error::{Code, S3Error};
+use super::operation::{GetObject, HeadObject, Operation, PartNumber, ResponseOverrides, VersionId};
+use super::reply::{Body, FileRange, Reply};
+use crate::digest::{CHECKSUM_BASE64_BYTES_MAX, Checksum};
+use crate::http::conditional::{ReadConditions, ReadOutcome, Validators};
+use crate::http::range::{self, ByteRange, RangeOutcome};
+use crate::iam::Action;
+use crate::storage::layout::{BucketName, ObjectKey};
+use crate::storage::object::{self, Object};
+use crate::storage::record::HeaderField;
+
+/// `GET /bucket/key`.
+pub async fn get_object(ctx: &Ctx<'_>, operation: Authorized<GetObject>) -> Result<Reply, S3Error> {
+    let GetObject { bucket, key, version_id, part_number, overrides } = operation.into_inner();
+    read_object(ctx, &Read { bucket, key, version_id, part_number, overrides, is_head: false })
+}
+
+/// `HEAD /bucket/key`.
+pub async fn head_object(ctx: &Ctx<'_>, operation: Authorized<HeadObject>) -> Result<Reply, S3Error> {
+    let HeadObject { bucket, key, version_id, part_number, overrides } = operation.into_inner();
+    read_object(ctx, &Read { bucket, key, version_id, part_number, overrides, is_head: true })
+}
+
+struct Read {
+    bucket: BucketName,
+    key: ObjectKey,
+    version_id: Option<VersionId>,
+    part_number: Option<PartNumber>,
+    overrides: Option<Box<ResponseOverrides>>,
+    is_head: bool,
+}
+
+fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
+    if read.overrides.is_some() && ctx.caller.user().is_none() {
+        return Err(Code::InvalidRequest.because(
+            "Request specific response headers cannot be used for anonymous GET requests.",
+        ));
+    }
+    require_null_version(read.version_id.as_ref())?;
+    let bucket = ctx.bucket(&read.bucket)?;
+    let Some(object) = object::open(&ctx.service.root, &bucket, &read.key)? else {
+        return Err(missing(ctx, &read.bucket, &read.key));
+    };
+    let mut etag = Vec::with_capacity(40);
+    object.etag.write_into(&mut etag);
+    let validators = Validators { etag: &etag, last_modified: object.modified };
+    match ReadConditions::of_request(ctx.head).evaluate(&validators) {
+        ReadOutcome::Proceed => {}
+        ReadOutcome::Failed(condition) => return Err(S3Error::precondition_failed(condition)),
+        ReadOutcome::NotModified => {
+            let mut reply = Reply::new(ctx, 304);
+            reply.header("Last-Modified", &object.modified.http());
+            reply.resume().etag(&etag);
+            return Ok(reply);
+        }
+    }
+    let selected = select(ctx, read, &object, &validators)?;
+    let mut reply = Reply::new(ctx, if selected.is_some() { 206 } else { 200 });
+    reply.header("Last-Modified", &object.modified.http()).header("Accept-Ranges", b"bytes");
+    reply.resume().etag(&etag);
+    if let Some(range) = selected {
+        reply.resume().content_range(range, object.size);
+    }
+    write_parts_and_checksum(ctx, read, &object, selected, &mut reply);
+    let overrides = read.overrides.as_deref().map(overridden);
+    attributes::write(object.record.as_ref(), &read.key, &mut reply, |field| {
+        overrides.iter().flatten().any(|(other, value)| *other == field && value.is_some())
+    });
+    for (field, value) in overrides.into_iter().flatten() {
+        if let Some(value) = value {
+            reply.header(field.name(), value.as_bytes());
+        }
+    }
+    let (offset, length) = selected.map_or((0, object.size), |range| (range.first(), range.len()));
+    reply.body = if read.is_head {
+        Body::Omitted(length)
+    } else if length == 0 {
+        Body::Empty
+    } else {
+        Body::File(FileRange { file: object.file, offset, length })
+    };
+    Ok(reply)
+}
+
+/// The bytes that are asked for; none for the whole object.
+fn select(
+    ctx: &Ctx<'_>,
+    read: &Read,
+    object: &Object,
+    validators: &Validators<'_>,
+) -> Result<Option<ByteRange>, S3Error> {
+    let header = ctx.head.header("range");
+    let Some(part) = read.part_number else {
+        return match range::resolve(header, ctx.head.header("if-range"), validators, object.size) {
+            RangeOutcome::Whole => Ok(None),
+            RangeOutcome::Partial(range) => Ok(Some(range)),
+            RangeOutcome::Unsatisfiable => {
+                Err(S3Error::invalid_range(header.unwrap_or_default(), object.size))
+            }
+        };
+    };
+    if header.is_some() {
+        return Err(Code::InvalidRequest
+            .because("Cannot specify both Range header and partNumber query parameter."));
+    }
+    let parts = object.record.as_ref().and_then(|record| record.parts.as_ref());
+    let range = match parts {
+        Some(parts) => parts.range(part.get()),
+        // An object that was not uploaded in parts is its own part 1.
+        None if part.get() == 1 => Some(0..object.size),
+        None => None,
+    };
+    match range {
+        Some(range) if range.is_empty() => Ok(None),
+        Some(range) => Ok(ByteRange::new(range.start, range.end - 1, object.size)),
+        None => Err(Code::InvalidPartNumber
+            .with("PartNumberRequested", part.get().to_string())
+            .with("ActualPartCount", parts.map_or(1, |parts| parts.part_count()).to_string())),
+    }
+}
+
+/// The number of parts, and a checksum of what is sent: of the whole or of the part, never of another range.
+fn write_parts_and_checksum(
+    ctx: &Ctx<'_>,
+    read: &Read,
+    object: &Object,
+    selected: Option<ByteRange>,
+    reply: &mut Reply,
+) {
+    let Some(record) = &object.record else { return };
+    if let (Some(_), Some(parts)) = (read.part_number, &record.parts) {
+        reply.decimal("x-amz-mp-parts-count", parts.part_count().into());
+    }
+    let asked = ctx.head.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case(b"ENABLED"));
+    if !asked {
+        return;
+    }
+    match (read.part_number, &record.part_checksums, &record.checksum) {
+        (Some(part), Some(checksums), _) => {
+            let value = checksums.value(part.get());
+            let checksum = value.and_then(|value| Checksum::from_bytes(checksums.algorithm(), value));
+            if let Some(checksum) = checksum {
+                let mut buffer = [0; CHECKSUM_BASE64_BYTES_MAX];
+                reply.header(checksum.algorithm().header_name(), checksum.base64(&mut buffer).as_bytes());
+                let kind = record.checksum.as_ref().map(|stored| stored.checksum_type());
+                reply.header("x-amz-checksum-type", kind.unwrap_or(checksum.algorithm().default_type()).name().as_bytes());
+            }
+        }
+        (None, _, Some(stored)) if selected.is_none() => attributes::write_checksum(stored, reply),
+        (Some(_), None, Some(stored)) if record.parts.is_none() => attributes::write_checksum(stored, reply),
+        _ => {}
+    }
+}
+
+fn overridden(overrides: &ResponseOverrides) -> [(HeaderField, Option<&String>); 6] {
+    [
+        (HeaderField::CacheControl, overrides.cache_control.as_ref()),
+        (HeaderField::ContentDisposition, overrides.content_disposition.as_ref()),
+        (HeaderField::ContentEncoding, overrides.content_encoding.as_ref()),
+        (HeaderField::ContentLanguage, overrides.content_language.as_ref()),
+        (HeaderField::ContentType, overrides.content_type.as_ref()),
+        (HeaderField::Expires, overrides.expires.as_ref()),
+    ]
+}
+
+/// The buckets have no versions but the null one.
+pub fn require_null_version(version_id: Option<&VersionId>) -> Result<(), S3Error> {
+    match version_id {
+        None | Some(VersionId::Null) => Ok(()),
+        Some(VersionId::Named(id)) => Err(Code::NoSuchVersion
+            .because("The bucket was never versioned: the only version of an object is 'null'.")
+            .with("VersionId", id.as_ref())),
+    }
+}
+
+/// What a missing object is to this caller: who may not list the bucket is not told that it is missing.
+pub fn missing(ctx: &Ctx<'_>, bucket: &BucketName, key: &ObjectKey) -> S3Error {
+    // Any operation without listing options decides alike.
+    let operation = Operation::HeadBucket(bucket.clone());
+    if ctx.caller.may_also(Action::ListBucket, bucket.as_str(), b"", &operation) {
+        Code::NoSuchKey.with("Key", key.as_str())
+    } else {
+        Code::AccessDenied.into()
+    }
+}

@@ -1,0 +1,153 @@
+//! ListObjects, ListObjectsV2, ListObjectVersions.
+//!
+//! Spec: the operations of these names in the Amazon S3 API reference.
+
+use std::os::fd::AsFd;
+
+use super::access::Authorized;
+use super::context::Ctx;
+use super::error::S3Error;
+use super::operation::{
+    ContinuationToken, ListObjectVersions, ListObjects, ListObjectsV2, ListSettings, VersionId,
+};
+use super::reply::Reply;
+use super::xml::{ObjectEntry, Objects, ObjectsV2, Owner, Page, VersionEntry, Versions};
+use crate::iam::Snapshot;
+use crate::storage::layout::BucketName;
+use crate::storage::list::{self, Entry, ListPage, ListRequest};
+
+/// `GET /bucket`.
+pub async fn list_objects(ctx: &Ctx<'_>, operation: Authorized<ListObjects>) -> Result<Reply, S3Error> {
+    let ListObjects { bucket, settings, marker } = operation.into_inner();
+    let page = read_page(ctx, &bucket, &settings, &marker).await?;
+    let texts = Texts::of(&page, ctx.caller.snapshot());
+    let mut document = Vec::with_capacity(texts.document_bytes());
+    let answer = Objects {
+        page: settings_of(&bucket, &settings, &page),
+        marker: marker.as_bytes(),
+        // As S3: without a delimiter the client goes on from the last key.
+        next_marker: page.next.as_deref().filter(|_| settings.delimiter.is_some()),
+    };
+    answer.write(&mut document, texts.entries(&page, true), prefixes(&page));
+    let mut reply = Reply::new(ctx, 200);
+    reply.xml(document);
+    Ok(reply)
+}
+
+/// `GET /bucket?list-type=2`.
+pub async fn list_objects_v2(ctx: &Ctx<'_>, operation: Authorized<ListObjectsV2>) -> Result<Reply, S3Error> {
+    let list = operation.into_inner();
+    let page = read_page(ctx, &list.bucket, &list.settings, list.after()).await?;
+    let texts = Texts::of(&page, ctx.caller.snapshot());
+    let mut document = Vec::with_capacity(texts.document_bytes());
+    let next = page.next.as_deref().and_then(|next| std::str::from_utf8(next).ok()).map(ContinuationToken::encode);
+    let answer = ObjectsV2 {
+        page: settings_of(&list.bucket, &list.settings, &page),
+        continuation_token: list.continuation_token.as_ref().map(ContinuationToken::as_sent),
+        next_continuation_token: next.as_deref(),
+        start_after: list.start_after.as_deref().map(str::as_bytes),
+    };
+    answer.write(&mut document, texts.entries(&page, list.fetch_owner), prefixes(&page));
+    let mut reply = Reply::new(ctx, 200);
+    reply.xml(document);
+    Ok(reply)
+}
+
+/// `GET /bucket?versions`: every object has one version, the null one.
+pub async fn list_object_versions(
+    ctx: &Ctx<'_>,
+    operation: Authorized<ListObjectVersions>,
+) -> Result<Reply, S3Error> {
+    let ListObjectVersions { bucket, settings, key_marker, version_id_marker } = operation.into_inner();
+    let page = read_page(ctx, &bucket, &settings, &key_marker).await?;
+    let texts = Texts::of(&page, ctx.caller.snapshot());
+    let mut document = Vec::with_capacity(texts.document_bytes());
+    let answer = Versions {
+        page: settings_of(&bucket, &settings, &page),
+        key_marker: key_marker.as_bytes(),
+        version_id_marker: version_id_marker.as_ref().map_or("", VersionId::as_str),
+        next: page.next.as_deref().map(|next| (next, Some("null"))),
+    };
+    let versions =
+        texts.entries(&page, true).map(|object| VersionEntry { object, version_id: "null", is_latest: true });
+    answer.write(&mut document, versions, prefixes(&page));
+    let mut reply = Reply::new(ctx, 200);
+    reply.xml(document);
+    Ok(reply)
+}
+
+async fn read_page(
+    ctx: &Ctx<'_>,
+    bucket: &BucketName,
+    settings: &ListSettings,
+    after: &str,
+) -> Result<ListPage, S3Error> {
+    let bucket = ctx.bucket(bucket)?;
+    let (settings, after) = (settings.clone(), after.to_owned());
+    ctx.offload(move |service| {
+        let request = ListRequest {
+            prefix: settings.prefix.as_bytes(),
+            delimiter: settings.delimiter.as_deref().unwrap_or("").as_bytes(),
+            start_after: after.as_bytes(),
+            max_keys: settings.max_keys as usize,
+        };
+        Ok(list::list(bucket.fd.as_fd(), &service.root.directories, &request)?)
+    })
+    .await
+}
+
+fn settings_of<'a>(bucket: &'a BucketName, settings: &'a ListSettings, page: &ListPage) -> Page<'a> {
+    Page {
+        bucket: bucket.as_str(),
+        prefix: settings.prefix.as_bytes(),
+        delimiter: settings.delimiter.as_deref().map(str::as_bytes),
+        max_keys: settings.max_keys.into(),
+        truncated: page.next.is_some(),
+        encoding: settings.encoding,
+    }
+}
+
+fn prefixes(page: &ListPage) -> impl Iterator<Item = &[u8]> {
+    page.common_prefixes.iter().map(Vec::as_slice)
+}
+
+/// What the document borrows of each entry and the entry does not have as text.
+struct Texts {
+    entries: Vec<(Vec<u8>, String)>,
+}
+
+impl Texts {
+    fn of(page: &ListPage, snapshot: &Snapshot) -> Texts {
+        let of_entry = |entry: &Entry| {
+            let mut etag = Vec::with_capacity(40);
+            entry.etag.write_into(&mut etag);
+            (etag, owner_name(snapshot, entry.uid))
+        };
+        Texts { entries: page.entries.iter().map(of_entry).collect() }
+    }
+
+    fn entries<'a>(&'a self, page: &'a ListPage, with_owner: bool) -> impl Iterator<Item = ObjectEntry<'a>> {
+        page.entries.iter().zip(&self.entries).map(move |(entry, (etag, owner))| ObjectEntry {
+            key: entry.key.as_bytes(),
+            last_modified: entry.modified,
+            etag,
+            size: entry.size,
+            storage_class: entry
+                .storage_class
+                .as_ref()
+                .and_then(|class| std::str::from_utf8(class.as_bytes()).ok())
+                .unwrap_or("STANDARD"),
+            owner: with_owner.then_some(Owner { id: owner, display_name: owner }),
+            checksum: entry.checksum.map(|(algorithm, kind)| (algorithm.name(), kind.name())),
+        })
+    }
+
+    fn document_bytes(&self) -> usize {
+        1024 + 512 * self.entries.len()
+    }
+}
+
+/// The S3 user whose files have this UID; a UID that no user has is shown as such.
+fn owner_name(snapshot: &Snapshot, uid: u32) -> String {
+    snapshot.user_by_uid(uid).map_or_else(|| format!("uid-{uid}"), |user| user.name.to_string())
+}

@@ -1,0 +1,298 @@
+//! The body of one request: read from the socket, freed of its framings, never stored anywhere on the way.
+//!
+//! A plain body is read straight into the aligned buffers it is written to disk from. A chunked body, `aws-chunked`
+//! body, or one inside the other is decoded from a side buffer. Whether a body is `aws-chunked` is decided by
+//! `x-amz-content-sha256` alone, never by Content-Encoding.
+//!
+//! `100 Continue` is sent at the first read, so that it follows authentication, authorization and preconditions.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::error::{Code, S3Error};
+use crate::http::body::BodyDecoder;
+use crate::http::head::{Framing, Head};
+use crate::http::response::CONTINUE;
+use crate::limits;
+use crate::runtime::{AlignedBuf, Phase, Stream, Watch};
+use crate::sigv4::{self, Seed, Trailer};
+
+/// What is left of a request's body.
+pub struct Payload<'c> {
+    stream: &'c mut Stream,
+    watch: &'c Watch,
+    /// Bytes that came with the head; after the body, what belongs to the next request.
+    ahead: &'c mut BytesMut,
+    outer: BodyDecoder,
+    chunks: Option<sigv4::Decoder>,
+    length: Option<u64>,
+    continue_wanted: bool,
+    stall: Duration,
+    side: Side,
+}
+
+/// Where a framed body is decoded: `raw` holds bytes as they came, `framed` is what the outer framing gave of them and
+/// `content` what the inner framing gave of that.
+#[derive(Default)]
+struct Side {
+    raw: BytesMut,
+    next: usize,
+    framed: Range<usize>,
+    content: Range<usize>,
+}
+
+impl<'c> Payload<'c> {
+    /// The body that follows `head`.
+    pub fn new(
+        head: &Head,
+        stream: &'c mut Stream,
+        watch: &'c Watch,
+        ahead: &'c mut BytesMut,
+        stall: Duration,
+    ) -> Payload<'c> {
+        let framing = head.framing();
+        let length = match framing {
+            Framing::None => Some(0),
+            Framing::Length(length) => Some(length),
+            Framing::Chunked => None,
+        };
+        Payload {
+            stream,
+            watch,
+            ahead,
+            outer: BodyDecoder::new(framing),
+            chunks: None,
+            length,
+            continue_wanted: head.expect_continue(),
+            stall,
+            side: Side::default(),
+        }
+    }
+
+    /// Says how the body is protected, once the head is verified.
+    pub fn unwrap_chunks(
+        &mut self,
+        head: &Head,
+        payload: &sigv4::Payload,
+        seed: Option<Seed>,
+    ) -> Result<(), S3Error> {
+        self.chunks = sigv4::Decoder::new(head, payload, seed)?;
+        if let Some(chunks) = &self.chunks {
+            self.length = Some(chunks.decoded_length());
+        }
+        Ok(())
+    }
+
+    /// Bytes of content, if the request says how many.
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// The trailers of the body, once it is read.
+    pub fn trailers(&self) -> &[Trailer] {
+        self.chunks.as_ref().map_or(&[], sigv4::Decoder::trailers)
+    }
+
+    /// Fills `buf` up; true at the end of the body.
+    pub async fn fill(&mut self, buf: AlignedBuf) -> Result<(AlignedBuf, bool), S3Error> {
+        self.watch.allow(Phase::Peer, self.stall);
+        let filled = match (&self.outer, &self.chunks) {
+            (BodyDecoder::Length(_), None) => self.fill_plain(buf).await,
+            _ => self.fill_decoded(buf).await,
+        };
+        self.watch.working();
+        filled
+    }
+
+    /// Reads a body of at most `bytes_max` bytes, for what is parsed as a whole.
+    pub async fn read_all(&mut self, bytes_max: usize) -> Result<Vec<u8>, S3Error> {
+        let too_large = || {
+            Code::EntityTooLarge.because(format!("The body of this request must not exceed {bytes_max} bytes."))
+        };
+        if self.length.is_some_and(|length| length > bytes_max as u64) {
+            return Err(too_large());
+        }
+        let mut body = Vec::with_capacity(self.length.unwrap_or(0) as usize);
+        let mut buf = AlignedBuf::take().map_err(|_| slow_down())?;
+        loop {
+            buf.clear();
+            let (back, done) = self.fill(buf).await?;
+            buf = back;
+            if body.len() + buf.len() > bytes_max {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&buf);
+            if done {
+                return Ok(body);
+            }
+        }
+    }
+
+    /// Gives the body up. What is left of it has to be skipped before the next request can be read.
+    pub fn abandon(self) -> Rest {
+        let Payload { ahead, outer, side, continue_wanted, .. } = self;
+        let Side { mut raw, next, .. } = side;
+        if next < raw.len() {
+            let mut unread = raw.split_off(next);
+            unread.unsplit(ahead.split());
+            *ahead = unread;
+        }
+        Rest { outer, never_sent: continue_wanted }
+    }
+
+    async fn fill_plain(&mut self, mut buf: AlignedBuf) -> Result<(AlignedBuf, bool), S3Error> {
+        loop {
+            let BodyDecoder::Length(left) = &mut self.outer else { unreachable!("`fill` looked") };
+            if *left == 0 || buf.room() == 0 {
+                return Ok((buf, *left == 0));
+            }
+            let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.room());
+            if !self.ahead.is_empty() {
+                let taken = self.ahead.len().min(wanted);
+                buf.append(&self.ahead[..taken]);
+                bytes::Buf::advance(self.ahead, taken);
+                *left -= taken as u64;
+                continue;
+            }
+            self.send_continue().await?;
+            let (read, back) = self.stream.read_aligned(buf, wanted).await;
+            buf = back;
+            let got = self.received(read)?;
+            let BodyDecoder::Length(left) = &mut self.outer else { unreachable!("`fill` looked") };
+            *left -= got as u64;
+        }
+    }
+
+    async fn fill_decoded(&mut self, mut buf: AlignedBuf) -> Result<(AlignedBuf, bool), S3Error> {
+        loop {
+            // Content that is decoded already.
+            let side = &mut self.side;
+            let taken = buf.append(&side.raw[side.content.clone()]);
+            side.content.start += taken;
+            if !side.content.is_empty() {
+                return Ok((buf, false));
+            }
+            // The inner framing.
+            if !side.framed.is_empty() {
+                match &mut self.chunks {
+                    None => side.content = std::mem::take(&mut side.framed),
+                    Some(chunks) => {
+                        let step = chunks.step(&side.raw[side.framed.clone()])?;
+                        let start = side.framed.start;
+                        side.content = start + step.data.start..start + step.data.end;
+                        side.framed.start += step.consumed;
+                    }
+                }
+                continue;
+            }
+            if self.outer.is_done() {
+                if let Some(chunks) = &self.chunks {
+                    chunks.finish()?;
+                }
+                // What came after the body belongs to the next request.
+                let rest = side.raw.split_off(side.next);
+                if !rest.is_empty() {
+                    *self.ahead = rest;
+                }
+                side.next = side.raw.len();
+                return Ok((buf, true));
+            }
+            // The outer framing.
+            if side.next < side.raw.len() {
+                let step = self.outer.step(&side.raw[side.next..]).map_err(S3Error::from)?;
+                side.framed = side.next + step.data.start..side.next + step.data.end;
+                side.next += step.consumed;
+                continue;
+            }
+            self.receive().await?;
+        }
+    }
+
+    /// More bytes into the side buffer, whose content is used up.
+    async fn receive(&mut self) -> Result<(), S3Error> {
+        let side = &mut self.side;
+        side.next = 0;
+        if !self.ahead.is_empty() {
+            side.raw = self.ahead.split();
+            return Ok(());
+        }
+        self.send_continue().await?;
+        let mut raw = std::mem::take(&mut self.side.raw);
+        raw.clear();
+        // A short body needs no large buffer: its framing is at most about as long as itself.
+        let wanted = self.length.map_or(limits::DECODE_BUFFER_BYTES, |length| {
+            usize::try_from(length).unwrap_or(usize::MAX).saturating_add(1024).min(limits::DECODE_BUFFER_BYTES)
+        });
+        raw.reserve(wanted);
+        let (read, raw) = self.stream.read(raw).await;
+        self.side.raw = raw;
+        self.received(read)?;
+        Ok(())
+    }
+
+    fn received(&self, read: std::io::Result<usize>) -> Result<usize, S3Error> {
+        match read {
+            Ok(got) if got > 0 => {
+                self.watch.allow(Phase::Peer, self.stall);
+                Ok(got)
+            }
+            _ if self.watch.expired() => Err(Code::RequestTimeout.into()),
+            _ => Err(Code::IncompleteBody.into()),
+        }
+    }
+
+    async fn send_continue(&mut self) -> Result<(), S3Error> {
+        if self.continue_wanted {
+            self.continue_wanted = false;
+            let sent = self.stream.write(Bytes::from_static(CONTINUE)).await;
+            sent.map_err(|_| S3Error::from(Code::IncompleteBody))?;
+        }
+        Ok(())
+    }
+}
+
+/// What nobody read of a body.
+pub struct Rest {
+    outer: BodyDecoder,
+    never_sent: bool,
+}
+
+impl Rest {
+    /// The state of the body is not known any more (its handler panicked): the connection cannot go on.
+    pub fn unknown() -> Rest {
+        Rest { outer: BodyDecoder::Length(u64::MAX), never_sent: true }
+    }
+
+    /// Whether the connection can go on: the rest is short, and it will come. A peer that was not told to continue may
+    /// never send it.
+    pub fn is_skippable(&self, bytes_max: u64) -> bool {
+        self.outer.is_done() || (!self.never_sent && self.outer.remaining_min() <= bytes_max)
+    }
+
+    /// Reads the rest, at most `bytes_max` bytes of it; true when the next request may be read.
+    pub async fn skip(mut self, stream: &mut Stream, ahead: &mut BytesMut, bytes_max: u64) -> bool {
+        let mut skipped = 0;
+        while !self.outer.is_done() && skipped <= bytes_max {
+            if ahead.is_empty() {
+                let mut buf = std::mem::take(ahead);
+                buf.reserve(limits::READ_BUFFER_BYTES_MIN);
+                let (read, buf) = stream.read(buf).await;
+                *ahead = buf;
+                if matches!(read, Ok(0) | Err(_)) {
+                    return false;
+                }
+            }
+            let Ok(step) = self.outer.step(ahead) else { return false };
+            bytes::Buf::advance(ahead, step.consumed);
+            skipped += step.consumed as u64;
+        }
+        self.outer.is_done()
+    }
+}
+
+/// The core's transfer buffers are all in use.
+pub fn slow_down() -> S3Error {
+    Code::SlowDown.because("The server is moving as much data as its memory allows. Try again later.")
+}

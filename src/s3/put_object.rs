@@ -1,0 +1,154 @@
+//! PutObject, and the way of a body into a file that UploadPart shares.
+//!
+//! Spec: PutObject in the Amazon S3 API reference.
+
+use super::access::Authorized;
+use super::attributes;
+use super::context::Ctx;
+use super::error::{Code, S3Error};
+use super::integrity::Integrity;
+use super::operation::PutObject;
+use super::payload::{Payload, slow_down};
+use super::reply::Reply;
+use crate::codec::dates::Timestamp;
+use crate::digest::{Algorithm, BodyDigests, Digests, Wanted};
+use crate::http::conditional::{Validators, WriteConditions, WriteOutcome};
+use crate::iam::PosixOwner;
+use crate::limits;
+use crate::runtime::AlignedBuf;
+use crate::storage::layout;
+use crate::storage::object::{self, Condition, Object};
+use crate::storage::record::{ETag, Record, StoredChecksum};
+use crate::storage::writer::Writer;
+
+/// `PUT /bucket/key`.
+pub async fn put_object(ctx: &mut Ctx<'_>, operation: Authorized<PutObject>) -> Result<Reply, S3Error> {
+    let PutObject { bucket, key } = operation.into_inner();
+    let service = ctx.service.clone();
+    let root = &service.root;
+    let length = content_length(&ctx.payload)?;
+    let owner = owner(ctx)?;
+    let integrity = Integrity::of(ctx.head, &ctx.payload_kind)?;
+    let mut record = Record::new(0, Timestamp::from_seconds(0), ETag::Md5([0; 16]));
+    attributes::of_request(ctx.head, &mut record)?;
+    let bucket = ctx.bucket(&bucket)?;
+    let conditions = WriteConditions::of_request(ctx.head);
+    let decide = |current: Option<&Object>| holds(&conditions, current);
+    if !conditions.is_empty() {
+        // Before the body is asked for; decided again, for good, when the object is published.
+        decide(object::open(root, &bucket, &key)?.as_ref())?;
+    }
+    let mut writer = Writer::create(root, &bucket, &layout::path(&key), Some(length))?;
+    let digests = receive(&mut ctx.payload, integrity.wanted(true, default_checksum(&integrity)), &mut writer).await?;
+    integrity.verify(&digests, ctx.payload.trailers())?;
+    let (staged, _) = writer.finish().await?;
+    record.etag = ETag::Md5(digests.md5.unwrap_or_default());
+    record.checksum = stored_checksum(&digests);
+    object::seal(root, &staged, &mut record, owner)?;
+    let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
+    let change = object::publish(root, &bucket, &key, staged, owner, &condition)??;
+    root.committer.commit(change).await?;
+    Ok(stored(ctx, &record))
+}
+
+/// Takes the pieces of a body: a new object or a part.
+pub trait Sink {
+    /// A buffer that is written already.
+    fn spare(&mut self) -> Option<AlignedBuf>;
+    /// Writes the next piece.
+    fn write(&mut self, buf: AlignedBuf) -> impl Future<Output = Result<(), crate::storage::Error>>;
+}
+
+impl Sink for Writer<'_> {
+    fn spare(&mut self) -> Option<AlignedBuf> {
+        Writer::spare(self)
+    }
+
+    fn write(&mut self, buf: AlignedBuf) -> impl Future<Output = Result<(), crate::storage::Error>> {
+        Writer::write(self, buf)
+    }
+}
+
+/// Moves a whole body into a sink and computes what is wanted of it.
+pub async fn receive(
+    payload: &mut Payload<'_>,
+    wanted: Wanted,
+    sink: &mut impl Sink,
+) -> Result<Digests, S3Error> {
+    let mut digests = BodyDigests::new(wanted);
+    loop {
+        let buf = match sink.spare() {
+            Some(buf) => buf,
+            None => AlignedBuf::take().map_err(|_| slow_down())?,
+        };
+        let (buf, done) = payload.fill(buf).await?;
+        digests.update(&buf);
+        if !buf.is_empty() {
+            sink.write(buf).await?;
+        }
+        if done {
+            return Ok(digests.finish());
+        }
+    }
+}
+
+/// The length of a body to be stored, which must be known and at most 5 GiB.
+pub fn content_length(payload: &Payload<'_>) -> Result<u64, S3Error> {
+    match payload.length() {
+        None => Err(Code::MissingContentLength.into()),
+        Some(length) if length > limits::PUT_BYTES_MAX => Err(Code::EntityTooLarge
+            .with("ProposedSize", length.to_string())
+            .with("MaxSizeAllowed", limits::PUT_BYTES_MAX.to_string())),
+        Some(length) => Ok(length),
+    }
+}
+
+/// Whom the caller's files belong to, if the server can give files to that owner.
+pub fn owner(ctx: &Ctx<'_>) -> Result<PosixOwner, S3Error> {
+    let owner = ctx.caller.owner();
+    if ctx.service.root.can_give(owner) {
+        return Ok(owner);
+    }
+    Err(Code::AccessDenied.because(format!(
+        "The server may not give files to UID {} and GID {}: it lacks CAP_CHOWN. Its administrator has to start it as \
+         root or with that capability.",
+        owner.uid, owner.gid
+    )))
+}
+
+/// What the write conditions say of the object in place.
+pub fn holds(conditions: &WriteConditions<'_>, current: Option<&Object>) -> Result<(), S3Error> {
+    let mut etag = Vec::new();
+    let validators = current.map(|object| {
+        object.etag.write_into(&mut etag);
+        Validators { etag: &etag, last_modified: object.modified }
+    });
+    match conditions.evaluate(validators.as_ref()) {
+        WriteOutcome::Proceed => Ok(()),
+        WriteOutcome::Failed(condition) => Err(S3Error::precondition_failed(condition)),
+        WriteOutcome::Missing => Err(Code::NoSuchKey.into()),
+    }
+}
+
+/// The checksum the server computes when the client names none, as S3 does.
+pub fn default_checksum(integrity: &Integrity) -> Option<Algorithm> {
+    integrity.algorithm().is_none().then_some(Algorithm::Crc64Nvme)
+}
+
+/// The checksum to store: the client's, else the server's own.
+pub fn stored_checksum(digests: &Digests) -> Option<StoredChecksum> {
+    let checksum = digests.checksums.iter().flatten().next()?;
+    StoredChecksum::full_object(checksum.algorithm(), checksum.as_bytes()).ok()
+}
+
+/// The answer for a stored object.
+fn stored(ctx: &Ctx<'_>, record: &Record) -> Reply {
+    let mut reply = Reply::new(ctx, 200);
+    let mut etag = Vec::with_capacity(40);
+    record.etag.write_into(&mut etag);
+    reply.resume().etag(&etag);
+    if let Some(checksum) = &record.checksum {
+        attributes::write_checksum(checksum, &mut reply);
+    }
+    reply
+}

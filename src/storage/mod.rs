@@ -1,0 +1,27 @@
+//! Objects as plain files: where they live, how they are written, found, listed and deleted.
+//!
+//! Metadata is read and changed by plain system calls on the calling thread; bodies go through the core's ring. What
+//! may wait long on the disk (listings, copies, completions, deletions of many keys) is written as blocking code that
+//! its caller runs on an offload thread.
+
+pub mod bucket;
+pub mod commit;
+pub mod error;
+pub mod layout;
+pub mod list;
+pub mod multipart;
+pub mod object;
+pub mod record;
+pub mod recover;
+pub mod root;
+mod spill;
+mod walk;
+pub mod writer;
+
+pub use bucket::Entry as BucketEntry;
+pub use commit::{Change, Durability};
+pub use error::{Error, Result};
+pub use layout::{BucketName, ObjectKey};
+pub use object::{Condition, Object};
+pub use record::{ETag, Record};
+pub use root::{Bucket, Root};

@@ -1,0 +1,403 @@
+//! Multipart uploads in progress.
+//!
+//! ```text
+//! <root>/.sluicegate/uploads/<bucket>/<id>/
+//!    upload           what CreateMultipartUpload said (JSON), written once
+//!    part-size        8 bytes: the size of the parts that `data` is laid out for, set by the first part that may
+//!    data             parts of that size (the last one may be shorter) at their final offsets
+//!    parts            the table of parts: one slot of 256 bytes for each number (see [`table`])
+//!    claim-<number>   a part is being written into its place in `data`
+//!    part-<id>        a part that is not in its place: of another size, or sent again
+//! <id>.completing     the same directory while the upload is completed: no new part finds it
+//! <id>.aborting       … while it is removed
+//! ```
+//!
+//! Parts of one size are written to their final offsets in any order, so that Complete is a record and a rename,
+//! independent of the size of the object. A part that was acknowledged is never overwritten: sent again, it goes into
+//! a file of its own, and its slot then names that one. Only what is not in its place is copied at Complete, by
+//! `copy_file_range`, which shares blocks where the file system can. While a part is still being written into `data`
+//! (a claim exists), Complete copies everything instead of publishing a file that somebody may still write to.
+
+mod complete;
+mod table;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self, AtFlags, Dir, Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
+
+pub use self::complete::{CompleteError, Completed, Expected, PartWanted, complete, copy};
+pub use self::table::{Part, Place};
+use self::table::Table;
+
+use super::commit::Change;
+use super::error::{At, Error, Result, Subject};
+use super::layout::{BucketName, ObjectKey};
+use super::record::Record;
+use super::root::Root;
+use super::writer::{self, Writer, write_all};
+use super::{bucket, recover, walk};
+use crate::codec::dates::Timestamp;
+use crate::codec::hex;
+use crate::digest::{Algorithm, Checksum, ChecksumType};
+use crate::iam::principal::PosixOwner;
+use crate::limits::{self, DIRECT_ALIGNMENT};
+use crate::runtime::AlignedBuf;
+
+/// The name of an upload: 32 lower-case hexadecimal digits. Exists only valid.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UploadId([u8; 32]);
+
+impl UploadId {
+    /// Takes an id as a client sends it back. `None`: no upload can have this id.
+    pub fn parse(text: &[u8]) -> Option<UploadId> {
+        let id: [u8; 32] = text.try_into().ok()?;
+        id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')).then_some(UploadId(id))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// What is known of an upload from its creation on.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// The key of the object to be.
+    pub key: ObjectKey,
+    /// When it was created.
+    pub initiated: Timestamp,
+    /// The unique id of the user who created it, and that user's name.
+    pub initiator: (String, String),
+    /// Who will own the object.
+    pub owner: PosixOwner,
+    /// The checksum its parts carry, if the client named one.
+    pub checksum: Option<(Algorithm, ChecksumType)>,
+    /// Headers, metadata and tags of the object to be.
+    pub record: Record,
+}
+
+/// An open upload.
+pub struct Upload {
+    /// Its id.
+    pub id: UploadId,
+    /// What was said at its creation.
+    pub description: Description,
+    bucket: BucketName,
+    directory: OwnedFd,
+}
+
+/// Creates an upload. The change makes it durable.
+pub fn create(root: &Root, bucket: &BucketName, description: &Description) -> Result<(UploadId, Change)> {
+    let op = "create the upload";
+    let id = UploadId(bucket::random_id()?);
+    match fs::mkdirat(&root.uploads, bucket.as_str(), PRIVATE_DIRECTORY) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno).at(Subject::Upload, op),
+    }
+    let above = walk::open_directory(root.uploads.as_fd(), bucket.as_bytes()).at(Subject::Upload, op)?;
+    fs::mkdirat(&above, id.as_str(), PRIVATE_DIRECTORY).at(Subject::Upload, op)?;
+    let directory = walk::open_directory(above.as_fd(), &id.0).at(Subject::Upload, op)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = fs::openat(&directory, DESCRIPTION, flags, PRIVATE_FILE).at(Subject::Upload, op)?;
+    write_all(file.as_fd(), &description.to_json(), 0).at(Subject::Upload, op)?;
+    Ok((id, Change { files: smallvec![file, directory, above], wide: false }))
+}
+
+/// Opens an upload of `key`. `Ok(None)`: there is none of this id for this key.
+pub fn open(root: &Root, bucket: &BucketName, key: &ObjectKey, id: &UploadId) -> Result<Option<Upload>> {
+    let Some(directory) = open_upload_directory(root, bucket, id.as_str())? else { return Ok(None) };
+    let description = read_description(directory.as_fd())?;
+    Ok(description
+        .filter(|description| description.key == *key)
+        .map(|description| Upload { id: id.clone(), description, bucket: bucket.clone(), directory }))
+}
+
+/// Removes an upload with its parts. `Ok(None)`: there is none of this id for this key.
+pub fn abort(root: &Root, bucket: &BucketName, key: &ObjectKey, id: &UploadId) -> Result<Option<Change>> {
+    let Some(upload) = open(root, bucket, key, id)? else { return Ok(None) };
+    let above = walk::open_directory(root.uploads.as_fd(), bucket.as_bytes()).at(Subject::Upload, "abort")?;
+    let aside = format!("{}{ABORTING_SUFFIX}", id.as_str());
+    match fs::renameat(&above, id.as_str(), &above, aside.as_str()) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(errno).at(Subject::Upload, "abort the upload"),
+    }
+    recover::remove_content(upload.directory.as_fd(), recover::DEPTH_MAX);
+    let _ = fs::unlinkat(&above, aside.as_str(), AtFlags::REMOVEDIR);
+    Ok(Some(Change { files: smallvec![above], wide: false }))
+}
+
+impl Upload {
+    /// The parts that are there, ascending by number.
+    pub fn parts(&self) -> Result<Vec<Part>> {
+        Ok(Table::open(self.directory.as_fd(), false)?.map_or(Ok(Vec::new()), |table| table.read_all())?)
+    }
+
+    /// Whether the upload still exists under its id.
+    fn exists(&self, root: &Root) -> Result<bool> {
+        Ok(open_upload_directory(root, &self.bucket, self.id.as_str())?.is_some())
+    }
+
+    fn part_size(&self) -> Result<Option<u64>> {
+        let op = "read the upload's part size";
+        match fs::openat(&self.directory, PART_SIZE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(file) => {
+                let mut bytes = [0; 8];
+                let length = rustix::io::pread(&file, &mut bytes, 0).at(Subject::Upload, op)?;
+                Ok((length == 8).then(|| u64::from_le_bytes(bytes)))
+            }
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno).at(Subject::Upload, op),
+        }
+    }
+
+    /// The part size the data is laid out for; set to `size` if it is not set and can be.
+    fn settle_part_size(&self, size: u64) -> Result<Option<u64>> {
+        if let Some(settled) = self.part_size()? {
+            return Ok(Some(settled));
+        }
+        // What is smaller is the last part of its upload, and an unaligned one could not be written directly.
+        if size < limits::PART_BYTES_MIN || !size.is_multiple_of(DIRECT_ALIGNMENT as u64) {
+            return Ok(None);
+        }
+        let op = "settle the upload's part size";
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|_| Errno::IO).at(Subject::Upload, op)?;
+        let new = format!("part-size-{:016x}", u64::from_ne_bytes(random));
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = fs::openat(&self.directory, new.as_str(), flags, PRIVATE_FILE).at(Subject::Upload, op)?;
+        write_all(file.as_fd(), &size.to_le_bytes(), 0).at(Subject::Upload, op)?;
+        fs::fsync(&file).at(Subject::Upload, op)?;
+        let linked = fs::linkat(&self.directory, new.as_str(), &self.directory, PART_SIZE, AtFlags::empty());
+        let _ = fs::unlinkat(&self.directory, new.as_str(), AtFlags::empty());
+        match linked {
+            Ok(()) => Ok(Some(size)),
+            Err(Errno::EXIST) => self.part_size(),
+            Err(errno) => Err(errno).at(Subject::Upload, op),
+        }
+    }
+}
+
+/// One part on its way.
+pub struct PartWriter<'r> {
+    root: &'r Root,
+    upload: &'r Upload,
+    number: u32,
+    place: Place,
+    writer: Writer<'r>,
+    claim: Option<Claim<'r>>,
+}
+
+/// The right to write a part into its place, given back when dropped.
+struct Claim<'r> {
+    upload: &'r Upload,
+    number: u32,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let _ = fs::unlinkat(&self.upload.directory, claim_name(self.number).as_str(), AtFlags::empty());
+    }
+}
+
+impl<'r> PartWriter<'r> {
+    /// Starts a part of `length` bytes: in its final place if it fits there and nobody was there before.
+    pub fn create(root: &'r Root, upload: &'r Upload, number: u32, length: u64) -> Result<PartWriter<'r>> {
+        let direct = root.capabilities.direct_io;
+        let claimed = match upload.settle_part_size(length)? {
+            Some(size) if length <= size => claim(upload, number)?.map(|claim| (claim, size)),
+            _ => None,
+        };
+        let mut flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        if direct {
+            flags |= OFlags::DIRECT;
+        }
+        let (place, offset, name, claim) = match claimed {
+            Some((claim, size)) => (Place::Data, u64::from(number - 1) * size, DATA.to_owned(), Some(claim)),
+            None => {
+                let mut random = [0; 8];
+                getrandom::fill(&mut random).map_err(|_| Errno::IO).at(Subject::Upload, "draw a random id")?;
+                let id = u64::from_ne_bytes(random);
+                (Place::Beside(id), 0, part_name(id), None)
+            }
+        };
+        let fd = fs::openat(&upload.directory, name.as_str(), flags, walk::FILE_MODE)
+            .at(Subject::Upload, "open the part's file")?;
+        if length >= limits::PART_BYTES_MIN {
+            writer::allocate(fd.as_fd(), offset, length)?;
+        }
+        let writer = Writer::at(root, fd, direct, offset)?;
+        Ok(PartWriter { root, upload, number, place, writer, claim })
+    }
+
+    /// As [`Writer::spare`].
+    pub fn spare(&mut self) -> Option<AlignedBuf> {
+        self.writer.spare()
+    }
+
+    /// As [`Writer::write`].
+    pub async fn write(&mut self, buf: AlignedBuf) -> Result<()> {
+        self.writer.write(buf).await
+    }
+
+    /// Waits for the data and enters the part into the table. `Ok(None)`: the upload is gone meanwhile. Dropped
+    /// instead, the part was never there.
+    pub async fn finish(
+        self,
+        md5: [u8; 16],
+        checksum: Option<Checksum>,
+        modified: Timestamp,
+    ) -> Result<Option<(Part, Change)>> {
+        let PartWriter { root, upload, number, place, writer, claim } = self;
+        let (staged, size) = writer.finish().await?;
+        let part = Part { number, size, modified, md5, checksum, place };
+        let file = staged.into_fd()?;
+        let Some(table) = Table::open(upload.directory.as_fd(), true)? else { return Ok(None) };
+        let replaced = {
+            let _order = root.lock_bytes(&upload.id.0, &number.to_le_bytes());
+            let replaced = table.read(number)?;
+            table.write(&part)?;
+            replaced
+        };
+        drop(claim);
+        if let Some(Part { place: Place::Beside(id), .. }) = replaced {
+            let _ = fs::unlinkat(&upload.directory, part_name(id).as_str(), AtFlags::empty());
+        }
+        if !upload.exists(root)? {
+            return Ok(None);
+        }
+        let directory = upload.directory.try_clone().at(Subject::Upload, "open the upload")?;
+        Ok(Some((part, Change { files: smallvec![file, table.into_fd(), directory], wide: false })))
+    }
+}
+
+/// Claims the place of a part in `data`, unless the part is there already or on its way.
+fn claim(upload: &Upload, number: u32) -> Result<Option<Claim<'_>>> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    match fs::openat(&upload.directory, claim_name(number).as_str(), flags, PRIVATE_FILE) {
+        Ok(_) => {}
+        Err(Errno::EXIST) => return Ok(None),
+        Err(errno) => return Err(errno).at(Subject::Upload, "claim the part's place"),
+    }
+    let claim = Claim { upload, number };
+    // Looked up after the claim: whoever held it before has entered its part by now.
+    let taken = match Table::open(upload.directory.as_fd(), false)? {
+        Some(table) => table.read(number)?.is_some(),
+        None => false,
+    };
+    Ok((!taken).then_some(claim))
+}
+
+fn has_claims(directory: BorrowedFd<'_>) -> Result<bool> {
+    let op = "read the upload's directory";
+    for entry in Dir::read_from(directory).at(Subject::Upload, op)? {
+        if entry.at(Subject::Upload, op)?.file_name().to_bytes().starts_with(b"claim-") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn open_upload_directory(root: &Root, bucket: &BucketName, name: &str) -> Result<Option<OwnedFd>> {
+    let path = format!("{}/{name}", bucket.as_str());
+    match walk::open_directory(root.uploads.as_fd(), path.as_bytes()) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno).at(Subject::Upload, "open the upload"),
+    }
+}
+
+/// [`Description`] as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    key: String,
+    initiated: (i64, u32),
+    initiator: (String, String),
+    owner: (u32, u32),
+    /// Code of the algorithm, and whether the checksum is composite.
+    checksum: Option<(u8, bool)>,
+    /// The encoded record, hexadecimal.
+    record: String,
+}
+
+impl Description {
+    fn to_json(&self) -> Vec<u8> {
+        let mut record = Vec::new();
+        self.record.encode(&mut record);
+        let mut text = Vec::new();
+        hex::encode_into(&record, &mut text);
+        let stored = Stored {
+            key: self.key.as_str().to_owned(),
+            initiated: (self.initiated.seconds, self.initiated.nanos),
+            initiator: self.initiator.clone(),
+            owner: (self.owner.uid, self.owner.gid),
+            checksum: self.checksum.map(|(algorithm, kind)| (algorithm.code(), kind == ChecksumType::Composite)),
+            record: String::from_utf8(text).unwrap_or_default(),
+        };
+        serde_json::to_vec(&stored).expect("a struct of numbers and strings can be written as JSON")
+    }
+
+    fn from_json(json: &[u8]) -> Option<Description> {
+        let stored: Stored = serde_json::from_slice(json).ok()?;
+        let mut record = vec![0; stored.record.len() / 2];
+        if !hex::decode(stored.record.as_bytes(), &mut record) {
+            return None;
+        }
+        let checksum = match stored.checksum {
+            Some((code, composite)) => {
+                let kind = if composite { ChecksumType::Composite } else { ChecksumType::FullObject };
+                Some((Algorithm::from_code(code)?, kind))
+            }
+            None => None,
+        };
+        Some(Description {
+            key: ObjectKey::parse(stored.key.as_bytes()).ok()?,
+            initiated: Timestamp { seconds: stored.initiated.0, nanos: stored.initiated.1 },
+            initiator: stored.initiator,
+            owner: PosixOwner { uid: stored.owner.0, gid: stored.owner.1 },
+            checksum,
+            record: Record::decode(&record).ok()?,
+        })
+    }
+}
+
+fn read_description(directory: BorrowedFd<'_>) -> Result<Option<Description>> {
+    let op = "read the upload's description";
+    let file = match fs::openat(directory, DESCRIPTION, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(errno).at(Subject::Upload, op),
+    };
+    let length = fs::fstat(&file).at(Subject::Upload, op)?.st_size as usize;
+    let mut json = vec![0; length.min(DESCRIPTION_BYTES_MAX)];
+    let length = rustix::io::pread(&file, &mut json[..], 0).at(Subject::Upload, op)?;
+    match Description::from_json(&json[..length]) {
+        Some(description) => Ok(Some(description)),
+        None => Err(Error { op: "understand the upload's description", subject: Subject::Upload, errno: Errno::IO }),
+    }
+}
+
+fn claim_name(number: u32) -> String {
+    format!("claim-{number}")
+}
+
+fn part_name(id: u64) -> String {
+    format!("part-{id:016x}")
+}
+
+/// The table of parts.
+pub(super) const TABLE: &str = "parts";
+pub(super) const COMPLETING_SUFFIX: &str = ".completing";
+pub(super) const ABORTING_SUFFIX: &str = ".aborting";
+const DESCRIPTION: &str = "upload";
+const PART_SIZE: &str = "part-size";
+const DATA: &str = "data";
+const PRIVATE_DIRECTORY: Mode = Mode::from_raw_mode(0o700);
+const PRIVATE_FILE: Mode = Mode::from_raw_mode(0o600);
+
+/// A description holds a key, a record and little else; hexadecimal doubles the record.
+const DESCRIPTION_BYTES_MAX: usize = 2 * super::record::RECORD_BYTES_MAX + 16 * 1024;

@@ -1,0 +1,290 @@
+//! Completing an upload: checking the parts against what the client says, putting the file together, publishing it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self, AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::super::commit::Change;
+use super::super::error::{At, Result, Subject};
+use super::super::object::{self, Condition};
+use super::super::record::{ETag, PartChecksums, PartTable, Record, StoredChecksum};
+use super::super::root::{Bucket, Root};
+use super::super::writer::Staged;
+use super::super::{layout, recover, walk};
+use super::{COMPLETING_SUFFIX, DATA, Part, Place, Upload, has_claims, part_name};
+use crate::digest::{Checksum, ChecksumType, FullObject, Md5State, composite};
+use crate::limits;
+
+/// A part as the client's CompleteMultipartUpload names it.
+#[derive(Clone, Debug)]
+pub struct PartWanted {
+    /// Its number.
+    pub number: u32,
+    /// Its ETag; a text that is no MD5 matches no part.
+    pub md5: Option<[u8; 16]>,
+    /// Its checksum, if the client repeats it.
+    pub checksum: Option<Checksum>,
+}
+
+/// Why an upload cannot be completed as asked.
+#[derive(Debug)]
+pub enum CompleteError<E> {
+    /// The upload is gone, or being completed or aborted by somebody else.
+    NoSuchUpload,
+    /// No part of this number was uploaded with this ETag and checksum.
+    InvalidPart(u32),
+    /// This part is smaller than 5 MiB and not the last.
+    TooSmall {
+        /// Its number.
+        number: u32,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// The parts together exceed 5 TiB.
+    TooLarge,
+    /// The object's size or checksum is not what the client says.
+    Mismatch(&'static str),
+    /// The condition's answer.
+    Refused(E),
+}
+
+/// What was asked of the object as a whole.
+pub struct Expected {
+    /// `x-amz-mp-object-size`.
+    pub size: Option<u64>,
+    /// `x-amz-checksum-*` of the object: full-object value.
+    pub checksum: Option<Checksum>,
+}
+
+/// A completed upload.
+pub struct Completed {
+    /// The object's record, as it was published.
+    pub record: Record,
+    /// What a commit has to make durable.
+    pub change: Change,
+}
+
+/// Puts the parts that `wanted` names (ascending by number, at least one) together and publishes the object.
+pub fn complete<E>(
+    root: &Root,
+    bucket: &Bucket,
+    upload: &Upload,
+    wanted: &[PartWanted],
+    expected: &Expected,
+    condition: &Condition<'_, E>,
+) -> Result<std::result::Result<Completed, CompleteError<E>>> {
+    // Once before anybody else is shut out, so that a mistaken call disturbs nobody.
+    if let Err(error) = assemble(upload, wanted, expected)? {
+        return Ok(Err(error));
+    }
+    let above = walk::open_directory(root.uploads.as_fd(), upload.bucket.as_bytes())
+        .at(Subject::Upload, "open the uploads of the bucket")?;
+    let aside = format!("{}{COMPLETING_SUFFIX}", upload.id.as_str());
+    match fs::renameat(&above, upload.id.as_str(), &above, aside.as_str()) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(Err(CompleteError::NoSuchUpload)),
+        Err(errno) => return Err(errno).at(Subject::Upload, "take the upload for completion"),
+    }
+    let completed = complete_alone(root, bucket, upload, wanted, expected, condition);
+    match &completed {
+        Ok(Ok(_)) => {
+            recover::remove_content(upload.directory.as_fd(), recover::DEPTH_MAX);
+            let _ = fs::unlinkat(&above, aside.as_str(), AtFlags::REMOVEDIR);
+        }
+        _ => {
+            let _ = fs::renameat(&above, aside.as_str(), &above, upload.id.as_str());
+        }
+    }
+    completed
+}
+
+fn complete_alone<E>(
+    root: &Root,
+    bucket: &Bucket,
+    upload: &Upload,
+    wanted: &[PartWanted],
+    expected: &Expected,
+    condition: &Condition<'_, E>,
+) -> Result<std::result::Result<Completed, CompleteError<E>>> {
+    let (parts, mut record) = match assemble(upload, wanted, expected)? {
+        Ok(assembled) => assembled,
+        Err(error) => return Ok(Err(error)),
+    };
+    let owner = upload.description.owner;
+    let key = &upload.description.key;
+    let in_place = match upload.part_size()? {
+        Some(size) if fits(&parts, size) && !has_claims(upload.directory.as_fd())? => Some(size),
+        _ => None,
+    };
+    let staged = match in_place {
+        Some(size) => laid_out(root, upload, &parts, size)?,
+        None => copied(root, bucket, upload, &parts)?,
+    };
+    object::seal(root, &staged, &mut record, owner)?;
+    Ok(object::publish(root, bucket, key, staged, owner, condition)?
+        .map(|change| Completed { record, change })
+        .map_err(CompleteError::Refused))
+}
+
+/// Checks the parts and computes what the object's record says.
+fn assemble<E>(
+    upload: &Upload,
+    wanted: &[PartWanted],
+    expected: &Expected,
+) -> Result<std::result::Result<(Vec<Part>, Record), CompleteError<E>>> {
+    let there = upload.parts()?;
+    let mut parts = Vec::with_capacity(wanted.len());
+    for want in wanted {
+        let part = there.binary_search_by_key(&want.number, |part| part.number).ok().map(|at| &there[at]);
+        match part {
+            Some(part)
+                if want.md5 == Some(part.md5)
+                    && want.checksum.as_ref().is_none_or(|checksum| part.checksum.as_ref() == Some(checksum)) =>
+            {
+                parts.push(part.clone());
+            }
+            _ => return Ok(Err(CompleteError::InvalidPart(want.number))),
+        }
+    }
+    if let Some(small) = parts.split_last().and_then(|(_, most)| {
+        most.iter().find(|part| part.size < limits::PART_BYTES_MIN)
+    }) {
+        return Ok(Err(CompleteError::TooSmall { number: small.number, size: small.size }));
+    }
+    let size = parts.iter().map(|part| part.size).sum::<u64>();
+    if size > limits::OBJECT_BYTES_MAX {
+        return Ok(Err(CompleteError::TooLarge));
+    }
+    if expected.size.is_some_and(|expected| expected != size) {
+        return Ok(Err(CompleteError::Mismatch("x-amz-mp-object-size")));
+    }
+    let mut outer = Md5State::new();
+    parts.iter().for_each(|part| outer.update(&part.md5));
+    let mut record = upload.description.record.clone();
+    record.size = size;
+    record.etag = ETag::Parts { digest: outer.finish(), part_count: parts.len() as u16 };
+    record.parts = PartTable::from_sizes(parts.iter().map(|part| part.size)).ok();
+    if let Err(error) = checksums(upload, &parts, expected, &mut record) {
+        return Ok(Err(error));
+    }
+    Ok(Ok((parts, record)))
+}
+
+fn checksums<E>(
+    upload: &Upload,
+    parts: &[Part],
+    expected: &Expected,
+    record: &mut Record,
+) -> std::result::Result<(), CompleteError<E>> {
+    let Some((algorithm, kind)) = upload.description.checksum else { return Ok(()) };
+    let values: Option<Vec<Checksum>> = parts.iter().map(|part| part.checksum).collect();
+    let Some(values) = values else { return Ok(()) };
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.as_bytes().iter().copied()).collect();
+    record.part_checksums = PartChecksums::new(algorithm, &bytes).ok();
+    record.checksum = match kind {
+        ChecksumType::Composite => {
+            let composite = composite(algorithm, values);
+            StoredChecksum::composite(algorithm, composite.checksum.as_bytes(), composite.parts_count).ok()
+        }
+        ChecksumType::FullObject => {
+            let Some(mut full) = FullObject::new(algorithm) else { return Ok(()) };
+            parts.iter().zip(values).for_each(|(part, value)| full.append(value, part.size));
+            StoredChecksum::full_object(algorithm, full.checksum().as_bytes()).ok()
+        }
+    };
+    let computed = record.checksum.as_ref().map(StoredChecksum::value);
+    match &expected.checksum {
+        Some(expected) if expected.algorithm() != algorithm || Some(expected.as_bytes()) != computed => {
+            Err(CompleteError::Mismatch(expected.algorithm().header_name()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the parts are numbered from 1 without a gap and all but the last have the size `data` is laid out for.
+fn fits(parts: &[Part], size: u64) -> bool {
+    let Some((last, most)) = parts.split_last() else { return false };
+    parts.iter().zip(1..).all(|(part, number)| part.number == number)
+        && most.iter().all(|part| part.size == size)
+        && last.size <= size
+}
+
+/// `data` itself, with the parts that are not in their places copied there.
+fn laid_out<'r>(root: &'r Root, upload: &Upload, parts: &[Part], size: u64) -> Result<Staged<'r>> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    let data = fs::openat(&upload.directory, DATA, flags, walk::FILE_MODE).at(Subject::Upload, OP_ASSEMBLE)?;
+    for part in parts {
+        if let Place::Beside(id) = part.place {
+            let from = open_part(upload.directory.as_fd(), &part_name(id))?;
+            copy(from.as_fd(), 0, data.as_fd(), u64::from(part.number - 1) * size, part.size)?;
+        }
+    }
+    let total = parts.iter().map(|part| part.size).sum::<u64>();
+    if fs::fstat(&data).at(Subject::Upload, OP_ASSEMBLE)?.st_size as u64 != total {
+        // Parts that the client left out stood behind.
+        fs::ftruncate(&data, total).at(Subject::Upload, OP_ASSEMBLE)?;
+    }
+    let directory = upload.directory.try_clone().at(Subject::Upload, OP_ASSEMBLE)?;
+    Ok(Staged::standing(root, directory, DATA, data))
+}
+
+/// A new file with everything copied into it.
+fn copied<'r>(root: &'r Root, bucket: &Bucket, upload: &Upload, parts: &[Part]) -> Result<Staged<'r>> {
+    let staged = Staged::create(root, bucket, &layout::path(&upload.description.key))?;
+    let part_size = upload.part_size()?.unwrap_or(0);
+    let mut offset = 0;
+    for part in parts {
+        let (name, from) = match part.place {
+            Place::Data => (DATA.to_owned(), u64::from(part.number - 1) * part_size),
+            Place::Beside(id) => (part_name(id), 0),
+        };
+        let file = open_part(upload.directory.as_fd(), &name)?;
+        copy(file.as_fd(), from, staged.as_fd(), offset, part.size)?;
+        offset += part.size;
+    }
+    Ok(staged)
+}
+
+fn open_part(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    fs::openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at(Subject::Upload, OP_ASSEMBLE)
+}
+
+/// Copies a range inside the kernel, which shares the blocks where the file system can.
+pub fn copy(from: BorrowedFd<'_>, mut at: u64, to: BorrowedFd<'_>, mut offset: u64, length: u64) -> Result<()> {
+    let mut left = length;
+    while left > 0 {
+        let piece = left.min(COPY_BYTES_MAX) as usize;
+        match fs::copy_file_range(from, Some(&mut at), to, Some(&mut offset), piece) {
+            Ok(0) => return Err(Errno::IO).at(Subject::Object, "copy data: the source is shorter than it was"),
+            Ok(count) => left -= count as u64,
+            Err(Errno::INTR) => {}
+            Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => {
+                return copy_by_hand(from, at, to, offset, left);
+            }
+            Err(errno) => return Err(errno).at(Subject::Object, "copy data"),
+        }
+    }
+    Ok(())
+}
+
+fn copy_by_hand(from: BorrowedFd<'_>, mut at: u64, to: BorrowedFd<'_>, mut offset: u64, length: u64) -> Result<()> {
+    let mut buf = vec![0; limits::TRANSFER_BYTES];
+    let mut left = length;
+    while left > 0 {
+        let piece = left.min(buf.len() as u64) as usize;
+        match rustix::io::pread(from, &mut buf[..piece], at).at(Subject::Object, "copy data")? {
+            0 => return Err(Errno::IO).at(Subject::Object, "copy data: the source is shorter than it was"),
+            count => {
+                super::write_all(to, &buf[..count], offset).at(Subject::Object, "copy data")?;
+                (at, offset, left) = (at + count as u64, offset + count as u64, left - count as u64);
+            }
+        }
+    }
+    Ok(())
+}
+
+const OP_ASSEMBLE: &str = "put the parts together";
+
+/// One call copies at most this much, so that a long copy can be interrupted.
+const COPY_BYTES_MAX: u64 = 1 << 30;

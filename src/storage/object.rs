@@ -1,0 +1,274 @@
+//! Objects: finding them, what is known of them, publishing them and deleting them.
+//!
+//! The order of a write (steps 1 and 2 are in [`super::writer`], 6 in [`super::commit`]):
+//! 3. The caller verifies length and digests.
+//! 4. [`seal`]: the record `user.s3` is set and the file is given to its owner.
+//! 5. [`publish`]: the file gets its name by one `linkat` (which fails if the name exists) or by one rename over the
+//!    old object. Conditions are decided under the key's lock right before it.
+//!
+//! Readers hold the file they opened: an object that is replaced or deleted under them stays whole.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self, AtFlags, FileType, Stat};
+use rustix::io::Errno;
+use smallvec::smallvec;
+
+use super::commit::Change;
+use super::error::{At, Error, Result, Subject};
+use super::layout::{self, KeyPath, ObjectKey};
+use super::record::{ETag, FileStamp, Record, XATTR_BYTES_MAX, XATTR_NAME};
+use super::root::{Bucket, Root};
+use super::walk;
+use super::writer::Staged;
+use crate::codec::dates::Timestamp;
+use crate::iam::principal::PosixOwner;
+use crate::limits;
+
+/// An object as it stands on disk, open for reading.
+pub struct Object {
+    /// Its file.
+    pub file: OwnedFd,
+    /// Length in bytes.
+    pub size: u64,
+    /// When its content last changed.
+    pub modified: Timestamp,
+    /// Its entity tag: the record's, or one made from the stat data if the file has none that fits.
+    pub etag: ETag,
+    /// The record, unless the file was written or changed by another program since.
+    pub record: Option<Record>,
+    /// Who owns the file.
+    pub owner: PosixOwner,
+}
+
+/// Opens an object for reading. `Ok(None)`: there is no object of this key.
+pub fn open(root: &Root, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Object>> {
+    open_at(root, bucket, &layout::path(key))
+}
+
+fn open_at(root: &Root, bucket: &Bucket, path: &KeyPath) -> Result<Option<Object>> {
+    let Some((name, stat)) = walk::find(bucket.fd.as_fd(), path.as_bytes())? else { return Ok(None) };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {
+            let file = walk::reopen(name.as_fd(), fs::OFlags::RDONLY).at(Subject::Object, OP_OPEN)?;
+            Ok(Some(inspect(root, file, &stat)?))
+        }
+        FileType::Directory => match walk::open_regular(bucket.fd.as_fd(), path.in_directory().as_bytes())? {
+            Some((file, stat)) => Ok(Some(inspect(root, file, &stat)?)),
+            None => Ok(None),
+        },
+        _ => Ok(None),
+    }
+}
+
+/// Reads the record of an open file and judges whether it still fits.
+pub fn inspect(root: &Root, file: OwnedFd, stat: &Stat) -> Result<Object> {
+    let size = stat.st_size as u64;
+    let modified = modified(stat);
+    let record = read_record(root, file.as_fd(), stat)?.filter(|record| record.matches(size, modified));
+    let etag = match &record {
+        Some(record) => record.etag.clone(),
+        None => ETag::foreign(&stamp(stat)),
+    };
+    let owner = PosixOwner { uid: stat.st_uid, gid: stat.st_gid };
+    Ok(Object { file, size, modified, etag, record, owner })
+}
+
+/// The time of the last change of the content, from a stat.
+pub fn modified(stat: &Stat) -> Timestamp {
+    Timestamp { seconds: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 }
+}
+
+fn stamp(stat: &Stat) -> FileStamp {
+    FileStamp {
+        inode: stat.st_ino,
+        size: stat.st_size as u64,
+        mtime: modified(stat),
+        ctime: Timestamp { seconds: stat.st_ctime, nanos: stat.st_ctime_nsec as u32 },
+    }
+}
+
+/// Reads `user.s3` of an open file. A record that cannot be decoded counts as none: it is input, any program may have
+/// written it.
+fn read_record(root: &Root, file: BorrowedFd<'_>, stat: &Stat) -> Result<Option<Record>> {
+    let mut small = [0u8; 512];
+    let decoded = match fs::fgetxattr(file, XATTR_NAME, &mut small[..]) {
+        Ok(length) => Record::decode(&small[..length]),
+        Err(Errno::RANGE) => {
+            let mut large = vec![0u8; XATTR_BYTES_MAX];
+            match fs::fgetxattr(file, XATTR_NAME, &mut large[..]) {
+                Ok(length) => Record::decode(&large[..length]),
+                Err(_) => return Ok(None),
+            }
+        }
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),
+        Err(errno) => return Err(errno).at(Subject::Object, "read the object's record"),
+    };
+    let Ok(record) = decoded else { return Ok(None) };
+    match record.spill {
+        None => Ok(Some(record)),
+        Some(id) => Ok(super::spill::read(root, &id, stat.st_ino).filter(|whole| record.is_essence_of(whole))),
+    }
+}
+
+/// Step 4: completes `record` with the file's length and time, attaches it, and gives the file to `owner`.
+pub fn seal(root: &Root, staged: &Staged<'_>, record: &mut Record, owner: PosixOwner) -> Result<()> {
+    let stat = fs::fstat(staged).at(Subject::Object, "stat a new object")?;
+    record.size = stat.st_size as u64;
+    record.mtime = modified(&stat);
+    attach(root, staged.as_fd(), record, stat.st_ino)?;
+    root.give(staged.as_fd(), owner, Subject::Object)
+}
+
+/// Sets the record of a file.
+fn attach(root: &Root, file: BorrowedFd<'_>, record: &Record, inode: u64) -> Result<()> {
+    if !root.capabilities.attributes {
+        return Ok(());
+    }
+    let op = "set the object's record";
+    let mut bytes = Vec::with_capacity(128);
+    record.encode(&mut bytes);
+    match fs::fsetxattr(file, XATTR_NAME, &bytes, fs::XattrFlags::empty()) {
+        // ext4 says ENOSPC when the attribute exceeds its block; so does a full disk, which the spill then finds.
+        Err(Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) if bytes.len() > SPILL_BYTES_MIN => {
+            let id = super::spill::write(root, &bytes, inode)?;
+            bytes.clear();
+            record.spilled(id).encode(&mut bytes);
+            fs::fsetxattr(file, XATTR_NAME, &bytes, fs::XattrFlags::empty()).at(Subject::Object, op)
+        }
+        done => done.at(Subject::Object, op),
+    }
+}
+
+/// What has to hold of the object in place for a change to go on.
+pub enum Condition<'c, E> {
+    /// Nothing.
+    Always,
+    /// What the function says of the object in place, if there is one; its error ends the change. It is called under
+    /// the key's lock.
+    Decide(&'c dyn Fn(Option<&Object>) -> std::result::Result<(), E>),
+}
+
+/// Step 5: gives the file its name. The inner error is the condition's. The returned change is what a commit has to
+/// make durable.
+pub fn publish<E>(
+    root: &Root,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    mut staged: Staged<'_>,
+    owner: PosixOwner,
+    condition: &Condition<'_, E>,
+) -> Result<std::result::Result<Change, E>> {
+    let mut path = layout::path(key);
+    for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
+        let parent = walk::make_parent(root, bucket, &path, owner)?;
+        let order = root.lock(&bucket.name, key);
+        let mut create_only = false;
+        if let Condition::Decide(decide) = condition {
+            let current = open_at(root, bucket, &layout::path(key))?;
+            if let Err(refused) = decide(current.as_ref()) {
+                drop(order);
+                drop(parent);
+                walk::remove_empty_parents(bucket, &path);
+                return Ok(Err(refused));
+            }
+            create_only = current.is_none();
+        }
+        let linked = match staged.link(parent.fd.as_fd(), path.name()) {
+            Err(Errno::EXIST) => match standing(parent.fd.as_fd(), path.name())? {
+                Some(FileType::Directory) if !path.name().eq(layout::SELF_NAME) => {
+                    path = path.in_directory();
+                    continue;
+                }
+                // A file came while the condition was decided: decide again.
+                Some(FileType::RegularFile) if create_only => continue,
+                _ => {
+                    let old = super::spill::of(parent.fd.as_fd(), path.name());
+                    let replaced = staged.replace(parent.fd.as_fd(), path.name());
+                    if let (Ok(()), Some(old)) = (replaced, old) {
+                        super::spill::remove(root, &old);
+                    }
+                    replaced
+                }
+            },
+            done => done,
+        };
+        drop(order);
+        match linked {
+            Ok(()) => {
+                let wide = parent.made;
+                return Ok(Ok(Change { files: smallvec![staged.into_fd()?, parent.fd], wide }));
+            }
+            // The directory was removed under us, or a directory took the name: once more.
+            Err(Errno::NOENT | Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {}
+            Err(errno) => return Err(errno).at(Subject::Object, "publish the object"),
+        }
+        if rustix::fs::fstat(&bucket.fd).is_ok_and(|stat| stat.st_nlink == 0) {
+            return Err(Errno::NOENT).at(Subject::Bucket, "publish the object: its bucket was deleted");
+        }
+    }
+    Err(Error { op: "publish the object: its directory keeps changing", subject: Subject::Object, errno: Errno::BUSY })
+}
+
+/// Deletes an object. `Ok(Ok(None))`: there was none. The inner error is the condition's.
+pub fn delete<E>(
+    root: &Root,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    condition: &Condition<'_, E>,
+) -> Result<std::result::Result<Option<Change>, E>> {
+    let mut path = layout::path(key);
+    let order = root.lock(&bucket.name, key);
+    if let Condition::Decide(decide) = condition
+        && let Err(refused) = decide(open_at(root, bucket, &path)?.as_ref())
+    {
+        return Ok(Err(refused));
+    }
+    let mut spilled = None;
+    let removed = loop {
+        let parent = match path.parent() {
+            None => bucket.fd.try_clone().at(Subject::Bucket, "open the bucket")?,
+            Some(parent) => match walk::open_directory(bucket.fd.as_fd(), parent) {
+                Ok(parent) => parent,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => break None,
+                Err(errno) => return Err(errno).at(Subject::Directory, "open the object's directory"),
+            },
+        };
+        match standing(parent.as_fd(), path.name())? {
+            Some(FileType::RegularFile) => {
+                spilled = spilled.or_else(|| super::spill::of(parent.as_fd(), path.name()));
+                match fs::unlinkat(&parent, path.name(), AtFlags::empty()) {
+                    Ok(()) => break Some(parent),
+                    Err(Errno::NOENT) => break None,
+                    Err(errno) => return Err(errno).at(Subject::Object, "delete the object"),
+                }
+            }
+            Some(FileType::Directory) if !path.name().eq(layout::SELF_NAME) => path = path.in_directory(),
+            // Nothing, or nothing that is an object.
+            _ => break None,
+        }
+    };
+    drop(order);
+    let Some(parent) = removed else { return Ok(Ok(None)) };
+    if let Some(spill) = spilled {
+        super::spill::remove(root, &spill);
+    }
+    walk::remove_empty_parents(bucket, &path);
+    // A removed directory cannot be flushed for its parent's sake, so with parents the flush is of everything.
+    let wide = path.parent().is_some();
+    Ok(Ok(Some(Change { files: smallvec![parent], wide })))
+}
+
+/// What kind of file has a name.
+fn standing(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Option<FileType>> {
+    match fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno).at(Subject::Object, "look at the object in place"),
+    }
+}
+
+const OP_OPEN: &str = "open the object's file";
+
+/// A record of at most this many bytes fits every file system's attributes, so that ENOSPC means a full disk.
+const SPILL_BYTES_MIN: usize = 1024;

@@ -1,0 +1,109 @@
+//! What a crash leaves behind, one case for each step of a write at which it can fall.
+//!
+//! | the crash falls | what is left | what is done |
+//! |---|---|---|
+//! | while the body is written | an unnamed file | nothing: the kernel frees it |
+//! | the same, without O_TMPFILE | a file in the process's staging directory | removed |
+//! | between the link aside and the rename over the old object | a second link in staging | removed; the old object stands |
+//! | after a directory was prepared, before it is exchanged for a file | a directory in staging | removed; the file stands |
+//! | after that exchange | the file's old link in staging | removed; the object is in the directory |
+//! | while a part is uploaded | its claim, and perhaps data, in the upload | the part is sent again and stored beside it |
+//! | between the publication of a completed upload and the removal of its state | the upload's directory | aborted by its owner, or found complete |
+//! | after directories were made, before the name in them | empty directories | they hold no object, so no listing shows them |
+//!
+//! Nothing half-written ever has a name in a bucket, so nothing in buckets has to be looked at.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
+
+use super::multipart;
+
+/// Removes the staging directories of processes that are gone: their lock is free.
+pub fn clear_staging(all: BorrowedFd<'_>) {
+    let Ok(entries) = Dir::read_from(all) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if entry.file_type() != FileType::Directory || name.to_bytes().starts_with(b".") {
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(directory) = fs::openat(all, name, flags, Mode::empty()) else { continue };
+        if fs::flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            remove_content(directory.as_fd(), DEPTH_MAX);
+            let _ = fs::unlinkat(all, name, AtFlags::REMOVEDIR);
+        }
+    }
+}
+
+/// Puts the uploads whose Complete or Abort was cut off into order: a cut Complete is undone while the data still has
+/// its name in the upload (the object was not published), everything else is finished.
+pub fn settle_uploads(uploads: BorrowedFd<'_>) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(buckets) = Dir::read_from(uploads) else { return };
+    for bucket in buckets.flatten().filter(|entry| !entry.file_name().to_bytes().starts_with(b".")) {
+        let Ok(directory) = fs::openat(uploads, bucket.file_name(), flags, Mode::empty()) else { continue };
+        let Ok(entries) = Dir::read_from(&directory) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_bytes();
+            let completing = name.strip_suffix(multipart::COMPLETING_SUFFIX.as_bytes());
+            let Ok(upload) = fs::openat(&directory, name, flags, Mode::empty()) else { continue };
+            match completing {
+                Some(id) if fs::accessat(&upload, multipart::TABLE, fs::Access::EXISTS, AtFlags::empty()).is_ok() => {
+                    let _ = fs::renameat(&directory, name, &directory, id);
+                }
+                None if !name.ends_with(multipart::ABORTING_SUFFIX.as_bytes()) => {}
+                _ => {
+                    remove_content(upload.as_fd(), DEPTH_MAX);
+                    let _ = fs::unlinkat(&directory, name, AtFlags::REMOVEDIR);
+                }
+            }
+        }
+    }
+}
+
+/// Removes everything in a directory of the server's own. What cannot be removed stays: it is in nobody's way.
+pub fn remove_content(directory: BorrowedFd<'_>, depth: usize) {
+    let Ok(entries) = Dir::read_from(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        if fs::unlinkat(directory, name, AtFlags::empty()).is_ok() || depth == 0 {
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if let Ok(inner) = fs::openat(directory, name, flags, Mode::empty()) {
+            remove_content(inner.as_fd(), depth - 1);
+            let _ = fs::unlinkat(directory, name, AtFlags::REMOVEDIR);
+        }
+    }
+}
+
+/// The server's own directories are at most this deep.
+pub const DEPTH_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_dead_are_cleared() {
+        let root = tempfile::tempdir().unwrap();
+        for (name, alive) in [("dead", false), ("alive", true)] {
+            std::fs::create_dir_all(root.path().join(name).join("prepared")).unwrap();
+            std::fs::write(root.path().join(name).join("prepared/.sgate~@"), "x").unwrap();
+            std::fs::write(root.path().join(name).join("0001"), "x").unwrap();
+            if alive {
+                let lock = std::fs::File::open(root.path().join(name)).unwrap();
+                fs::flock(&lock, FlockOperation::LockExclusive).unwrap();
+                std::mem::forget(lock);
+            }
+        }
+        let all = std::fs::File::open(root.path()).unwrap();
+        clear_staging(all.as_fd());
+        assert!(!root.path().join("dead").exists());
+        assert!(root.path().join("alive/0001").exists());
+    }
+}

@@ -1,0 +1,278 @@
+//! The data directory: its layout, what its file system can do, and the buckets in it.
+//!
+//! ```text
+//! <root>/<bucket>/<key>      objects: plain files; every directory here with a legal bucket name is a bucket
+//! <root>/.sluicegate/        mode 0700, same file system
+//!    format                  "sluicegate layout 1\n"
+//!    staging/<process>/      names being prepared; the directory is locked (flock) while its process lives
+//!    uploads/<bucket>/<id>/  multipart uploads in progress (see [`super::multipart`])
+//!    spill/<id>              records that exceed the file system's room for attributes
+//!    iam/                    the embedded identity store
+//! ```
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::commit::{Committer, Durability};
+use super::error::{At, Result, Subject};
+use super::layout::{BucketName, ObjectKey, SYSTEM_DIR};
+use super::list::DirectoryCache;
+use super::{recover, walk};
+use crate::iam::principal::PosixOwner;
+use crate::limits;
+
+/// What the file system under the root can do. What it cannot is replaced by the next best way.
+#[derive(Clone, Copy, Debug)]
+pub struct Capabilities {
+    /// Unnamed files (O_TMPFILE); otherwise a new object has a name in the staging directory until it is published.
+    pub unnamed_files: bool,
+    /// Writes past the page cache (O_DIRECT); otherwise bodies go through it.
+    pub direct_io: bool,
+    /// Linking an open file by its descriptor (AT_EMPTY_PATH); otherwise through /proc.
+    pub link_by_descriptor: bool,
+    /// Extended attributes of users (`user.s3`). Without them objects keep no headers, ETag or checksums.
+    pub attributes: bool,
+    /// Exchanging two names atomically (RENAME_EXCHANGE).
+    pub exchange: bool,
+    /// Giving files to other users (CAP_CHOWN).
+    pub chown: bool,
+}
+
+/// The data directory, shared by all cores.
+pub struct Root {
+    path: PathBuf,
+    pub(super) fd: OwnedFd,
+    pub(super) staging: Arc<OwnedFd>,
+    pub(super) uploads: OwnedFd,
+    pub(super) spill: OwnedFd,
+    /// What was found out at start.
+    pub capabilities: Capabilities,
+    /// Makes changes durable.
+    pub committer: Committer,
+    /// Sorted directories, for listings.
+    pub directories: DirectoryCache,
+    stripes: Box<[Mutex<()>]>,
+    hasher: RandomState,
+    process: PosixOwner,
+    names: AtomicU64,
+}
+
+/// An open bucket.
+pub struct Bucket {
+    /// Its name.
+    pub name: BucketName,
+    /// Its directory.
+    pub fd: OwnedFd,
+}
+
+/// Why the data directory cannot be served; the text says what to do.
+#[derive(Debug)]
+pub struct OpenError(pub String);
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl Root {
+    /// Opens the data directory, makes what is missing of the server's own directory, finds out what the file system
+    /// can do, and clears what a crash left behind.
+    pub fn open(path: &Path, durability: Durability) -> std::result::Result<Root, OpenError> {
+        let explain = |what: &str, errno: Errno| {
+            OpenError(format!(
+                "cannot {what} {}: {errno}. The data directory must exist, be a directory on a local or parallel \
+                 file system, and be writable by the user that runs the server.",
+                path.display()
+            ))
+        };
+        let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = fs::open(path, directory, Mode::empty()).map_err(|errno| explain("open", errno))?;
+        let private = Mode::from_raw_mode(0o700);
+        let make = |above: BorrowedFd<'_>, name: &str| -> rustix::io::Result<OwnedFd> {
+            match fs::mkdirat(above, name, private) {
+                Ok(()) | Err(Errno::EXIST) => fs::openat(above, name, directory | OFlags::NOFOLLOW, Mode::empty()),
+                Err(errno) => Err(errno),
+            }
+        };
+        let system = make(fd.as_fd(), SYSTEM_DIR).map_err(|errno| explain("write to", errno))?;
+        check_format(system.as_fd(), path)?;
+        let sub = |name| make(system.as_fd(), name).map_err(|errno| explain("write to", errno));
+        let (staging_of_all, uploads, spill) = (sub("staging")?, sub("uploads")?, sub("spill")?);
+        recover::clear_staging(staging_of_all.as_fd());
+        recover::settle_uploads(uploads.as_fd());
+        let staging = own_staging(staging_of_all.as_fd()).map_err(|errno| explain("write to", errno))?;
+        let capabilities = probe(staging.as_fd()).map_err(|errno| explain("create files in", errno))?;
+        let committer = fd
+            .try_clone()
+            .and_then(|fd| Committer::start(fd, durability))
+            .map_err(|error| OpenError(format!("cannot start the flushing thread: {error}")))?;
+        Ok(Root {
+            path: path.to_path_buf(),
+            fd,
+            staging: Arc::new(staging),
+            uploads,
+            spill,
+            capabilities,
+            committer,
+            directories: DirectoryCache::new(limits::DIRECTORY_CACHE_BYTES),
+            stripes: (0..limits::PUBLICATION_STRIPES).map(|_| Mutex::new(())).collect(),
+            hasher: RandomState::new(),
+            process: process_owner(),
+            names: AtomicU64::new(0),
+        })
+    }
+
+    /// Where the data directory is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a bucket. `Ok(None)`: there is none of this name.
+    pub fn bucket(&self, name: &BucketName) -> Result<Option<Bucket>> {
+        match walk::open_directory(self.fd.as_fd(), name.as_bytes()) {
+            Ok(fd) => Ok(Some(Bucket { name: name.clone(), fd })),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(errno) => Err(errno).at(Subject::Bucket, "open the bucket"),
+        }
+    }
+
+    /// Orders changes of one key: whoever holds it decides conditions and publishes without another writer of this
+    /// server in between. Held for a few system calls, never across a wait.
+    pub fn lock(&self, bucket: &BucketName, key: &ObjectKey) -> MutexGuard<'_, ()> {
+        self.lock_bytes(bucket.as_bytes(), key.as_bytes())
+    }
+
+    pub(super) fn lock_bytes(&self, first: &[u8], second: &[u8]) -> MutexGuard<'_, ()> {
+        let stripe = self.hasher.hash_one((first, second)) as usize % self.stripes.len();
+        self.stripes[stripe].lock()
+    }
+
+    /// Gives a new file or directory to its owner.
+    pub fn give(&self, fd: BorrowedFd<'_>, owner: PosixOwner, subject: Subject) -> Result<()> {
+        if owner == self.process {
+            return Ok(());
+        }
+        let (uid, gid) = (fs::Uid::from_raw(owner.uid), fs::Gid::from_raw(owner.gid));
+        fs::fchown(fd, Some(uid), Some(gid)).at(subject, "give a file to its owner (the server lacks CAP_CHOWN)")
+    }
+
+    /// Whether the server can give files to this owner.
+    pub fn can_give(&self, owner: PosixOwner) -> bool {
+        self.capabilities.chown || owner == self.process
+    }
+
+    /// The owner of files the server makes without giving them away.
+    pub fn process_owner(&self) -> PosixOwner {
+        self.process
+    }
+
+    /// A name in the staging directory that nobody else uses.
+    pub(super) fn staging_name(&self) -> String {
+        format!("{:016x}", self.names.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The user and group the process acts as.
+pub fn process_owner() -> PosixOwner {
+    PosixOwner { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
+}
+
+/// Whether the process may give files to other users: probed by the kernel's own answer in a directory of ours.
+pub fn can_chown(dir: BorrowedFd<'_>) -> bool {
+    let name = format!("probe-chown-{}", std::process::id());
+    let Ok(file) = fs::openat(dir, &name, OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC, walk::FILE_MODE) else {
+        return false;
+    };
+    let other = fs::Uid::from_raw(process_owner().uid.wrapping_add(1) & 0x7fff_ffff);
+    let can = fs::fchown(&file, Some(other), None).is_ok();
+    let _ = fs::unlinkat(dir, &name, AtFlags::empty());
+    can
+}
+
+fn check_format(system: BorrowedFd<'_>, path: &Path) -> std::result::Result<(), OpenError> {
+    let say = |what: String| OpenError(format!("{}/{SYSTEM_DIR}/format {what}", path.display()));
+    let read = || -> io::Result<Option<Vec<u8>>> {
+        match fs::openat(system, "format", OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(fd) => {
+                let mut text = vec![0; 64];
+                let count = rustix::io::read(&fd, &mut text)?;
+                text.truncate(count);
+                Ok(Some(text))
+            }
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    };
+    match read().map_err(|error| say(format!("cannot be read: {error}.")))? {
+        Some(text) if text == FORMAT => Ok(()),
+        Some(_) => Err(say(
+            "names a layout this version does not know. Use the version of sluicegate that wrote it, or a newer one."
+                .into(),
+        )),
+        None => {
+            let write = || -> io::Result<()> {
+                let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+                let fd = fs::openat(system, "format.new", flags, Mode::from_raw_mode(0o600))?;
+                rustix::io::write(&fd, FORMAT)?;
+                fs::fsync(&fd)?;
+                fs::renameat(system, "format.new", system, "format")?;
+                Ok(fs::fsync(system)?)
+            };
+            write().map_err(|error| say(format!("cannot be written: {error}.")))
+        }
+    }
+}
+
+/// A staging directory of this process, locked as long as it lives.
+fn own_staging(all: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    let mut random = [0u8; 8];
+    getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
+    let name = format!("{:016x}", u64::from_ne_bytes(random));
+    fs::mkdirat(all, name.as_str(), Mode::from_raw_mode(0o700))?;
+    let fd = fs::openat(all, name.as_str(), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    // Where locks are not supported a leftover is cleared by nobody, which costs a few names.
+    let _ = fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
+    Ok(fd)
+}
+
+fn probe(staging: BorrowedFd<'_>) -> rustix::io::Result<Capabilities> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let unnamed = fs::openat(staging, ".", flags | OFlags::TMPFILE, walk::FILE_MODE);
+    let name = "probe";
+    let named = fs::openat(staging, name, flags | OFlags::CREATE, walk::FILE_MODE)?;
+    let link_by_descriptor = unnamed.as_ref().is_ok_and(|file| {
+        let linked = fs::linkat(file, "", staging, "probe-link", AtFlags::EMPTY_PATH).is_ok();
+        let _ = fs::unlinkat(staging, "probe-link", AtFlags::empty());
+        linked
+    });
+    let direct = fs::openat(staging, name, flags | OFlags::DIRECT, Mode::empty());
+    let attributes = fs::fsetxattr(&named, "user.s3", b"probe", fs::XattrFlags::empty()).is_ok();
+    let other = fs::openat(staging, "probe-other", flags | OFlags::CREATE, walk::FILE_MODE)?;
+    drop(other);
+    let exchange =
+        fs::renameat_with(staging, name, staging, "probe-other", fs::RenameFlags::EXCHANGE).is_ok();
+    let _ = fs::unlinkat(staging, name, AtFlags::empty());
+    let _ = fs::unlinkat(staging, "probe-other", AtFlags::empty());
+    Ok(Capabilities {
+        unnamed_files: unnamed.is_ok(),
+        direct_io: direct.is_ok(),
+        link_by_descriptor,
+        attributes,
+        exchange,
+        chown: can_chown(staging),
+    })
+}
+
+/// The content of the file `format`.
+const FORMAT: &[u8] = b"sluicegate layout 1\n";

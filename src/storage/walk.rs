@@ -1,0 +1,252 @@
+//! Paths beneath a bucket: opening them without ever following a link, and making and removing directories on the
+//! way.
+//!
+//! Every open is `openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)`. Only what is known to be a
+//! regular file is opened for I/O: the path is opened as a name (O_PATH), looked at, and then that very inode is
+//! opened, so that a FIFO or a device is never opened, not even in a race.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::error::{At, Error, Result, Subject};
+use super::layout::{self, KeyPath};
+use super::root::{Bucket, Root};
+use crate::iam::principal::PosixOwner;
+use crate::limits;
+
+/// Mode of directories the server makes.
+pub const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
+/// Mode of files the server makes.
+pub const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
+
+/// Opens `path` (relative, of legal components) beneath `dir`.
+pub fn open_beneath(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let mut hops = layout::hops(path).peekable();
+    let mut at: Option<OwnedFd> = None;
+    while let Some(hop) = hops.next() {
+        let flags =
+            if hops.peek().is_some() { OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC } else { flags };
+        let from = at.as_ref().map_or(dir, AsFd::as_fd);
+        at = Some(openat2(from, hop, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?);
+    }
+    at.ok_or(Errno::NOENT)
+}
+
+/// Opens one path of at most [`layout::HOP_BYTES_MAX`] bytes beneath `dir`.
+pub fn openat2(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    loop {
+        match fs::openat2(dir, path, flags, mode, BENEATH) {
+            // A rename raced with the resolution, or a signal came.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            done => return done,
+        }
+    }
+}
+
+/// A directory opened for making and removing names in it, and for flushing.
+pub fn open_directory(dir: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+    open_beneath(dir, path, OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
+/// The file at `path`, if it is a regular one, open for reading, with its stat. `Ok(None)`: nothing there that could
+/// be an object.
+pub fn open_regular(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Option<(OwnedFd, Stat)>> {
+    match find(dir, path)? {
+        Some((name, stat)) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+            let file = reopen(name.as_fd(), OFlags::RDONLY).at(Subject::Object, "open the object's file")?;
+            Ok(Some((file, stat)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// What stands at `path`, whatever it is: a descriptor that names it (O_PATH) and its stat.
+pub fn find(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Option<(OwnedFd, Stat)>> {
+    let name = match open_beneath(dir, path, OFlags::PATH) {
+        Ok(name) => name,
+        // Links in the way are not followed: behind them is no object.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(None),
+        Err(errno) => return Err(errno).at(Subject::Object, "look the object up"),
+    };
+    let stat = fs::fstat(&name).at(Subject::Object, "stat the object")?;
+    Ok(Some((name, stat)))
+}
+
+/// Opens the inode that `name` (an O_PATH descriptor) stands for.
+pub fn reopen(name: BorrowedFd<'_>, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    fs::open(proc_path(name).as_str(), flags | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The path by which system calls that want one reach an open file.
+pub fn proc_path(fd: BorrowedFd<'_>) -> smallstr::ProcPath {
+    smallstr::ProcPath::new(fd.as_raw_fd())
+}
+
+/// The directory in which the object's name stands, made with its parents if it is missing. New directories belong
+/// to `owner`. A file in the way becomes a directory that holds it (see [`file_to_directory`]).
+pub fn make_parent(root: &Root, bucket: &Bucket, path: &KeyPath, owner: PosixOwner) -> Result<Parent> {
+    let Some(parent) = path.parent() else {
+        let fd = bucket.fd.try_clone().at(Subject::Bucket, "open the bucket")?;
+        return Ok(Parent { fd, made: false });
+    };
+    match open_directory(bucket.fd.as_fd(), parent) {
+        Ok(fd) => return Ok(Parent { fd, made: false }),
+        Err(Errno::NOENT | Errno::NOTDIR) => {}
+        Err(errno) => return Err(errno).at(Subject::Directory, "open the object's directory"),
+    }
+    let mut at = bucket.fd.try_clone().at(Subject::Bucket, "open the bucket")?;
+    let mut prefix_end = 0;
+    let mut made = false;
+    for component in parent.split(|byte| *byte == b'/') {
+        prefix_end += component.len();
+        at = enter(root, bucket, at, component, &parent[..prefix_end], owner, &mut made)?;
+        prefix_end += 1;
+    }
+    Ok(Parent { fd: at, made })
+}
+
+/// A directory that names can be made in.
+pub struct Parent {
+    /// Open for reading, so that it can be flushed.
+    pub fd: OwnedFd,
+    /// Whether directories were made on the way: their own names have to become durable as well.
+    pub made: bool,
+}
+
+fn enter(
+    root: &Root,
+    bucket: &Bucket,
+    at: OwnedFd,
+    component: &[u8],
+    prefix: &[u8],
+    owner: PosixOwner,
+    made: &mut bool,
+) -> Result<OwnedFd> {
+    for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
+        match open_directory(at.as_fd(), component) {
+            Ok(fd) => return Ok(fd),
+            Err(Errno::NOENT) => match fs::mkdirat(&at, component, DIRECTORY_MODE) {
+                Ok(()) => {
+                    *made = true;
+                    let fd = open_directory(at.as_fd(), component)
+                        .at(Subject::Directory, "open a directory just made")?;
+                    root.give(fd.as_fd(), owner, Subject::Directory)?;
+                    return Ok(fd);
+                }
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno).at(Subject::Directory, "make a directory"),
+            },
+            Err(Errno::NOTDIR) => file_to_directory(root, bucket, at.as_fd(), component, prefix, owner)?,
+            Err(errno) => return Err(errno).at(Subject::Directory, "enter a directory"),
+        }
+    }
+    Err(Error { op: "enter a directory that others keep removing", subject: Subject::Directory, errno: Errno::BUSY })
+}
+
+/// Turns the object `name` in `at` into a directory that holds the object under [`layout::SELF_NAME`], so that keys
+/// below it can exist. A directory with a second link to the file is prepared aside and swapped in by one exchange,
+/// so that the object is there at every moment.
+fn file_to_directory(
+    root: &Root,
+    bucket: &Bucket,
+    at: BorrowedFd<'_>,
+    name: &[u8],
+    path: &[u8],
+    owner: PosixOwner,
+) -> Result<()> {
+    // Writers of the same key hold this lock while they publish, so that the file does not change in between.
+    let _order = layout::key(path).map(|key| root.lock(&bucket.name, &key));
+    let stat = match fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(errno).at(Subject::Directory, "look at a file in the way"),
+    };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => return Ok(()),
+        FileType::RegularFile => {}
+        _ => {
+            return Err(Errno::LOOP)
+                .at(Subject::Directory, "enter a directory: a link or special file stands in its place");
+        }
+    }
+    let aside = root.staging_name();
+    fs::mkdirat(&root.staging, aside.as_str(), DIRECTORY_MODE).at(Subject::Directory, "prepare a directory")?;
+    let swapped = (|| {
+        let directory = open_directory(root.staging.as_fd(), aside.as_bytes())?;
+        if let Err(error) = root.give(directory.as_fd(), owner, Subject::Directory) {
+            return Err(error.errno);
+        }
+        fs::linkat(at, name, &directory, layout::SELF_NAME, AtFlags::empty())?;
+        fs::renameat_with(&root.staging, aside.as_str(), at, name, fs::RenameFlags::EXCHANGE)?;
+        // What came out is the file's old name. If another program put a new file there meanwhile, that one is
+        // newer than our link and takes its place.
+        let out = fs::statat(&root.staging, aside.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+        let kept = fs::statat(&directory, layout::SELF_NAME, AtFlags::SYMLINK_NOFOLLOW)?;
+        if (out.st_dev, out.st_ino) != (kept.st_dev, kept.st_ino)
+            && FileType::from_raw_mode(out.st_mode) == FileType::RegularFile
+        {
+            return fs::renameat(&root.staging, aside.as_str(), &directory, layout::SELF_NAME);
+        }
+        fs::unlinkat(&root.staging, aside.as_str(), AtFlags::empty())
+    })();
+    if swapped.is_err() {
+        if let Ok(directory) = open_directory(root.staging.as_fd(), aside.as_bytes()) {
+            let _ = fs::unlinkat(&directory, layout::SELF_NAME, AtFlags::empty());
+        }
+        let _ = fs::unlinkat(&root.staging, aside.as_str(), AtFlags::REMOVEDIR);
+    }
+    match swapped {
+        // The file went away: the next attempt makes a plain directory.
+        Err(Errno::NOENT) => Ok(()),
+        other => other.at(Subject::Directory, "turn an object into a directory beside it"),
+    }
+}
+
+/// Removes the directories on the way to `path` that have become empty, from the inside out. One that is not empty,
+/// or into which a name is being made right now, stays.
+pub fn remove_empty_parents(bucket: &Bucket, path: &KeyPath) {
+    for directory in path.parents().rev() {
+        let (above, name) = match memchr::memrchr(b'/', directory) {
+            Some(slash) => (Some(&directory[..slash]), &directory[slash + 1..]),
+            None => (None, directory),
+        };
+        let removed = match above {
+            None => fs::unlinkat(&bucket.fd, name, AtFlags::REMOVEDIR),
+            Some(above) => open_beneath(bucket.fd.as_fd(), above, OFlags::PATH | OFlags::DIRECTORY)
+                .and_then(|above| fs::unlinkat(above, name, AtFlags::REMOVEDIR)),
+        };
+        if removed.is_err() {
+            return;
+        }
+    }
+}
+
+const BENEATH: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+
+mod smallstr {
+    /// `/proc/self/fd/N` without an allocation.
+    pub struct ProcPath {
+        bytes: [u8; 32],
+        len: usize,
+    }
+
+    impl ProcPath {
+        pub(super) fn new(fd: i32) -> ProcPath {
+            use std::io::Write;
+            let mut path = ProcPath { bytes: [0; 32], len: 0 };
+            let mut rest = &mut path.bytes[..];
+            // 14 bytes of prefix and at most 11 digits fit.
+            let _ = write!(rest, "/proc/self/fd/{fd}");
+            path.len = 32 - rest.len();
+            path
+        }
+
+        /// The path as text.
+        pub fn as_str(&self) -> &str {
+            std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+        }
+    }
+}

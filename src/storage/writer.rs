@@ -1,0 +1,316 @@
+//! Step 1 and 2 of a write: a file that nobody can see yet, and the body on its way into it.
+//!
+//! 1. The file is unnamed (O_TMPFILE), in the target's directory if that exists already, opened with O_DIRECT unless
+//!    the body is small; space is allocated when the length is known and large, so that a full disk is found before
+//!    the body is read.
+//! 2. Whole aligned buffers go through the core's ring, several in flight. A body of at most
+//!    [`limits::BUFFERED_BYTES_MAX`] is one plain write into the page cache. So is the unaligned tail of a direct
+//!    one: cutting the file to an unaligned length afterwards would cost more.
+//!
+//! Whatever fails, dropping the [`Writer`] or the [`Staged`] file leaves nothing behind.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustix::fs::{self, AtFlags, FallocateFlags, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::error::{At, Result, Subject};
+use super::layout::KeyPath;
+use super::root::{Bucket, Root};
+use super::walk;
+use crate::limits::{self, DIRECT_ALIGNMENT};
+use crate::runtime::{AlignedBuf, RingFile};
+
+/// A complete file that has no name in a bucket yet.
+pub struct Staged<'r> {
+    root: &'r Root,
+    file: StagedFile,
+    /// Its name in a directory of the server's own, if it has one: where the file system knows no unnamed files, and
+    /// for the data of a multipart upload.
+    name: Option<StagedName>,
+}
+
+/// A name outside the buckets.
+struct StagedName {
+    directory: Arc<OwnedFd>,
+    name: String,
+    /// The name stays if the file is not published: the upload goes on.
+    keep: bool,
+}
+
+enum StagedFile {
+    /// Written by plain system calls.
+    Plain(OwnedFd),
+    /// Written through the ring.
+    Ring(Rc<RingFile>),
+}
+
+/// A file being written.
+pub struct Writer<'r> {
+    staged: Staged<'r>,
+    direct: bool,
+    start: u64,
+    offset: u64,
+    in_flight: FuturesUnordered<Write>,
+    spare: Vec<AlignedBuf>,
+    tail: Vec<u8>,
+}
+
+type Write = Pin<Box<dyn Future<Output = (io::Result<()>, AlignedBuf)>>>;
+
+impl<'r> Writer<'r> {
+    /// Opens a file for an object at `path`, whose length is `length` if that is known.
+    pub fn create(root: &'r Root, bucket: &Bucket, path: &KeyPath, length: Option<u64>) -> Result<Writer<'r>> {
+        let small = length.is_some_and(|length| length <= limits::BUFFERED_BYTES_MAX as u64);
+        let direct = root.capabilities.direct_io && !small;
+        let (fd, name) = create_file(root, bucket, path, direct)?;
+        if let Some(length) = length
+            && length >= ALLOCATE_BYTES_MIN
+        {
+            allocate(fd.as_fd(), 0, length)?;
+        }
+        let file = if small {
+            StagedFile::Plain(fd)
+        } else {
+            StagedFile::Ring(Rc::new(RingFile::new(fd).at(Subject::Object, "open a file")?))
+        };
+        Ok(Writer::new(Staged { root, file, name }, direct, 0))
+    }
+
+    fn new(staged: Staged<'r>, direct: bool, offset: u64) -> Writer<'r> {
+        Writer {
+            staged,
+            direct,
+            start: offset,
+            offset,
+            in_flight: FuturesUnordered::new(),
+            spare: Vec::new(),
+            tail: Vec::new(),
+        }
+    }
+
+    /// Takes a finished buffer back for the next piece of the body, if there is one.
+    pub fn spare(&mut self) -> Option<AlignedBuf> {
+        self.spare.pop()
+    }
+
+    /// Writes the next piece. Every piece but the last is a whole buffer.
+    pub async fn write(&mut self, mut buf: AlignedBuf) -> Result<()> {
+        debug_assert!(self.tail.is_empty(), "only the last piece is not a whole buffer");
+        match &self.staged.file {
+            StagedFile::Plain(fd) => {
+                write_all(fd.as_fd(), &buf, self.offset).at(Subject::Object, OP_WRITE)?;
+                self.offset += buf.len() as u64;
+                self.keep(buf);
+                Ok(())
+            }
+            StagedFile::Ring(file) => {
+                if self.direct {
+                    let aligned = buf.len() - buf.len() % DIRECT_ALIGNMENT;
+                    self.tail.extend_from_slice(&buf[aligned..]);
+                    buf.truncate(aligned);
+                }
+                if buf.is_empty() {
+                    return Ok(());
+                }
+                let (file, offset, length) = (file.clone(), self.offset, buf.len() as u64);
+                self.in_flight.push(Box::pin(async move { file.write_at(buf, offset).await }));
+                self.offset += length;
+                // The first poll hands the write to the ring.
+                while let Some(Some(done)) = self.in_flight.next().now_or_never() {
+                    self.finished(done)?;
+                }
+                while self.in_flight.len() >= limits::WRITES_IN_FLIGHT {
+                    self.next_finished().await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for everything in flight and writes the tail. Returns the file and how much was written.
+    pub async fn finish(mut self) -> Result<(Staged<'r>, u64)> {
+        while !self.in_flight.is_empty() {
+            self.next_finished().await?;
+        }
+        if !self.tail.is_empty() {
+            let fd = self.staged.as_fd();
+            if self.direct {
+                let flags = fs::fcntl_getfl(fd).at(Subject::Object, OP_WRITE)?;
+                fs::fcntl_setfl(fd, flags - OFlags::DIRECT).at(Subject::Object, OP_WRITE)?;
+            }
+            write_all(fd, &self.tail, self.offset).at(Subject::Object, OP_WRITE)?;
+            self.offset += self.tail.len() as u64;
+        }
+        Ok((self.staged, self.offset - self.start))
+    }
+
+    async fn next_finished(&mut self) -> Result<()> {
+        match self.in_flight.next().await {
+            Some(done) => self.finished(done),
+            None => Ok(()),
+        }
+    }
+
+    fn finished(&mut self, (result, buf): (io::Result<()>, AlignedBuf)) -> Result<()> {
+        self.keep(buf);
+        result.at(Subject::Object, OP_WRITE)
+    }
+
+    fn keep(&mut self, mut buf: AlignedBuf) {
+        buf.clear();
+        self.spare.push(buf);
+    }
+}
+
+/// A writer into a range of a file that exists already: one part of a multipart upload.
+impl<'r> Writer<'r> {
+    /// Writes from `offset` (aligned) on into `fd`, which was opened with O_DIRECT if `direct`.
+    pub fn at(root: &'r Root, fd: OwnedFd, direct: bool, offset: u64) -> Result<Writer<'r>> {
+        let file = StagedFile::Ring(Rc::new(RingFile::new(fd).at(Subject::Upload, "open a file")?));
+        Ok(Writer::new(Staged { root, file, name: None }, direct, offset))
+    }
+}
+
+impl<'r> Staged<'r> {
+    /// Creates an empty file for an object at `path`, to be filled by plain system calls (a copy, say).
+    pub fn create(root: &'r Root, bucket: &Bucket, path: &KeyPath) -> Result<Staged<'r>> {
+        let (fd, name) = create_file(root, bucket, path, false)?;
+        Ok(Staged { root, file: StagedFile::Plain(fd), name })
+    }
+
+    /// Takes over a file that stands under `name` in a directory of the server's own and keeps that name unless it is
+    /// published.
+    pub(super) fn standing(root: &'r Root, directory: OwnedFd, name: &str, fd: OwnedFd) -> Staged<'r> {
+        let name = StagedName { directory: Arc::new(directory), name: name.to_owned(), keep: true };
+        Staged { root, file: StagedFile::Plain(fd), name: Some(name) }
+    }
+
+    /// Gives the file a name which must be free (EEXIST otherwise).
+    pub(super) fn link(&self, directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+        match &self.name {
+            Some(staged) => {
+                let (from, old) = (&staged.directory, staged.name.as_str());
+                match fs::renameat_with(from, old, directory, name, RenameFlags::NOREPLACE) {
+                    // The file system knows no such rename.
+                    Err(Errno::INVAL | Errno::NOSYS) => {
+                        fs::linkat(from, old, directory, name, AtFlags::empty())?;
+                        fs::unlinkat(from, old, AtFlags::empty())
+                    }
+                    done => done,
+                }
+            }
+            None => self.link_unnamed(directory, name),
+        }
+    }
+
+    fn link_unnamed(&self, directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+        if self.root.capabilities.link_by_descriptor {
+            return fs::linkat(self.as_fd(), "", directory, name, AtFlags::EMPTY_PATH);
+        }
+        let path = walk::proc_path(self.as_fd());
+        fs::linkat(fs::CWD, path.as_str(), directory, name, AtFlags::SYMLINK_FOLLOW)
+    }
+
+    /// Puts the file in the place of whatever has the name.
+    pub(super) fn replace(&mut self, directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+        if self.name.is_none() {
+            let aside = self.root.staging_name();
+            self.link_unnamed(self.root.staging.as_fd(), aside.as_bytes())?;
+            self.name = Some(StagedName { directory: self.root.staging.clone(), name: aside, keep: false });
+        }
+        let Some(staged) = &self.name else { return Err(Errno::NOENT) };
+        fs::renameat(&staged.directory, staged.name.as_str(), directory, name)
+    }
+
+    /// The descriptor, for the flush that follows a publication.
+    pub(super) fn into_fd(self) -> Result<OwnedFd> {
+        match self.file {
+            StagedFile::Plain(fd) => Ok(fd),
+            StagedFile::Ring(file) => file.as_fd().try_clone_to_owned().at(Subject::Object, "open a file"),
+        }
+    }
+}
+
+impl AsFd for Staged<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.file {
+            StagedFile::Plain(fd) => fd.as_fd(),
+            StagedFile::Ring(file) => file.as_fd(),
+        }
+    }
+}
+
+impl Drop for StagedName {
+    fn drop(&mut self) {
+        if !self.keep {
+            // After a publication the name is gone already.
+            let _ = fs::unlinkat(&self.directory, self.name.as_str(), AtFlags::empty());
+        }
+    }
+}
+
+fn create_file(
+    root: &Root,
+    bucket: &Bucket,
+    path: &KeyPath,
+    direct: bool,
+) -> Result<(OwnedFd, Option<StagedName>)> {
+    let mut flags = OFlags::RDWR | OFlags::CLOEXEC;
+    if direct {
+        flags |= OFlags::DIRECT;
+    }
+    let op = "create a file";
+    if !root.capabilities.unnamed_files {
+        let name = root.staging_name();
+        let flags = flags | OFlags::CREATE | OFlags::EXCL;
+        let fd = fs::openat(&root.staging, name.as_str(), flags, walk::FILE_MODE).at(Subject::Object, op)?;
+        return Ok((fd, Some(StagedName { directory: root.staging.clone(), name, keep: false })));
+    }
+    flags |= OFlags::TMPFILE;
+    if let Some(parent) = path.parent().filter(|parent| parent.len() < super::layout::HOP_BYTES_MAX) {
+        match walk::openat2(bucket.fd.as_fd(), parent, flags, walk::FILE_MODE) {
+            Ok(fd) => return Ok((fd, None)),
+            // The directory does not exist yet; it is made when the object is published.
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(errno) => return Err(errno).at(Subject::Object, op),
+        }
+    }
+    let fd = walk::openat2(bucket.fd.as_fd(), b".", flags, walk::FILE_MODE).at(Subject::Object, op)?;
+    Ok((fd, None))
+}
+
+/// Allocates space, so that it is there when the data comes. A file system that cannot is no error.
+pub(super) fn allocate(fd: BorrowedFd<'_>, offset: u64, length: u64) -> Result<()> {
+    match fs::fallocate(fd, FallocateFlags::empty(), offset, length) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+        Err(errno) => Err(errno).at(Subject::Object, "allocate the object's space"),
+    }
+}
+
+/// Writes all of `bytes` at `offset` by plain system calls.
+pub(super) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8], mut offset: u64) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(fd, bytes, offset) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(count) => {
+                bytes = &bytes[count..];
+                offset += count as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+const OP_WRITE: &str = "write the object's data";
+
+/// From this length on space is allocated before the first write: below it the call costs more than it saves.
+const ALLOCATE_BYTES_MIN: u64 = 1024 * 1024;

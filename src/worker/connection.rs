@@ -1,0 +1,121 @@
+//! The life of a connection: read a head, answer the request, write the answer, go on.
+//!
+//! Requests of a connection are answered one after the other, which is all that pipelining needs. After an early error
+//! the rest of a body is skipped if it is short; otherwise the connection is closed, and never is a body read as a
+//! request.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use super::{Core, pipeline, send};
+use crate::http::head::{Head, HeadError, HeadReader};
+use crate::limits;
+use crate::runtime::{Accepted, Phase, Stream, Watch, now, watch};
+use crate::s3::access::Peer;
+use crate::s3::error::{S3Error, Subject};
+use crate::s3::reply::Reply;
+
+/// Serves one accepted connection until it ends.
+pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
+    let Ok(mut stream) = Stream::accept(tcp, core.shared.tls.clone()) else { return };
+    let watch = Watch::new(stream.hangup());
+    let mut reader = HeadReader::default();
+    let mut ahead = BytesMut::new();
+    loop {
+        let head = match read_head(&core, &mut stream, &watch, &mut reader, &mut ahead).await {
+            Read::Head(head) => head,
+            Read::End => break,
+            Read::Bad(error) => {
+                refuse(&core, &mut stream, &watch, error).await;
+                break;
+            }
+        };
+        let peer = Peer { address, tls_version: stream.tls_version() };
+        let (reply, rest) = pipeline::answer(&core, &head, peer, &mut stream, &watch, &mut ahead).await;
+        let keep_alive = head.keep_alive() && rest.is_skippable(limits::LINGER_BYTES_MAX) && !watch::draining();
+        let http10 = head.is_http10();
+        drop(head);
+        let stall = core.shared.service.stall;
+        if send::send(&core.shared.service.root, &mut stream, &watch, stall, reply, keep_alive, http10).await.is_err() {
+            return;
+        }
+        watch.allow(Phase::Peer, Duration::from_millis(limits::LINGER_MS_MAX));
+        if !keep_alive || !rest.skip(&mut stream, &mut ahead, limits::LINGER_BYTES_MAX).await {
+            break;
+        }
+    }
+    linger(&mut stream, &watch).await;
+}
+
+enum Read {
+    Head(Head),
+    End,
+    Bad(HeadError),
+}
+
+async fn read_head(
+    core: &Core,
+    stream: &mut Stream,
+    watch: &Watch,
+    reader: &mut HeadReader,
+    ahead: &mut BytesMut,
+) -> Read {
+    let configured = &core.shared.limits;
+    watch.allow(Phase::Idle, configured.idle);
+    let mut started = false;
+    loop {
+        if !ahead.is_empty() {
+            match reader.read(ahead) {
+                Ok(Some(head)) => {
+                    watch.working();
+                    return Read::Head(head);
+                }
+                Ok(None) => {}
+                Err(error) => return Read::Bad(error),
+            }
+            if !started {
+                // One limit from the first byte to the last, however slowly they come.
+                started = true;
+                watch.allow(Phase::Peer, configured.head);
+            }
+        }
+        let mut buf = std::mem::take(ahead);
+        if buf.capacity() - buf.len() < limits::READ_BUFFER_BYTES_MIN / 4 {
+            buf.reserve(limits::READ_BUFFER_BYTES_MIN);
+        }
+        let (read, buf) = stream.read(buf).await;
+        *ahead = buf;
+        if matches!(read, Ok(0) | Err(_)) {
+            return Read::End;
+        }
+    }
+}
+
+/// Answers what is no HTTP request, and closes.
+async fn refuse(core: &Core, stream: &mut Stream, watch: &Watch, error: HeadError) {
+    let error = S3Error::from(error);
+    let reply = Reply::error(&error, &Subject::default(), false, now(), core.request_id());
+    let root = &core.shared.service.root;
+    let _ = send::send(root, stream, watch, core.shared.service.stall, reply, false, false).await;
+}
+
+/// Closes so that the peer can read the last answer: a socket that is closed with unread bytes is reset, and the answer
+/// may be lost with it.
+async fn linger(stream: &mut Stream, watch: &Watch) {
+    watch.allow(Phase::Peer, Duration::from_millis(limits::LINGER_MS_MAX));
+    stream.finish().await;
+    let mut buf = BytesMut::with_capacity(limits::READ_BUFFER_BYTES_MIN);
+    let mut discarded = 0;
+    while discarded < limits::LINGER_BYTES_MAX {
+        buf.clear();
+        let (read, back) = stream.read(buf).await;
+        buf = back;
+        match read {
+            Ok(count) if count > 0 => discarded += count as u64,
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Answers on their way to the socket.
+//!
+//! A small file goes out with its head in one write: it is read behind the head, from the page cache if it is there and
+//! through the ring if not, so that a cold file never stalls the core. A large one that is not in the page cache is read
+//! past it (O_DIRECT), several reads in flight, while the previous piece is being sent.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use rustix::fs::{self, OFlags};
+use rustix::io::{IoSliceMut, ReadWriteFlags};
+
+use crate::limits::{self, DIRECT_ALIGNMENT, TRANSFER_BYTES};
+use crate::runtime::{AlignedBuf, Phase, RingFile, Stream, Watch};
+use crate::s3::reply::{Body, FileRange, Reply};
+use crate::storage::Root;
+
+/// Sends an answer. An error means that the connection cannot be used any more.
+pub async fn send(
+    root: &Root,
+    stream: &mut Stream,
+    watch: &Watch,
+    stall: Duration,
+    reply: Reply,
+    keep_alive: bool,
+    http10: bool,
+) -> io::Result<()> {
+    let (mut head, body) = reply.finish(keep_alive, http10);
+    watch.allow(Phase::Peer, stall);
+    let sent = match body {
+        Body::Empty | Body::Omitted(_) => stream.write(head.freeze()).await,
+        Body::Bytes(bytes) if bytes.len() <= JOINED_BYTES_MAX => {
+            head.extend_from_slice(&bytes);
+            stream.write(head.freeze()).await
+        }
+        Body::Bytes(bytes) => match stream.write(head.freeze()).await {
+            Ok(()) => stream.write(bytes).await,
+            Err(error) => Err(error),
+        },
+        Body::File(range) => send_file(root, stream, watch, stall, head, range).await,
+    };
+    watch.working();
+    sent
+}
+
+async fn send_file(
+    root: &Root,
+    stream: &mut Stream,
+    watch: &Watch,
+    stall: Duration,
+    head: BytesMut,
+    range: FileRange,
+) -> io::Result<()> {
+    let FileRange { file, offset, length } = range;
+    let mut buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    if head.len() as u64 + length <= TRANSFER_BYTES as u64 {
+        buf.append(&head);
+        let count = length as usize;
+        let cached = read_cached(file.as_fd(), &mut buf, count, offset);
+        if cached < count {
+            let file = RingFile::new(file)?;
+            let (read, back) = file.read_at(buf, count - cached, offset + cached as u64).await;
+            buf = back;
+            if read? < count - cached {
+                return Err(shortened());
+            }
+        }
+        return stream.write_aligned(buf, 0).await.0;
+    }
+    stream.write(head.freeze()).await?;
+    let cached = read_cached(file.as_fd(), &mut buf, TRANSFER_BYTES.min(length as usize), offset);
+    let direct = cached == 0 && root.capabilities.direct_io;
+    if direct {
+        let flags = fs::fcntl_getfl(&file)?;
+        fs::fcntl_setfl(&file, flags | OFlags::DIRECT)?;
+    }
+    if cached > 0 {
+        watch.allow(Phase::Peer, stall);
+        let (sent, back) = stream.write_aligned(buf, 0).await;
+        sent?;
+        buf = back;
+    }
+    drop(buf);
+    let rest = Pieces { offset: offset + cached as u64, end: offset + length, direct };
+    send_pieces(stream, watch, stall, Rc::new(RingFile::new(file)?), rest).await
+}
+
+/// A range of a file, read in pieces: aligned ones if they are read directly.
+struct Pieces {
+    offset: u64,
+    end: u64,
+    direct: bool,
+}
+
+impl Pieces {
+    /// Where the next piece is read from, how much of it comes before the range, and how much of it is wanted.
+    fn next(&mut self) -> Option<(u64, usize, usize)> {
+        if self.offset >= self.end {
+            return None;
+        }
+        let before = if self.direct { self.offset % DIRECT_ALIGNMENT as u64 } else { 0 };
+        let from = self.offset - before;
+        let wanted = (self.end - self.offset).min(TRANSFER_BYTES as u64 - before);
+        self.offset += wanted;
+        Some((from, before as usize, wanted as usize))
+    }
+}
+
+type PieceRead = Pin<Box<dyn Future<Output = (io::Result<usize>, AlignedBuf, usize, usize)>>>;
+
+async fn send_pieces(
+    stream: &mut Stream,
+    watch: &Watch,
+    stall: Duration,
+    file: Rc<RingFile>,
+    mut pieces: Pieces,
+) -> io::Result<()> {
+    let direct = pieces.direct;
+    let mut reads: FuturesOrdered<PieceRead> = FuturesOrdered::new();
+    let start = |mut buf: AlignedBuf, (from, before, wanted): (u64, usize, usize)| -> PieceRead {
+        let file = file.clone();
+        buf.clear();
+        Box::pin(async move {
+            // A direct read has an aligned length too; the end of the file cuts it off.
+            let count = if direct { TRANSFER_BYTES } else { wanted };
+            let (read, buf) = file.read_at(buf, count, from).await;
+            (read, buf, before, wanted)
+        })
+    };
+    while reads.len() < limits::READS_IN_FLIGHT
+        && let Some(piece) = pieces.next()
+    {
+        match AlignedBuf::take() {
+            Ok(buf) => reads.push_back(start(buf, piece)),
+            Err(_) if !reads.is_empty() => {
+                pieces.offset -= piece.2 as u64;
+                break;
+            }
+            Err(_) => return Err(io::ErrorKind::OutOfMemory.into()),
+        }
+    }
+    while let Some((read, mut buf, before, wanted)) = reads.next().await {
+        if read? < before + wanted {
+            return Err(shortened());
+        }
+        buf.truncate(before + wanted);
+        watch.allow(Phase::Peer, stall);
+        let (sent, buf) = stream.write_aligned(buf, before).await;
+        sent?;
+        if let Some(piece) = pieces.next() {
+            reads.push_back(start(buf, piece));
+        }
+    }
+    Ok(())
+}
+
+/// Appends what the page cache has, without waiting for the disk.
+fn read_cached(file: std::os::fd::BorrowedFd<'_>, buf: &mut AlignedBuf, count: usize, offset: u64) -> usize {
+    let read = buf.append_with(count, |to| {
+        rustix::io::preadv2(file, &mut [IoSliceMut::new(to)], offset, ReadWriteFlags::NOWAIT)
+    });
+    // EAGAIN: not in the cache; EOPNOTSUPP: the file system cannot say. Both are read through the ring.
+    read.unwrap_or(0)
+}
+
+/// Another program cut the file while it was being sent: the answer cannot be completed, so it breaks off.
+fn shortened() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent")
+}
+
+/// Up to this size a body is copied behind its head, to leave in one write.
+const JOINED_BYTES_MAX: usize = 64 * 1024;
