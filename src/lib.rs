@@ -1,5 +1,8 @@
 //! placeholder
+pub mod cli;
 pub mod codec;
+pub mod config;
+pub mod control;
 pub mod counters;
 pub mod digest;
 pub mod http;
@@ -7,10 +10,7 @@ pub mod iam;
 pub mod limits;
 pub mod runtime;
 pub mod s3;
+pub mod server;
 pub mod sigv4;
 pub mod storage;
 pub mod worker;
-pub mod control;
-pub mod config;
-pub mod server;
-pub mod cli;

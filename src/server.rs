@@ -2,7 +2,7 @@
 //!
 //! Start order: everything that can fail is tried before the first socket listens, and every failure says what to do.
 //! On SIGTERM or SIGINT: no more connections are accepted, idle ones are closed, requests that run are finished (at
-//! most the configured time), and the process exits with 0. A second signal ends it at once.
+//! most the configured time), and the process exits with 0.
 
 use std::fmt;
 use std::fs;
@@ -12,11 +12,12 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
+use rustix::process::Resource;
+use rustix::thread::CpuSet;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustix::process::Resource;
-use rustix::thread::CpuSet;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::QuickstartArgs;
 use crate::config::{self, Config, LogFormat, ServeArgs, TlsFiles};
@@ -66,8 +67,12 @@ pub fn quickstart(args: &QuickstartArgs) -> Result<(), Failure> {
     run(config, |identity| {
         if identity.users().is_empty() {
             let secret = new_secret().map_err(|error| Failure(error.to_string()))?;
-            let user =
-                NewUser { name: QUICKSTART_USER, secret: &secret, owner: process_owner(), policy: Some("readwrite") };
+            let user = NewUser {
+                name: QUICKSTART_USER,
+                secret: &secret,
+                owner: process_owner(),
+                policy: Some("readwrite"),
+            };
             identity.add_user(&user).map_err(|error| Failure(error.to_string()))?;
         }
         let snapshot = identity.published().load();
@@ -105,7 +110,12 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     warn_of_lacks(&root, &identity);
     let driver = choose_driver(config.driver)?;
     let tls = config.tls.as_ref().map(load_tls).transpose()?;
-    let socket = Socket::bind(&config.admin_socket).map_err(|error| Failure(error.to_string()))?;
+    let control =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(control_failed)?;
+    let socket = {
+        let _inside = control.enter();
+        Socket::bind(&config.admin_socket).map_err(|error| Failure(error.to_string()))?
+    };
     let offload = Offload::start(limits::OFFLOAD_THREADS)
         .map_err(|error| Failure(format!("cannot start the offload threads: {error}.")))?;
     let can_chown = root.capabilities.chown;
@@ -129,42 +139,27 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     let (listeners, addresses) = open_listeners(&config)?;
     let workers = Workers::start(&shared, driver, listeners)?;
     announce(&config, driver, &addresses, &text);
-    let ended = control(identity, can_chown, socket);
+    let ended = control.block_on(administer(identity, can_chown, socket));
     workers.stop();
     ended
 }
 
 /// The control thread: the admin API until a signal comes.
-fn control(identity: Arc<Identity>, can_chown: bool, socket: Socket) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure(format!("the control thread failed: {error}."));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    runtime.block_on(async {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let router = admin::router(identity, can_chown);
-        let stopped = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            tracing::info!("stopping: requests that run are finished");
-            // The handlers stay installed, so from now on somebody has to listen to them.
-            thread::spawn(move || end_at_second_signal(terminate, interrupt));
-        };
-        socket::serve(socket, router, stopped).await.map_err(failed)
-    })
-}
-
-fn end_at_second_signal(mut terminate: tokio::signal::unix::Signal, mut interrupt: tokio::signal::unix::Signal) {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-    runtime.block_on(async {
+async fn administer(identity: Arc<Identity>, can_chown: bool, socket: Socket) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(control_failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(control_failed)?;
+    let stopped = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    });
-    std::process::exit(1);
+        tracing::info!("stopping: requests that run are finished");
+    };
+    socket::serve(socket, admin::router(identity, can_chown), stopped).await.map_err(control_failed)
+}
+
+fn control_failed(error: io::Error) -> Failure {
+    Failure(format!("the control thread failed: {error}."))
 }
 
 /// The worker threads and how to stop them.
@@ -225,11 +220,15 @@ fn open_listeners(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketA
     for address in &config.listen {
         let opened = listen(*address, config.workers).map_err(|error| {
             let fix = match error.kind() {
-                io::ErrorKind::AddrInUse => "Another program listens there: stop it, or choose another --listen.",
+                io::ErrorKind::AddrInUse => {
+                    "Another program listens there: stop it, or choose another --listen."
+                }
                 io::ErrorKind::PermissionDenied => {
                     "Ports below 1024 need root or CAP_NET_BIND_SERVICE: choose another --listen."
                 }
-                io::ErrorKind::AddrNotAvailable => "This machine has no such address: choose another --listen.",
+                io::ErrorKind::AddrNotAvailable => {
+                    "This machine has no such address: choose another --listen."
+                }
                 _ => "Choose another --listen.",
             };
             Failure(format!("cannot listen on {address}: {error}. {fix}"))
@@ -292,7 +291,9 @@ fn warn_of_lacks(root: &Root, identity: &Identity) {
         tracing::info!("the file system has no O_TMPFILE: new objects are staged under a name");
     }
     if !can.exchange {
-        tracing::warn!("the file system cannot exchange names: a key below the name of an object cannot be stored");
+        tracing::warn!(
+            "the file system cannot exchange names: a key below the name of an object cannot be stored"
+        );
     }
     for user in identity.users() {
         let owner = crate::iam::PosixOwner { uid: user.posix_uid, gid: user.posix_gid };

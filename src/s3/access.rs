@@ -16,7 +16,8 @@ use super::operation::{Operation, Requirement};
 use crate::codec::dates::Timestamp;
 use crate::http::head::Head;
 use crate::iam::{
-    Action, AuthType, Context, Credential, Decision, PosixOwner, PrincipalType, Request, Snapshot, User, decide,
+    Action, AuthType, Context, Credential, Decision, PosixOwner, PrincipalType, Request, Snapshot, User,
+    decide,
 };
 use crate::sigv4::{self, Authorization, Claim, Rules, Seed, SigningKeys};
 
@@ -84,7 +85,8 @@ pub fn verify<'h>(
         return Err(S3Error::invalid_token(&token));
     }
     let payload = *claim.payload();
-    let caller = Caller { head, snapshot, credential: Some(credential), claim: Some(claim), peer, now, region };
+    let caller =
+        Caller { head, snapshot, credential: Some(credential), claim: Some(claim), peer, now, region };
     Ok(Verified { caller, payload, seed: Some(seed) })
 }
 
@@ -181,7 +183,9 @@ impl Caller<'_> {
     fn may(&self, requirement: &Requirement<'_>, operation: &Operation) -> bool {
         let (identity, session) = match &self.credential {
             None => (None, None),
-            Some(credential) => (credential.user.policy.as_deref(), credential.embedded_policy().map(|policy| &**policy)),
+            Some(credential) => {
+                (credential.user.policy.as_deref(), credential.embedded_policy().map(|policy| &**policy))
+            }
         };
         let bucket_policy = self.snapshot.bucket_policy(requirement.bucket).map(|policy| &**policy);
         if identity.is_none() && bucket_policy.is_none() {
@@ -206,7 +210,13 @@ impl Caller<'_> {
     #[cold]
     fn log_denied(&self, decision: &Decision<'_>, requirement: &Requirement<'_>) {
         let user = self.user().map_or("anonymous", |user| &user.name);
-        tracing::debug!(user, action = requirement.action.name(), bucket = requirement.bucket, ?decision, "denied");
+        tracing::debug!(
+            user,
+            action = requirement.action.name(),
+            bucket = requirement.bucket,
+            ?decision,
+            "denied"
+        );
     }
 
     /// What holds for every action.

@@ -2,14 +2,12 @@
 
 use super::error::{Code, S3Error};
 use super::reply::Reply;
+use crate::codec::percent;
 use crate::digest::{CHECKSUM_BASE64_BYTES_MAX, Checksum, ChecksumType};
 use crate::http::head::Head;
 use crate::limits;
 use crate::storage::layout::ObjectKey;
-use crate::storage::record::{
-    FieldText, HeaderField, Headers, Record, StoredChecksum, Tags, UserMetadata,
-};
-use crate::codec::percent;
+use crate::storage::record::{FieldText, HeaderField, Headers, Record, StoredChecksum, Tags, UserMetadata};
 
 /// Reads what PutObject, CopyObject with REPLACE and CreateMultipartUpload say of their object.
 pub fn of_request(head: &Head, record: &mut Record) -> Result<(), S3Error> {
@@ -29,7 +27,8 @@ fn headers(head: &Head) -> Result<Headers, S3Error> {
             (HeaderField::ContentEncoding, Some(value)) => without_aws_chunked(value),
             (HeaderField::StorageClass, Some(value)) if value != b"STANDARD" => {
                 if !STORAGE_CLASSES.contains(&value) {
-                    return Err(Code::InvalidStorageClass.with("StorageClassRequested", String::from_utf8_lossy(value)));
+                    return Err(Code::InvalidStorageClass
+                        .with("StorageClassRequested", String::from_utf8_lossy(value)));
                 }
                 Some(value.to_vec())
             }
@@ -38,7 +37,11 @@ fn headers(head: &Head) -> Result<Headers, S3Error> {
         };
         let text = match value.filter(|value| !value.is_empty()) {
             Some(value) => Some(FieldText::parse(&value).map_err(|_| {
-                S3Error::invalid_argument(name, String::from_utf8_lossy(&value), "The header holds a control character.")
+                S3Error::invalid_argument(
+                    name,
+                    String::from_utf8_lossy(&value),
+                    "The header holds a control character.",
+                )
             })?),
             None => None,
         };
@@ -85,17 +88,17 @@ fn user_metadata(head: &Head) -> Result<UserMetadata, S3Error> {
             .with("MaxSizeAllowed", limits::USER_METADATA_BYTES_MAX.to_string()));
     }
     let pairs = pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-    UserMetadata::from_pairs(pairs)
-        .map_err(|_| Code::InvalidArgument.because("A user metadata header has a name or value that HTTP cannot carry."))
+    UserMetadata::from_pairs(pairs).map_err(|_| {
+        Code::InvalidArgument.because("A user metadata header has a name or value that HTTP cannot carry.")
+    })
 }
 
 fn tags(head: &Head) -> Result<Tags, S3Error> {
     let Some(header) = head.header("x-amz-tagging").filter(|header| !header.is_empty()) else {
         return Ok(Tags::default());
     };
-    let invalid = |why: &'static str| {
-        Code::InvalidArgument.because(why).with("ArgumentName", "x-amz-tagging")
-    };
+    let invalid =
+        |why: &'static str| Code::InvalidArgument.because(why).with("ArgumentName", "x-amz-tagging");
     let mut pairs = Vec::new();
     for pair in header.split(|byte| *byte == b'&') {
         let (key, value) = match memchr::memchr(b'=', pair) {
@@ -108,7 +111,11 @@ fn tags(head: &Head) -> Result<Tags, S3Error> {
         };
         match (decode(key), decode(value)) {
             (Some(key), Some(value)) => pairs.push((key, value)),
-            _ => return Err(invalid("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters.")),
+            _ => {
+                return Err(invalid(
+                    "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters.",
+                ));
+            }
         }
     }
     for (index, (key, _)) in pairs.iter().enumerate() {
@@ -146,7 +153,12 @@ pub fn refuse_acl(head: &Head) -> Result<(), S3Error> {
 }
 
 /// Writes what a record says of its object.
-pub fn write(record: Option<&Record>, key: &ObjectKey, reply: &mut Reply, overridden: impl Fn(HeaderField) -> bool) {
+pub fn write(
+    record: Option<&Record>,
+    key: &ObjectKey,
+    reply: &mut Reply,
+    overridden: impl Fn(HeaderField) -> bool,
+) {
     let Some(record) = record else {
         if !overridden(HeaderField::ContentType) {
             let guess = mime_guess::from_path(key.as_str()).first_raw();

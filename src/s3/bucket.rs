@@ -8,9 +8,9 @@ use super::error::{Code, S3Error};
 use super::integrity::Integrity;
 use super::operation::{ContinuationToken, ListBuckets};
 use super::reply::Reply;
-use super::xml::{Versioning, write_location_constraint, write_versioning};
-use super::xml::{BucketEntry, Buckets, Owner};
 use super::xml::CreateBucketConfiguration;
+use super::xml::{BucketEntry, Buckets, Owner};
+use super::xml::{Versioning, write_location_constraint, write_versioning};
 use crate::digest::BodyDigests;
 use crate::limits;
 use crate::storage::bucket::{self, Created, Deleted};
@@ -22,9 +22,9 @@ pub async fn list_buckets(ctx: &Ctx<'_>, operation: Authorized<ListBuckets>) -> 
     let elsewhere = bucket_region.is_some_and(|region| region != ctx.service.region);
     let all = ctx.offload(|service| Ok(bucket::list(&service.root)?)).await?;
     let after = continuation_token.as_ref().map_or("", ContinuationToken::after);
-    let mut wanted = all
-        .iter()
-        .filter(|entry| !elsewhere && entry.name.as_str().starts_with(&prefix) && entry.name.as_str() > after);
+    let mut wanted = all.iter().filter(|entry| {
+        !elsewhere && entry.name.as_str().starts_with(&prefix) && entry.name.as_str() > after
+    });
     let count = max_buckets.map_or(limits::BUCKETS_MAX, |count| count as usize);
     let page: Vec<_> = wanted.by_ref().take(count).collect();
     let next = match (wanted.next(), page.last()) {
@@ -78,7 +78,11 @@ pub async fn create_bucket(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>)
 }
 
 fn refuse_unsupported(ctx: &Ctx<'_>) -> Result<(), S3Error> {
-    if ctx.head.header("x-amz-bucket-object-lock-enabled").is_some_and(|value| value.eq_ignore_ascii_case(b"true")) {
+    if ctx
+        .head
+        .header("x-amz-bucket-object-lock-enabled")
+        .is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
+    {
         return Err(S3Error::not_implemented("Header", "x-amz-bucket-object-lock-enabled"));
     }
     if ctx.head.header("x-amz-object-ownership").is_some_and(|value| value != b"BucketOwnerEnforced") {
@@ -97,7 +101,8 @@ async fn check_configuration(ctx: &mut Ctx<'_>) -> Result<(), S3Error> {
     if body.is_empty() {
         return Ok(());
     }
-    let configuration = CreateBucketConfiguration::parse(&body).map_err(|_| S3Error::from(Code::MalformedXML))?;
+    let configuration =
+        CreateBucketConfiguration::parse(&body).map_err(|_| S3Error::from(Code::MalformedXML))?;
     if configuration.directory_bucket {
         return Err(S3Error::not_implemented("Element", "Bucket"));
     }
@@ -105,9 +110,14 @@ async fn check_configuration(ctx: &mut Ctx<'_>) -> Result<(), S3Error> {
         return Err(S3Error::not_implemented("Element", "Tags"));
     }
     match configuration.location_constraint {
-        Some(region) if !region.is_empty() && region != ctx.service.region => Err(Code::InvalidLocationConstraint
-            .because(format!("This server is in the region {}: name that one, or none.", ctx.service.region))
-            .with("LocationConstraint", region)),
+        Some(region) if !region.is_empty() && region != ctx.service.region => {
+            Err(Code::InvalidLocationConstraint
+                .because(format!(
+                    "This server is in the region {}: name that one, or none.",
+                    ctx.service.region
+                ))
+                .with("LocationConstraint", region))
+        }
         _ => Ok(()),
     }
 }
@@ -143,7 +153,10 @@ pub async fn get_bucket_location(ctx: &Ctx<'_>, operation: Authorized<BucketName
 }
 
 /// `GET /bucket?versioning`: versioning was never enabled.
-pub async fn get_bucket_versioning(ctx: &Ctx<'_>, operation: Authorized<BucketName>) -> Result<Reply, S3Error> {
+pub async fn get_bucket_versioning(
+    ctx: &Ctx<'_>,
+    operation: Authorized<BucketName>,
+) -> Result<Reply, S3Error> {
     ctx.bucket(&operation)?;
     let mut document = Vec::with_capacity(256);
     write_versioning(&mut document, Versioning::Unversioned);

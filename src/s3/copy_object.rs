@@ -48,8 +48,13 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     check_source(ctx.head, &original)?;
     let takes_tags = original.record.as_ref().is_some_and(|record| !record.tags.is_empty()) && !replace_tags;
     if takes_tags {
-        let operation = Operation::CopyObject(CopyObject { bucket: name.clone(), key: key.clone(), source: source.clone() });
-        let writes = Requirement { action: Action::PutObjectTagging, bucket: name.as_str(), key: key.as_bytes() };
+        let operation = Operation::CopyObject(CopyObject {
+            bucket: name.clone(),
+            key: key.clone(),
+            source: source.clone(),
+        });
+        let writes =
+            Requirement { action: Action::PutObjectTagging, bucket: name.as_str(), key: key.as_bytes() };
         for requirement in [source.tag_requirement(), writes] {
             ctx.caller.require(&requirement, &operation)?;
         }
@@ -103,9 +108,11 @@ fn directive(head: &Head, name: &'static str) -> Result<bool, S3Error> {
     match head.header(name) {
         None | Some(b"COPY") => Ok(false),
         Some(b"REPLACE") => Ok(true),
-        Some(other) => {
-            Err(S3Error::invalid_argument(name, String::from_utf8_lossy(other), "The directive is COPY or REPLACE."))
-        }
+        Some(other) => Err(S3Error::invalid_argument(
+            name,
+            String::from_utf8_lossy(other),
+            "The directive is COPY or REPLACE.",
+        )),
     }
 }
 
@@ -174,11 +181,7 @@ fn missing_digests(source: &Object, wanted: Option<Algorithm>) -> Option<Wanted>
     Some(Wanted { md5, sha256: false, checksums: [checksum, None] })
 }
 
-fn read_digests(
-    file: std::os::fd::BorrowedFd<'_>,
-    size: u64,
-    wanted: Wanted,
-) -> Result<Digests, S3Error> {
+fn read_digests(file: std::os::fd::BorrowedFd<'_>, size: u64, wanted: Wanted) -> Result<Digests, S3Error> {
     let mut digests = BodyDigests::new(wanted);
     let mut buf = vec![0; limits::TRANSFER_BYTES];
     let mut offset = 0;

@@ -12,8 +12,8 @@ use super::integrity::Integrity;
 use super::operation::{DeleteObject, Operation, VersionId};
 use super::put_object::holds;
 use super::reply::Reply;
-use super::xml::{DeleteOutcome, write_delete_result};
 use super::xml;
+use super::xml::{DeleteOutcome, write_delete_result};
 use crate::codec::dates::Timestamp;
 use crate::digest::BodyDigests;
 use crate::http::conditional::WriteConditions;
@@ -63,7 +63,9 @@ pub async fn delete_objects(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>
     }
     let mut document = Vec::with_capacity(64 * entries.len() + 256);
     let outcomes = entries.iter().map(|entry| match &entry.result {
-        Ok(_) => DeleteOutcome::Deleted { key: entry.key.as_bytes(), version_id: entry.version_id.as_deref() },
+        Ok(_) => {
+            DeleteOutcome::Deleted { key: entry.key.as_bytes(), version_id: entry.version_id.as_deref() }
+        }
         Err(error) => DeleteOutcome::Failed {
             key: entry.key.as_bytes(),
             version_id: entry.version_id.as_deref(),
@@ -108,7 +110,11 @@ impl Conditions {
         });
         let same_time = self.last_modified.is_none_or(|time| time.seconds == object.modified.seconds);
         let same_size = self.size.is_none_or(|size| size == object.size);
-        if same_etag && same_time && same_size { Ok(()) } else { Err(S3Error::precondition_failed("If-Match")) }
+        if same_etag && same_time && same_size {
+            Ok(())
+        } else {
+            Err(S3Error::precondition_failed("If-Match"))
+        }
     }
 }
 
@@ -138,7 +144,8 @@ fn delete_all(service: &Service, bucket: &Bucket, mut entries: Vec<Entry>) -> (V
     for entry in &mut entries {
         let Ok(key) = &entry.result else { continue };
         let decide = |current: Option<&Object>| entry.conditions.hold(current);
-        let condition = if entry.conditions.are_none() { Condition::Always } else { Condition::Decide(&decide) };
+        let condition =
+            if entry.conditions.are_none() { Condition::Always } else { Condition::Decide(&decide) };
         let deleted = object::delete(&service.root, bucket, key, &condition);
         match deleted.map_err(S3Error::from).flatten() {
             Ok(change) => changed |= change.is_some(),

@@ -33,7 +33,9 @@ impl From<BodyError> for S3Error {
 impl From<Refused> for S3Error {
     fn from(refused: Refused) -> S3Error {
         match refused {
-            Refused::Busy => Code::SlowDown.because("Too many requests wait for the file system. Try again later."),
+            Refused::Busy => {
+                Code::SlowDown.because("Too many requests wait for the file system. Try again later.")
+            }
             Refused::Panicked => Code::InternalError.into(),
         }
     }
@@ -47,8 +49,9 @@ impl From<storage::Error> for S3Error {
         }
         tracing::error!(%error, "the storage failed");
         if error.is_read_only() {
-            return Code::ServiceUnavailable
-                .because("The file system under the server is read-only: nothing can be written until that changes.");
+            return Code::ServiceUnavailable.because(
+                "The file system under the server is read-only: nothing can be written until that changes.",
+            );
         }
         if error.is_not_permitted() {
             return Code::AccessDenied.because(format!(
@@ -84,7 +87,9 @@ impl From<sigv4::Error> for S3Error {
             E::SignatureVersion2 => S3Error::signature_version_2(),
             E::HeaderMalformed(Fault::Region { given, expected }) => S3Error::wrong_region(&given, &expected),
             E::HeaderMalformed(_) => Code::AuthorizationHeaderMalformed.because(message),
-            E::QueryMalformed(Fault::Region { given, expected }) => S3Error::wrong_region_in_query(&given, &expected),
+            E::QueryMalformed(Fault::Region { given, expected }) => {
+                S3Error::wrong_region_in_query(&given, &expected)
+            }
             E::QueryMalformed(_) => Code::AuthorizationQueryParametersError.because(message),
             E::TwoMechanisms => S3Error::two_authorizations(),
             E::DateMissing => S3Error::missing_date(),
@@ -103,7 +108,9 @@ impl From<sigv4::Error> for S3Error {
                 Code::InvalidArgument.because(message).with("ArgumentName", "x-amz-content-sha256")
             }
             E::ContentSha256Unsupported => Code::NotImplemented.because(message),
-            E::ContentSha256Mismatch { client, computed } => S3Error::content_sha256_mismatch(&client, &computed),
+            E::ContentSha256Mismatch { client, computed } => {
+                S3Error::content_sha256_mismatch(&client, &computed)
+            }
             E::SignatureDoesNotMatch(mismatch) => S3Error::signature_does_not_match(
                 &mismatch.access_key,
                 &mismatch.string_to_sign,

@@ -39,9 +39,8 @@ struct Read {
 
 fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     if read.overrides.is_some() && ctx.caller.user().is_none() {
-        return Err(Code::InvalidRequest.because(
-            "Request specific response headers cannot be used for anonymous GET requests.",
-        ));
+        return Err(Code::InvalidRequest
+            .because("Request specific response headers cannot be used for anonymous GET requests."));
     }
     require_null_version(read.version_id.as_ref())?;
     let bucket = ctx.bucket(&read.bucket)?;
@@ -107,8 +106,9 @@ fn select(
         };
     };
     if header.is_some() {
-        return Err(Code::InvalidRequest
-            .because("Cannot specify both Range header and partNumber query parameter."));
+        return Err(
+            Code::InvalidRequest.because("Cannot specify both Range header and partNumber query parameter.")
+        );
     }
     let parts = object.record.as_ref().and_then(|record| record.parts.as_ref());
     let range = match parts {
@@ -138,7 +138,8 @@ fn write_parts_and_checksum(
     if let (Some(_), Some(parts)) = (read.part_number, &record.parts) {
         reply.decimal("x-amz-mp-parts-count", parts.part_count().into());
     }
-    let asked = ctx.head.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case(b"ENABLED"));
+    let asked =
+        ctx.head.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case(b"ENABLED"));
     if !asked {
         return;
     }
@@ -150,7 +151,10 @@ fn write_parts_and_checksum(
                 let mut buffer = [0; CHECKSUM_BASE64_BYTES_MAX];
                 reply.header(checksum.algorithm().header_name(), checksum.base64(&mut buffer).as_bytes());
                 let kind = record.checksum.as_ref().map(|stored| stored.checksum_type());
-                reply.header("x-amz-checksum-type", kind.unwrap_or(checksum.algorithm().default_type()).name().as_bytes());
+                reply.header(
+                    "x-amz-checksum-type",
+                    kind.unwrap_or(checksum.algorithm().default_type()).name().as_bytes(),
+                );
             }
         }
         (None, _, Some(stored)) if selected.is_none() => attributes::write_checksum(stored, reply),

@@ -104,8 +104,9 @@ pub fn requested_algorithm(head: &Head) -> Result<Option<(Algorithm, ChecksumTyp
     };
     let Some(name) = head.header("x-amz-checksum-algorithm") else {
         return match kind {
-            Some(_) => Err(Code::InvalidRequest
-                .because("The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")),
+            Some(_) => Err(Code::InvalidRequest.because(
+                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
+            )),
             None => Ok(None),
         };
     };
@@ -165,8 +166,9 @@ fn announced(head: &Head) -> Result<Option<Announced>, S3Error> {
                 ));
             }
             Some(announced) if announced.algorithm != algorithm => {
-                return Err(Code::InvalidRequest
-                    .because("Value for x-amz-sdk-checksum-algorithm header is invalid: the checksum sent is another."));
+                return Err(Code::InvalidRequest.because(
+                    "Value for x-amz-sdk-checksum-algorithm header is invalid: the checksum sent is another.",
+                ));
             }
             Some(_) => {}
         }
@@ -178,7 +180,8 @@ fn from_trailer(algorithm: Algorithm, trailers: &[Trailer]) -> Result<Checksum, 
     let name = algorithm.header_name();
     let trailer = trailers.iter().find(|trailer| trailer.name.eq_ignore_ascii_case(name));
     let Some(trailer) = trailer else {
-        return Err(Code::MalformedTrailerError.because(format!("The body has no trailer {name}, which its head declares.")));
+        return Err(Code::MalformedTrailerError
+            .because(format!("The body has no trailer {name}, which its head declares.")));
     };
     Checksum::parse(algorithm, &trailer.value).ok_or_else(|| S3Error::invalid_checksum(name))
 }

@@ -40,7 +40,8 @@ pub async fn list_objects_v2(ctx: &Ctx<'_>, operation: Authorized<ListObjectsV2>
     let page = read_page(ctx, &list.bucket, &list.settings, list.after()).await?;
     let texts = Texts::of(&page, ctx.caller.snapshot());
     let mut document = Vec::with_capacity(texts.document_bytes());
-    let next = page.next.as_deref().and_then(|next| std::str::from_utf8(next).ok()).map(ContinuationToken::encode);
+    let next =
+        page.next.as_deref().and_then(|next| std::str::from_utf8(next).ok()).map(ContinuationToken::encode);
     let answer = ObjectsV2 {
         page: settings_of(&list.bucket, &list.settings, &page),
         continuation_token: list.continuation_token.as_ref().map(ContinuationToken::as_sent),

@@ -12,14 +12,12 @@ use super::operation::{
 };
 use super::put_object::{Sink, content_length, holds, owner, receive};
 use super::reply::Reply;
+use super::xml;
 use super::xml::{ChecksumText, Completed, write_initiate_multipart_upload};
 use super::xml::{Owner, PartEntry, Parts};
-use super::xml;
 use crate::codec::dates::Timestamp;
 use crate::codec::hex;
-use crate::digest::{
-    Algorithm, BodyDigests, CHECKSUM_BASE64_BYTES_MAX, Checksum, ChecksumType,
-};
+use crate::digest::{Algorithm, BodyDigests, CHECKSUM_BASE64_BYTES_MAX, Checksum, ChecksumType};
 use crate::http::conditional::WriteConditions;
 use crate::limits;
 use crate::runtime::AlignedBuf;
@@ -111,7 +109,8 @@ pub async fn complete_multipart_upload(
     let mut digests = BodyDigests::new(integrity.wanted(false, None));
     digests.update(&body);
     integrity.verify(&digests.finish(), ctx.payload.trailers())?;
-    let request = xml::CompleteMultipartUpload::parse(&body).map_err(|_| S3Error::from(Code::MalformedXML))?;
+    let request =
+        xml::CompleteMultipartUpload::parse(&body).map_err(|_| S3Error::from(Code::MalformedXML))?;
     if !request.parts.is_sorted_by(|one, next| one.part_number < next.part_number) {
         return Err(Code::InvalidPartOrder.into());
     }
@@ -124,9 +123,11 @@ pub async fn complete_multipart_upload(
         .offload(move |service| {
             let conditions = WriteConditions::of_request(&head);
             let decide = |current: Option<&Object>| holds(&conditions, current);
-            let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
+            let condition =
+                if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
             let root = &service.root;
-            multipart::complete(root, &bucket, &upload, &wanted, &expected, &condition)?.map_err(complete_error)
+            multipart::complete(root, &bucket, &upload, &wanted, &expected, &condition)?
+                .map_err(complete_error)
         })
         .await
         .map_err(|error| match error.code() {
@@ -159,13 +160,15 @@ pub async fn complete_multipart_upload(
 fn expected(ctx: &Ctx<'_>, upload: &Upload) -> Result<Expected, S3Error> {
     let size = match ctx.head.header("x-amz-mp-object-size") {
         None => None,
-        Some(text) => Some(std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
-            S3Error::invalid_argument(
-                "x-amz-mp-object-size",
-                String::from_utf8_lossy(text),
-                "The size must be a number of bytes.",
-            )
-        })?),
+        Some(text) => {
+            Some(std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+                S3Error::invalid_argument(
+                    "x-amz-mp-object-size",
+                    String::from_utf8_lossy(text),
+                    "The size must be a number of bytes.",
+                )
+            })?)
+        }
     };
     if let Some(text) = ctx.head.header("x-amz-checksum-type")
         && let Some((algorithm, kind)) = upload.description.checksum
@@ -190,10 +193,7 @@ fn expected(ctx: &Ctx<'_>, upload: &Upload) -> Result<Expected, S3Error> {
     Ok(Expected { size, checksum })
 }
 
-fn parts_wanted(
-    request: &xml::CompleteMultipartUpload,
-    upload: &Upload,
-) -> Result<Vec<PartWanted>, S3Error> {
+fn parts_wanted(request: &xml::CompleteMultipartUpload, upload: &Upload) -> Result<Vec<PartWanted>, S3Error> {
     let algorithm = upload.description.checksum.map(|(algorithm, _)| algorithm);
     request
         .parts
@@ -226,7 +226,9 @@ fn complete_error(error: CompleteError<S3Error>) -> S3Error {
             .with("PartNumber", number.to_string())
             .with("ProposedSize", size.to_string())
             .with("MinSizeAllowed", limits::PART_BYTES_MIN.to_string()),
-        CompleteError::TooLarge => Code::EntityTooLarge.with("MaxSizeAllowed", limits::OBJECT_BYTES_MAX.to_string()),
+        CompleteError::TooLarge => {
+            Code::EntityTooLarge.with("MaxSizeAllowed", limits::OBJECT_BYTES_MAX.to_string())
+        }
         CompleteError::Mismatch("x-amz-mp-object-size") => Code::InvalidRequest
             .because("The provided 'x-amz-mp-object-size' header does not match what was computed."),
         CompleteError::Mismatch(header) => S3Error::checksum_mismatch(header),
@@ -244,7 +246,8 @@ pub async fn abort_multipart_upload(
     let Some(id) = UploadId::parse(upload_id.as_str().as_bytes()) else {
         return Err(no_such_upload(upload_id.as_str()));
     };
-    let aborted = ctx.offload(move |service| Ok(multipart::abort(&service.root, &bucket, &key, &id)?)).await?;
+    let aborted =
+        ctx.offload(move |service| Ok(multipart::abort(&service.root, &bucket, &key, &id)?)).await?;
     let Some(change) = aborted else { return Err(no_such_upload(upload_id.as_str())) };
     ctx.service.root.committer.commit(change).await?;
     Ok(Reply::new(ctx, 204))
@@ -266,7 +269,8 @@ pub async fn list_parts(ctx: &Ctx<'_>, operation: Authorized<ListParts>) -> Resu
         .iter()
         .map(|part| {
             let mut buffer = [0; CHECKSUM_BASE64_BYTES_MAX];
-            let checksum = part.checksum.map(|sum| (sum.algorithm().element_name(), sum.base64(&mut buffer).to_owned()));
+            let checksum =
+                part.checksum.map(|sum| (sum.algorithm().element_name(), sum.base64(&mut buffer).to_owned()));
             (hex::encode16(&part.md5), checksum)
         })
         .collect();

@@ -109,7 +109,8 @@ impl<'c> Payload<'c> {
     /// Reads a body of at most `bytes_max` bytes, for what is parsed as a whole.
     pub async fn read_all(&mut self, bytes_max: usize) -> Result<Vec<u8>, S3Error> {
         let too_large = || {
-            Code::EntityTooLarge.because(format!("The body of this request must not exceed {bytes_max} bytes."))
+            Code::EntityTooLarge
+                .because(format!("The body of this request must not exceed {bytes_max} bytes."))
         };
         if self.length.is_some_and(|length| length > bytes_max as u64) {
             return Err(too_large());
@@ -223,7 +224,10 @@ impl<'c> Payload<'c> {
         raw.clear();
         // A short body needs no large buffer: its framing is at most about as long as itself.
         let wanted = self.length.map_or(limits::DECODE_BUFFER_BYTES, |length| {
-            usize::try_from(length).unwrap_or(usize::MAX).saturating_add(1024).min(limits::DECODE_BUFFER_BYTES)
+            usize::try_from(length)
+                .unwrap_or(usize::MAX)
+                .saturating_add(1024)
+                .min(limits::DECODE_BUFFER_BYTES)
         });
         raw.reserve(wanted);
         let (read, raw) = self.stream.read(raw).await;

@@ -39,7 +39,8 @@ pub async fn put_object(ctx: &mut Ctx<'_>, operation: Authorized<PutObject>) -> 
         decide(object::open(root, &bucket, &key)?.as_ref())?;
     }
     let mut writer = Writer::create(root, &bucket, &layout::path(&key), Some(length))?;
-    let digests = receive(&mut ctx.payload, integrity.wanted(true, default_checksum(&integrity)), &mut writer).await?;
+    let digests =
+        receive(&mut ctx.payload, integrity.wanted(true, default_checksum(&integrity)), &mut writer).await?;
     integrity.verify(&digests, ctx.payload.trailers())?;
     let (staged, _) = writer.finish().await?;
     record.etag = ETag::Md5(digests.md5.unwrap_or_default());

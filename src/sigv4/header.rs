@@ -69,10 +69,8 @@ fn fields(text: &[u8]) -> Result<Fields<'_>, Fault> {
         let end = memchr(b',', rest);
         let field = rest[..end.unwrap_or(rest.len())].trim_ascii();
         let equals = memchr(b'=', field).ok_or(Fault::UnknownField)?;
-        let index = NAMES
-            .iter()
-            .position(|name| name.as_bytes() == &field[..equals])
-            .ok_or(Fault::UnknownField)?;
+        let index =
+            NAMES.iter().position(|name| name.as_bytes() == &field[..equals]).ok_or(Fault::UnknownField)?;
         if values[index].replace(&field[equals + 1..]).is_some() {
             return Err(Fault::Repeated(NAMES[index]));
         }

@@ -25,13 +25,13 @@ impl SigningKey {
     pub fn derive(secret: &[u8], date8: &[u8; 8], region: &str, service: &str) -> Self {
         let mut first = SmallVec::<[u8; 128]>::from_slice(b"AWS4");
         first.extend_from_slice(secret);
-        let dated = mac(&first, date8);
+        let mut dated = mac(&first, date8);
         first.as_mut_slice().zeroize();
         let mut regional = mac(&dated, region.as_bytes());
         let mut scoped = mac(&regional, service.as_bytes());
         let mut key = mac(&scoped, b"aws4_request");
         let signing = Self(keyed(&key));
-        for step in [&mut regional, &mut scoped, &mut key] {
+        for step in [&mut dated, &mut regional, &mut scoped, &mut key] {
             step.zeroize();
         }
         signing

@@ -87,11 +87,7 @@ impl<'h> Parameters<'h> {
         }
         let credential = header::credential(text, Form::Encoded)?;
         let signed_at = Timestamp::parse_amz(date).ok_or(Fault::Date)?;
-        let fields = Fields {
-            credential,
-            signed_headers,
-            signature: header::signature(signature)?,
-        };
+        let fields = Fields { credential, signed_headers, signature: header::signature(signature)? };
         Ok((fields, Presigned { signed_at, expires_seconds: expires_seconds(expires)? }))
     }
 

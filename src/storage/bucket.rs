@@ -52,10 +52,17 @@ pub fn create(root: &Root, name: &BucketName, maker: &str, owner: PosixOwner) ->
     let made = (|| {
         let fd = walk::open_directory(root.staging.as_fd(), aside.as_bytes()).at(Subject::Bucket, op)?;
         if root.capabilities.attributes {
-            fs::fsetxattr(&fd, MAKER_XATTR, maker.as_bytes(), fs::XattrFlags::empty()).at(Subject::Bucket, op)?;
+            fs::fsetxattr(&fd, MAKER_XATTR, maker.as_bytes(), fs::XattrFlags::empty())
+                .at(Subject::Bucket, op)?;
         }
         root.give(fd.as_fd(), owner, Subject::Bucket)?;
-        match fs::renameat_with(&root.staging, aside.as_str(), &root.fd, name.as_str(), RenameFlags::NOREPLACE) {
+        match fs::renameat_with(
+            &root.staging,
+            aside.as_str(),
+            &root.fd,
+            name.as_str(),
+            RenameFlags::NOREPLACE,
+        ) {
             Ok(()) => Ok(Some(fd)),
             Err(Errno::EXIST) => Ok(None),
             Err(errno) => Err(errno).at(Subject::Bucket, op),
@@ -176,8 +183,7 @@ pub(super) fn random_id() -> Result<[u8; 32]> {
 }
 
 const MAKER_XATTR: &str = "user.s3.bucket";
-const WANTED: StatxFlags =
-    StatxFlags::TYPE.union(StatxFlags::BTIME).union(StatxFlags::MTIME);
+const WANTED: StatxFlags = StatxFlags::TYPE.union(StatxFlags::BTIME).union(StatxFlags::MTIME);
 
 /// A key has at most 1,024 bytes, so at most as many directories lie above an object.
 const DEPTH_MAX: usize = 1024;

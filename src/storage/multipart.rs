@@ -29,8 +29,8 @@ use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
 pub use self::complete::{CompleteError, Completed, Expected, PartWanted, complete, copy};
-pub use self::table::{Part, Place};
 use self::table::Table;
+pub use self::table::{Part, Place};
 
 use super::commit::Change;
 use super::error::{At, Error, Result, Subject};
@@ -111,9 +111,12 @@ pub fn create(root: &Root, bucket: &BucketName, description: &Description) -> Re
 pub fn open(root: &Root, bucket: &BucketName, key: &ObjectKey, id: &UploadId) -> Result<Option<Upload>> {
     let Some(directory) = open_upload_directory(root, bucket, id.as_str())? else { return Ok(None) };
     let description = read_description(directory.as_fd())?;
-    Ok(description
-        .filter(|description| description.key == *key)
-        .map(|description| Upload { id: id.clone(), description, bucket: bucket.clone(), directory }))
+    Ok(description.filter(|description| description.key == *key).map(|description| Upload {
+        id: id.clone(),
+        description,
+        bucket: bucket.clone(),
+        directory,
+    }))
 }
 
 /// Removes an upload with its parts. `Ok(None)`: there is none of this id for this key.
@@ -220,7 +223,9 @@ impl<'r> PartWriter<'r> {
             Some((claim, size)) => (Place::Data, u64::from(number - 1) * size, DATA.to_owned(), Some(claim)),
             None => {
                 let mut random = [0; 8];
-                getrandom::fill(&mut random).map_err(|_| Errno::IO).at(Subject::Upload, "draw a random id")?;
+                getrandom::fill(&mut random)
+                    .map_err(|_| Errno::IO)
+                    .at(Subject::Upload, "draw a random id")?;
                 let id = u64::from_ne_bytes(random);
                 (Place::Beside(id), 0, part_name(id), None)
             }
@@ -335,7 +340,9 @@ impl Description {
             initiated: (self.initiated.seconds, self.initiated.nanos),
             initiator: self.initiator.clone(),
             owner: (self.owner.uid, self.owner.gid),
-            checksum: self.checksum.map(|(algorithm, kind)| (algorithm.code(), kind == ChecksumType::Composite)),
+            checksum: self
+                .checksum
+                .map(|(algorithm, kind)| (algorithm.code(), kind == ChecksumType::Composite)),
             record: String::from_utf8(text).unwrap_or_default(),
         };
         serde_json::to_vec(&stored).expect("a struct of numbers and strings can be written as JSON")
@@ -377,7 +384,11 @@ fn read_description(directory: BorrowedFd<'_>) -> Result<Option<Description>> {
     let length = rustix::io::pread(&file, &mut json[..], 0).at(Subject::Upload, op)?;
     match Description::from_json(&json[..length]) {
         Some(description) => Ok(Some(description)),
-        None => Err(Error { op: "understand the upload's description", subject: Subject::Upload, errno: Errno::IO }),
+        None => Err(Error {
+            op: "understand the upload's description",
+            subject: Subject::Upload,
+            errno: Errno::IO,
+        }),
     }
 }
 

@@ -107,7 +107,9 @@ fn read_record(root: &Root, file: BorrowedFd<'_>, stat: &Stat) -> Result<Option<
     let Ok(record) = decoded else { return Ok(None) };
     match record.spill {
         None => Ok(Some(record)),
-        Some(id) => Ok(super::spill::read(root, &id, stat.st_ino).filter(|whole| record.is_essence_of(whole))),
+        Some(id) => {
+            Ok(super::spill::read(root, &id, stat.st_ino).filter(|whole| record.is_essence_of(whole)))
+        }
     }
 }
 
@@ -207,7 +209,11 @@ pub fn publish<E>(
             return Err(Errno::NOENT).at(Subject::Bucket, "publish the object: its bucket was deleted");
         }
     }
-    Err(Error { op: "publish the object: its directory keeps changing", subject: Subject::Object, errno: Errno::BUSY })
+    Err(Error {
+        op: "publish the object: its directory keeps changing",
+        subject: Subject::Object,
+        errno: Errno::BUSY,
+    })
 }
 
 /// Deletes an object. `Ok(Ok(None))`: there was none. The inner error is the condition's.

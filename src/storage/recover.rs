@@ -49,7 +49,10 @@ pub fn settle_uploads(uploads: BorrowedFd<'_>) {
             let completing = name.strip_suffix(multipart::COMPLETING_SUFFIX.as_bytes());
             let Ok(upload) = fs::openat(&directory, name, flags, Mode::empty()) else { continue };
             match completing {
-                Some(id) if fs::accessat(&upload, multipart::TABLE, fs::Access::EXISTS, AtFlags::empty()).is_ok() => {
+                Some(id)
+                    if fs::accessat(&upload, multipart::TABLE, fs::Access::EXISTS, AtFlags::empty())
+                        .is_ok() =>
+                {
                     let _ = fs::renameat(&directory, name, &directory, id);
                 }
                 None if !name.ends_with(multipart::ABORTING_SUFFIX.as_bytes()) => {}

@@ -101,7 +101,9 @@ impl Root {
         let private = Mode::from_raw_mode(0o700);
         let make = |above: BorrowedFd<'_>, name: &str| -> rustix::io::Result<OwnedFd> {
             match fs::mkdirat(above, name, private) {
-                Ok(()) | Err(Errno::EXIST) => fs::openat(above, name, directory | OFlags::NOFOLLOW, Mode::empty()),
+                Ok(()) | Err(Errno::EXIST) => {
+                    fs::openat(above, name, directory | OFlags::NOFOLLOW, Mode::empty())
+                }
                 Err(errno) => Err(errno),
             }
         };
@@ -164,7 +166,8 @@ impl Root {
             return Ok(());
         }
         let (uid, gid) = (fs::Uid::from_raw(owner.uid), fs::Gid::from_raw(owner.gid));
-        fs::fchown(fd, Some(uid), Some(gid)).at(subject, "give a file to its owner (the server lacks CAP_CHOWN)")
+        fs::fchown(fd, Some(uid), Some(gid))
+            .at(subject, "give a file to its owner (the server lacks CAP_CHOWN)")
     }
 
     /// Whether the server can give files to this owner.
@@ -191,7 +194,8 @@ pub fn process_owner() -> PosixOwner {
 /// Whether the process may give files to other users: probed by the kernel's own answer in a directory of ours.
 pub fn can_chown(dir: BorrowedFd<'_>) -> bool {
     let name = format!("probe-chown-{}", std::process::id());
-    let Ok(file) = fs::openat(dir, &name, OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC, walk::FILE_MODE) else {
+    let Ok(file) = fs::openat(dir, &name, OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC, walk::FILE_MODE)
+    else {
         return false;
     };
     let other = fs::Uid::from_raw(process_owner().uid.wrapping_add(1) & 0x7fff_ffff);
@@ -203,7 +207,8 @@ pub fn can_chown(dir: BorrowedFd<'_>) -> bool {
 fn check_format(system: BorrowedFd<'_>, path: &Path) -> std::result::Result<(), OpenError> {
     let say = |what: String| OpenError(format!("{}/{SYSTEM_DIR}/format {what}", path.display()));
     let read = || -> io::Result<Option<Vec<u8>>> {
-        match fs::openat(system, "format", OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        match fs::openat(system, "format", OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        {
             Ok(fd) => {
                 let mut text = vec![0; 64];
                 let count = rustix::io::read(&fd, &mut text)?;
@@ -240,7 +245,8 @@ fn own_staging(all: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
     let name = format!("{:016x}", u64::from_ne_bytes(random));
     fs::mkdirat(all, name.as_str(), Mode::from_raw_mode(0o700))?;
-    let fd = fs::openat(all, name.as_str(), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let fd =
+        fs::openat(all, name.as_str(), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     // Where locks are not supported a leftover is cleared by nobody, which costs a few names.
     let _ = fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
     Ok(fd)

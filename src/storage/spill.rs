@@ -23,7 +23,8 @@ pub fn write(root: &Root, record: &[u8], inode: u64) -> Result<SpillId> {
     let mut id: SpillId = [0; 16];
     getrandom::fill(&mut id).map_err(|_| Errno::IO).at(Subject::Object, op)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let fd = fs::openat(&root.spill, &name(&id)[..], flags, Mode::from_raw_mode(0o600)).at(Subject::Object, op)?;
+    let fd =
+        fs::openat(&root.spill, &name(&id)[..], flags, Mode::from_raw_mode(0o600)).at(Subject::Object, op)?;
     let content = [&inode.to_le_bytes()[..], record].concat();
     let written = write_all(fd.as_fd(), &content, 0)
         .and_then(|()| fs::fsync(&fd))

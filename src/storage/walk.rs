@@ -142,7 +142,11 @@ fn enter(
             Err(errno) => return Err(errno).at(Subject::Directory, "enter a directory"),
         }
     }
-    Err(Error { op: "enter a directory that others keep removing", subject: Subject::Directory, errno: Errno::BUSY })
+    Err(Error {
+        op: "enter a directory that others keep removing",
+        subject: Subject::Directory,
+        errno: Errno::BUSY,
+    })
 }
 
 /// Turns the object `name` in `at` into a directory that holds the object under [`layout::SELF_NAME`], so that keys
@@ -172,7 +176,8 @@ fn file_to_directory(
         }
     }
     let aside = root.staging_name();
-    fs::mkdirat(&root.staging, aside.as_str(), DIRECTORY_MODE).at(Subject::Directory, "prepare a directory")?;
+    fs::mkdirat(&root.staging, aside.as_str(), DIRECTORY_MODE)
+        .at(Subject::Directory, "prepare a directory")?;
     let swapped = (|| {
         let directory = open_directory(root.staging.as_fd(), aside.as_bytes())?;
         if let Err(error) = root.give(directory.as_fd(), owner, Subject::Directory) {

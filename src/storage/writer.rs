@@ -66,7 +66,12 @@ type Write = Pin<Box<dyn Future<Output = (io::Result<()>, AlignedBuf)>>>;
 
 impl<'r> Writer<'r> {
     /// Opens a file for an object at `path`, whose length is `length` if that is known.
-    pub fn create(root: &'r Root, bucket: &Bucket, path: &KeyPath, length: Option<u64>) -> Result<Writer<'r>> {
+    pub fn create(
+        root: &'r Root,
+        bucket: &Bucket,
+        path: &KeyPath,
+        length: Option<u64>,
+    ) -> Result<Writer<'r>> {
         let small = length.is_some_and(|length| length <= limits::BUFFERED_BYTES_MAX as u64);
         let direct = root.capabilities.direct_io && !small;
         let (fd, name) = create_file(root, bucket, path, direct)?;

@@ -35,11 +35,15 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
         };
         let peer = Peer { address, tls_version: stream.tls_version() };
         let (reply, rest) = pipeline::answer(&core, &head, peer, &mut stream, &watch, &mut ahead).await;
-        let keep_alive = head.keep_alive() && rest.is_skippable(limits::LINGER_BYTES_MAX) && !watch::draining();
+        let keep_alive =
+            head.keep_alive() && rest.is_skippable(limits::LINGER_BYTES_MAX) && !watch::draining();
         let http10 = head.is_http10();
         drop(head);
         let stall = core.shared.service.stall;
-        if send::send(&core.shared.service.root, &mut stream, &watch, stall, reply, keep_alive, http10).await.is_err() {
+        if send::send(&core.shared.service.root, &mut stream, &watch, stall, reply, keep_alive, http10)
+            .await
+            .is_err()
+        {
             return;
         }
         watch.allow(Phase::Peer, Duration::from_millis(limits::LINGER_MS_MAX));

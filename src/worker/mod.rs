@@ -72,7 +72,12 @@ impl Core {
 }
 
 /// Runs a core until `stop` is answered and the connections have ended.
-pub async fn run(shared: Shared, index: usize, listeners: Vec<TcpListener>, stop: impl FnOnce() -> Reply<()>) {
+pub async fn run(
+    shared: Shared,
+    index: usize,
+    listeners: Vec<TcpListener>,
+    stop: impl FnOnce() -> Reply<()>,
+) {
     let opened = mailbox::open();
     opened.expect("a pair of sockets can be opened at start");
     watch::start();
@@ -96,7 +101,11 @@ pub async fn run(shared: Shared, index: usize, listeners: Vec<TcpListener>, stop
         left = left.saturating_sub(DRAIN_STEP);
     }
     if watch::connections() > 0 {
-        tracing::warn!(core = index, connections = watch::connections(), "connections were cut off at shutdown");
+        tracing::warn!(
+            core = index,
+            connections = watch::connections(),
+            "connections were cut off at shutdown"
+        );
     }
 }
 
@@ -106,7 +115,10 @@ async fn accept(core: Rc<Core>, listener: Rc<Listener>) {
             Ok((tcp, peer)) => {
                 if watch::connections() >= core.shared.limits.connections_max {
                     // Closed at once: a slot per connection is the bound of this core's memory.
-                    tracing::warn!(connections = watch::connections(), "refused a connection: the limit is reached");
+                    tracing::warn!(
+                        connections = watch::connections(),
+                        "refused a connection: the limit is reached"
+                    );
                     continue;
                 }
                 spawn(connection::serve(core.clone(), tcp, peer.ip().to_canonical()));
@@ -123,7 +135,10 @@ async fn accept(core: Rc<Core>, listener: Rc<Listener>) {
 
 /// The address the first listener is bound to, for messages.
 pub fn bound_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
-    listeners.iter().filter_map(|listener| rustix::net::getsockname(listener.as_fd()).ok()?.try_into().ok()).collect()
+    listeners
+        .iter()
+        .filter_map(|listener| rustix::net::getsockname(listener.as_fd()).ok()?.try_into().ok())
+        .collect()
 }
 
 /// Signing keys a core keeps: one for each access key and day in use.

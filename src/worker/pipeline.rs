@@ -127,9 +127,13 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::CopyObject(op) => copy_object::copy_object(ctx, permit.of(op)).await,
         Operation::CreateMultipartUpload(op) => multipart::create_multipart_upload(ctx, permit.of(op)).await,
         Operation::UploadPart(op) => multipart::upload_part(ctx, permit.of(op)).await,
-        Operation::CompleteMultipartUpload(op) => multipart::complete_multipart_upload(ctx, permit.of(op)).await,
+        Operation::CompleteMultipartUpload(op) => {
+            multipart::complete_multipart_upload(ctx, permit.of(op)).await
+        }
         Operation::AbortMultipartUpload(op) => multipart::abort_multipart_upload(ctx, permit.of(op)).await,
         Operation::ListParts(op) => multipart::list_parts(ctx, permit.of(op)).await,
-        other => Err(Code::NotImplemented.because(format!("{} is not implemented by this server.", other.name()))),
+        other => {
+            Err(Code::NotImplemented.because(format!("{} is not implemented by this server.", other.name())))
+        }
     }
 }

@@ -217,7 +217,7 @@ fn on_the_wire(text: &str, choices: &[u8], keep: &[u8]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Whatever is sent and however it is escaped, what the naive signer signs is verified, by header and by query,
     /// and a change of any part is not.

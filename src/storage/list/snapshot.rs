@@ -250,17 +250,42 @@ impl<'a> Collector<'a> {
         self.names = kept;
     }
 
-    fn finish(mut self) -> Snapshot {
-        let names = self.names;
-        self.entries.sort_unstable_by(|one, other| one.compare(other, &names));
+    fn finish(self) -> Snapshot {
         Snapshot {
-            names: names.into(),
-            entries: self.entries.into(),
+            entries: sorted(&self.names, self.entries),
+            names: self.names.into(),
             has_pieces: self.has_pieces,
             from: if self.is_raised { self.from.into() } else { Box::default() },
             is_cut: self.cut.is_some(),
         }
     }
+}
+
+/// Sorts by name. Names in one directory often start alike, so the eight bytes after what all have in common are put
+/// beside each entry: they decide nearly every comparison without looking at the names (a third of the time).
+fn sorted(names: &[u8], entries: Vec<Packed>) -> Box<[Packed]> {
+    let Some(first) = entries.first().map(|entry| entry.name(names)) else {
+        return Box::default();
+    };
+    let common = entries.iter().fold(first.len(), |common, entry| {
+        let pairs = first[..common].iter().zip(entry.name(names));
+        pairs.take_while(|(one, other)| one == other).count()
+    });
+    let mut decisive: Vec<(u64, Packed)> = entries
+        .into_iter()
+        .map(|entry| {
+            let mut bytes = [0; 8];
+            // Shorter names are filled up with zeroes, which may tie but never mislead.
+            let rest = entry.name(names)[common..].iter();
+            let slash = (entry.kind == Kind::Directory).then_some(&b'/');
+            bytes.iter_mut().zip(rest.chain(slash)).for_each(|(slot, byte)| *slot = *byte);
+            (u64::from_be_bytes(bytes), entry)
+        })
+        .collect();
+    decisive.sort_unstable_by(|(one_bytes, one), (other_bytes, other)| {
+        one_bytes.cmp(other_bytes).then_with(|| one.compare(other, names))
+    });
+    decisive.into_iter().map(|(_, entry)| entry).collect()
 }
 
 /// What stands in a directory, as far as it concerns keys.

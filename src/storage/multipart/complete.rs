@@ -140,16 +140,19 @@ fn assemble<E>(
         match part {
             Some(part)
                 if want.md5 == Some(part.md5)
-                    && want.checksum.as_ref().is_none_or(|checksum| part.checksum.as_ref() == Some(checksum)) =>
+                    && want
+                        .checksum
+                        .as_ref()
+                        .is_none_or(|checksum| part.checksum.as_ref() == Some(checksum)) =>
             {
                 parts.push(part.clone());
             }
             _ => return Ok(Err(CompleteError::InvalidPart(want.number))),
         }
     }
-    if let Some(small) = parts.split_last().and_then(|(_, most)| {
-        most.iter().find(|part| part.size < limits::PART_BYTES_MIN)
-    }) {
+    if let Some(small) =
+        parts.split_last().and_then(|(_, most)| most.iter().find(|part| part.size < limits::PART_BYTES_MIN))
+    {
         return Ok(Err(CompleteError::TooSmall { number: small.number, size: small.size }));
     }
     let size = parts.iter().map(|part| part.size).sum::<u64>();
@@ -213,7 +216,8 @@ fn fits(parts: &[Part], size: u64) -> bool {
 /// `data` itself, with the parts that are not in their places copied there.
 fn laid_out<'r>(root: &'r Root, upload: &Upload, parts: &[Part], size: u64) -> Result<Staged<'r>> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-    let data = fs::openat(&upload.directory, DATA, flags, walk::FILE_MODE).at(Subject::Upload, OP_ASSEMBLE)?;
+    let data =
+        fs::openat(&upload.directory, DATA, flags, walk::FILE_MODE).at(Subject::Upload, OP_ASSEMBLE)?;
     for part in parts {
         if let Place::Beside(id) = part.place {
             let from = open_part(upload.directory.as_fd(), &part_name(id))?;
@@ -247,16 +251,25 @@ fn copied<'r>(root: &'r Root, bucket: &Bucket, upload: &Upload, parts: &[Part]) 
 }
 
 fn open_part(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
-    fs::openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at(Subject::Upload, OP_ASSEMBLE)
+    fs::openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .at(Subject::Upload, OP_ASSEMBLE)
 }
 
 /// Copies a range inside the kernel, which shares the blocks where the file system can.
-pub fn copy(from: BorrowedFd<'_>, mut at: u64, to: BorrowedFd<'_>, mut offset: u64, length: u64) -> Result<()> {
+pub fn copy(
+    from: BorrowedFd<'_>,
+    mut at: u64,
+    to: BorrowedFd<'_>,
+    mut offset: u64,
+    length: u64,
+) -> Result<()> {
     let mut left = length;
     while left > 0 {
         let piece = left.min(COPY_BYTES_MAX) as usize;
         match fs::copy_file_range(from, Some(&mut at), to, Some(&mut offset), piece) {
-            Ok(0) => return Err(Errno::IO).at(Subject::Object, "copy data: the source is shorter than it was"),
+            Ok(0) => {
+                return Err(Errno::IO).at(Subject::Object, "copy data: the source is shorter than it was");
+            }
             Ok(count) => left -= count as u64,
             Err(Errno::INTR) => {}
             Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => {
@@ -268,7 +281,13 @@ pub fn copy(from: BorrowedFd<'_>, mut at: u64, to: BorrowedFd<'_>, mut offset: u
     Ok(())
 }
 
-fn copy_by_hand(from: BorrowedFd<'_>, mut at: u64, to: BorrowedFd<'_>, mut offset: u64, length: u64) -> Result<()> {
+fn copy_by_hand(
+    from: BorrowedFd<'_>,
+    mut at: u64,
+    to: BorrowedFd<'_>,
+    mut offset: u64,
+    length: u64,
+) -> Result<()> {
     let mut buf = vec![0; limits::TRANSFER_BYTES];
     let mut left = length;
     while left > 0 {

@@ -83,7 +83,9 @@ impl Table {
         let mut bytes = vec![0; length.min(offset(PARTS_MAX + 1) as usize)];
         let mut filled = 0;
         while filled < bytes.len() {
-            match rustix::io::pread(&self.fd, &mut bytes[filled..], filled as u64).at(Subject::Upload, OP_READ)? {
+            match rustix::io::pread(&self.fd, &mut bytes[filled..], filled as u64)
+                .at(Subject::Upload, OP_READ)?
+            {
                 0 => break,
                 count => filled += count,
             }
