@@ -36,6 +36,9 @@
 //! | 14 | checksums of the parts: algorithm (1), then the raw values one after the other |
 //! | 128- | reserved for additions that an older server may ignore |
 //!
+//! Algorithms: 1 = CRC32, 2 = CRC32C, 3 = CRC64NVME, 4 = SHA1, 5 = SHA256, 6 = SHA512, 7 = MD5, 8 = XXHASH64,
+//! 9 = XXHASH3, 10 = XXHASH128; their values are as long as the algorithm makes them, highest byte first.
+//!
 //! An unknown number below 128, version or kind makes the record unreadable: its reader treats the file as foreign.
 //!
 //! # Invariants
@@ -57,6 +60,7 @@ pub use self::parts::{PartChecksums, PartTable, StoredChecksum};
 
 use self::wire::{Reader, push_bytes, push_field, push_varint, unzigzag, zigzag};
 use crate::codec::dates::Timestamp;
+use crate::digest::CHECKSUM_BYTES_MAX;
 use crate::limits::{HEAD_BYTES_MAX, PARTS_MAX, USER_METADATA_BYTES_MAX};
 
 /// The name of the xattr.
@@ -68,7 +72,7 @@ pub const RECORD_BYTES_MAX: usize = 128 // Fixed part, numbers and lengths of fi
     + HeaderField::ALL.len() * HEAD_BYTES_MAX
     + 3 * USER_METADATA_BYTES_MAX // At most two lengths for each byte.
     + Tags::BYTES_MAX
-    + PARTS_MAX as usize * (1 + 10 + StoredChecksum::VALUE_BYTES_MAX); // Count, size and checksum of each part.
+    + PARTS_MAX as usize * (1 + 10 + CHECKSUM_BYTES_MAX); // Count, size and checksum of each part.
 
 /// Longest value that Linux stores in one xattr, in bytes: a buffer of this size reads any record that was not spilled.
 pub const XATTR_BYTES_MAX: usize = 64 * 1024;

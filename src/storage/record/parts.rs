@@ -6,23 +6,18 @@ use smallvec::SmallVec;
 
 use super::RecordError;
 use super::wire::{Reader, push_varint};
-use crate::digest::{Algorithm, ChecksumType};
+use crate::digest::{Algorithm, Checksum, ChecksumType};
 use crate::limits::PARTS_MAX;
 
-/// The checksum of an object, as raw bytes. Held inline.
+/// The checksum of an object, and what it is of. Held inline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StoredChecksum {
-    algorithm: Algorithm,
+    checksum: Checksum,
     // `None`: of the full object.
     composite_of: Option<u16>,
-    // The unused rest is zero, so that the derived comparison is that of the values.
-    value: [u8; Self::VALUE_BYTES_MAX],
 }
 
 impl StoredChecksum {
-    /// Length of the longest value (SHA-512), in bytes.
-    pub const VALUE_BYTES_MAX: usize = 64;
-
     /// The checksum of all bytes of the object.
     ///
     /// # Errors
@@ -43,17 +38,13 @@ impl StoredChecksum {
     }
 
     fn new(algorithm: Algorithm, composite_of: Option<u16>, value: &[u8]) -> Result<Self, RecordError> {
-        if value.len() != coding(algorithm).value_bytes {
-            return Err(RecordError::Checksum);
-        }
-        let mut inline = [0; Self::VALUE_BYTES_MAX];
-        inline[..value.len()].copy_from_slice(value);
-        Ok(Self { algorithm, composite_of, value: inline })
+        let checksum = Checksum::from_bytes(algorithm, value).ok_or(RecordError::Checksum)?;
+        Ok(Self { checksum, composite_of })
     }
 
     /// Which function.
     pub fn algorithm(&self) -> Algorithm {
-        self.algorithm
+        self.checksum.algorithm()
     }
 
     /// Of the object or of its parts' checksums.
@@ -66,13 +57,18 @@ impl StoredChecksum {
         self.composite_of.map(u32::from)
     }
 
+    /// The value with its algorithm.
+    pub fn checksum(&self) -> &Checksum {
+        &self.checksum
+    }
+
     /// The value, as many bytes as the algorithm gives.
     pub fn value(&self) -> &[u8] {
-        &self.value[..coding(self.algorithm).value_bytes]
+        self.checksum.as_bytes()
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[coding(self.algorithm).code, u8::from(self.composite_of.is_some())]);
+        out.extend_from_slice(&[self.algorithm().code(), u8::from(self.composite_of.is_some())]);
         if let Some(part_count) = self.composite_of {
             push_varint(u64::from(part_count), out);
         }
@@ -82,7 +78,7 @@ impl StoredChecksum {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut reader = Reader::new(bytes);
         let [code, composite] = reader.array()?;
-        let algorithm = algorithm_of_code(code)?;
+        let algorithm = Algorithm::from_code(code).ok_or(RecordError::Checksum)?;
         match composite {
             0 => Self::full_object(algorithm, reader.rest()),
             1 => {
@@ -201,7 +197,7 @@ impl PartChecksums {
     /// # Errors
     /// [`RecordError::Checksum`]: not 1 to 10,000 values of the algorithm's length.
     pub fn new(algorithm: Algorithm, values: &[u8]) -> Result<Self, RecordError> {
-        let value_bytes = coding(algorithm).value_bytes;
+        let value_bytes = algorithm.digest_bytes();
         let legal = values.len().is_multiple_of(value_bytes)
             && (1..=PARTS_MAX as usize).contains(&(values.len() / value_bytes));
         if legal { Ok(Self { algorithm, values: values.into() }) } else { Err(RecordError::Checksum) }
@@ -214,63 +210,25 @@ impl PartChecksums {
 
     /// How many parts.
     pub fn part_count(&self) -> u32 {
-        (self.values.len() / coding(self.algorithm).value_bytes) as u32
+        (self.values.len() / self.algorithm.digest_bytes()) as u32
     }
 
     /// The raw value of part `number`, counted from 1. `None`: there is no such part.
     pub fn value(&self, number: u32) -> Option<&[u8]> {
         let index = usize::try_from(number.checked_sub(1)?).ok()?;
-        self.values.chunks_exact(coding(self.algorithm).value_bytes).nth(index)
+        self.values.chunks_exact(self.algorithm.digest_bytes()).nth(index)
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        out.push(coding(self.algorithm).code);
+        out.push(self.algorithm.code());
         out.extend_from_slice(&self.values);
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut reader = Reader::new(bytes);
         let [code] = reader.array()?;
-        Self::new(algorithm_of_code(code)?, reader.rest())
+        Self::new(Algorithm::from_code(code).ok_or(RecordError::Checksum)?, reader.rest())
     }
-}
-
-/// How an algorithm stands in a record. Part of the format: codes are never reused.
-struct Coding {
-    code: u8,
-    value_bytes: usize,
-}
-
-fn coding(algorithm: Algorithm) -> Coding {
-    let (code, value_bytes) = match algorithm {
-        Algorithm::Crc32 => (1, 4),
-        Algorithm::Crc32c => (2, 4),
-        Algorithm::Crc64Nvme => (3, 8),
-        Algorithm::Sha1 => (4, 20),
-        Algorithm::Sha256 => (5, 32),
-        Algorithm::Sha512 => (6, 64),
-        Algorithm::Md5 => (7, 16),
-        Algorithm::XxHash64 => (8, 8),
-        Algorithm::XxHash3 => (9, 8),
-        Algorithm::XxHash128 => (10, 16),
-    };
-    Coding { code, value_bytes }
-}
-
-fn algorithm_of_code(code: u8) -> Result<Algorithm, RecordError> {
-    Ok(match code {
-        1 => Algorithm::Crc32,
-        2 => Algorithm::Crc32c,
-        3 => Algorithm::Crc64Nvme,
-        4 => Algorithm::Sha1,
-        5 => Algorithm::Sha256,
-        6 => Algorithm::Sha512,
-        7 => Algorithm::Md5,
-        8 => Algorithm::XxHash64,
-        9 => Algorithm::XxHash3,
-        10 => Algorithm::XxHash128,
-        _ => return Err(RecordError::Checksum),
-    })
 }
 
 #[cfg(test)]
@@ -278,17 +236,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_algorithm_has_one_code_and_its_length() {
-        for code in 0..=u8::MAX {
-            let Ok(algorithm) = algorithm_of_code(code) else {
-                assert!(!(1..=10).contains(&code));
-                continue;
-            };
-            let Coding { code: back, value_bytes } = coding(algorithm);
-            assert_eq!(back, code);
-            assert!(value_bytes <= StoredChecksum::VALUE_BYTES_MAX);
+    fn every_algorithm_has_its_code_and_length_on_disk() {
+        // Part of the format: neither may ever change.
+        let expected = [
+            (Algorithm::Crc32, 1, 4),
+            (Algorithm::Crc32c, 2, 4),
+            (Algorithm::Crc64Nvme, 3, 8),
+            (Algorithm::Sha1, 4, 20),
+            (Algorithm::Sha256, 5, 32),
+            (Algorithm::Sha512, 6, 64),
+            (Algorithm::Md5, 7, 16),
+            (Algorithm::XxHash64, 8, 8),
+            (Algorithm::XxHash3, 9, 8),
+            (Algorithm::XxHash128, 10, 16),
+        ];
+        for (algorithm, code, value_bytes) in expected {
             let value = vec![7; value_bytes];
             let checksum = StoredChecksum::composite(algorithm, &value, 3).unwrap();
+            let mut encoded = Vec::new();
+            checksum.encode(&mut encoded);
+            assert_eq!(encoded, [&[code, 1, 3], &value[..]].concat());
+            assert_eq!(StoredChecksum::decode(&encoded), Ok(checksum));
             assert_eq!((checksum.value(), checksum.part_count()), (&value[..], Some(3)));
             assert_eq!(checksum.checksum_type(), ChecksumType::Composite);
             for length in [value_bytes - 1, value_bytes + 1] {
@@ -298,6 +266,8 @@ mod tests {
                 );
             }
         }
+        assert_eq!(StoredChecksum::decode(&[0, 0, 1, 1, 1, 1]), Err(RecordError::Checksum));
+        assert_eq!(StoredChecksum::decode(&[11, 0, 1, 1, 1, 1]), Err(RecordError::Checksum));
         for part_count in [0, 10_001, 65_537] {
             assert_eq!(
                 StoredChecksum::composite(Algorithm::Crc32, &[0; 4], part_count),
