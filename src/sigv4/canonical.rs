@@ -54,10 +54,9 @@ pub(super) struct Request<'a> {
     /// Path of the wire, without the query.
     pub path: &'a [u8],
     pub path_rule: PathRule,
-    /// Query of the wire, without `?`.
+    /// Query of the wire, without `?`. `X-Amz-Signature` is left out: requests signed by a header have no such parameter,
+    /// because two signatures are refused.
     pub query: &'a [u8],
-    /// Leave `X-Amz-Signature` out of the query.
-    pub presigned: bool,
     /// For the further lines of repeated headers.
     pub head: &'a Head,
     /// Sorted by name.
@@ -90,7 +89,7 @@ impl Request<'_> {
             PathRule::Service { normalize: true } => put_normalized(out, self.path),
         }
         out.put(b"\n");
-        put_query(out, self.query, self.presigned);
+        put_query(out, self.query);
         out.put(b"\n");
         for header in self.signed {
             self.put_header(out, header);
@@ -228,13 +227,13 @@ impl Parameter<'_> {
     }
 }
 
-fn put_query(out: &mut impl Sink, query: &[u8], presigned: bool) {
+fn put_query(out: &mut impl Sink, query: &[u8]) {
     if query.is_empty() {
         return;
     }
     let mut parameters = SmallVec::<[Parameter<'_>; 16]>::new();
     for (name, value) in parameters_of(query) {
-        if presigned && name.eq_ignore_ascii_case(b"X-Amz-Signature") {
+        if name.eq_ignore_ascii_case(b"X-Amz-Signature") {
             continue;
         }
         let is_clean = |text: &[u8]| canonical_prefix(text, Slash::Escaped) == text.len();
@@ -391,7 +390,7 @@ mod tests {
     fn queries() {
         #[track_caller]
         fn check(query: &str, expected: &str) {
-            assert_eq!(written(|out| put_query(out, query.as_bytes(), true)), expected, "{query}");
+            assert_eq!(written(|out| put_query(out, query.as_bytes())), expected, "{query}");
         }
         check("", "");
         check("acl", "acl=");

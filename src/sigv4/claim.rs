@@ -51,8 +51,8 @@ impl Claim<'_> {
         }
     }
 
-    /// How the body is protected. [`Payload::Unsigned`] for an STS request that names no hash: there [`super::verify`] takes
-    /// the hash of the body.
+    /// How the body is protected. [`Payload::Unsigned`] for an STS request that names no hash: there [`super::verify`]
+    /// takes the hash of the body.
     #[must_use]
     pub fn payload(&self) -> &Payload {
         &self.payload

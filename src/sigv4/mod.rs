@@ -176,7 +176,6 @@ pub fn verify(
             Service::Sts => PathRule::Service { normalize: true },
         },
         query: head.query(),
-        presigned: claim.auth_type() == AuthType::Query,
         head,
         signed: &claim.signed,
         payload,

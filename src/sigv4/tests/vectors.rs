@@ -119,7 +119,6 @@ fn check_service(vector: &Value) {
         path: path.as_bytes(),
         path_rule: PathRule::Service { normalize: vector["normalize"].as_bool().unwrap() },
         query: query.as_bytes(),
-        presigned: false,
         head: &head,
         signed: &signed,
         payload: lines[lines.len() - 1].as_bytes(),
