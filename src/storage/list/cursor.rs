@@ -136,7 +136,7 @@ impl<'a> Cursor<'a> {
             self.step_over(&next);
             let item = if next.kind == Kind::Directory {
                 self.take_directory()?
-            } else if is_asked_for && self.text.len() <= KEY_BYTES_MAX && *self.text >= *self.bound {
+            } else if is_asked_for && self.text.len() <= KEY_BYTES_MAX {
                 self.take_file(&next)?
             } else {
                 None
@@ -234,6 +234,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes a file, or a directory's own object if there is one, or rolls it up. The text is its key.
     fn take_file(&mut self, next: &Next) -> Result<Option<Item>> {
+        debug_assert!(*self.text >= *self.bound, "every source starts at the bound");
         let mut metadata = None;
         if next.kind == Kind::Own {
             metadata = self.inspect_own()?;

@@ -327,6 +327,34 @@ fn deep_trees_and_the_longest_keys() {
 }
 
 #[test]
+fn only_canonical_pieces_are_keys() {
+    let mut bucket = Bucket::new();
+    let piece = "x".repeat(240);
+    for tail in ["a".repeat(16), "y".repeat(300), "z".repeat(500)] {
+        bucket.put(&format!("{piece}{tail}"));
+        bucket.put(&format!("dir/{piece}{tail}/below"));
+    }
+    // Too short to be cut at all; cut too early; a name of its own where only pieces can be; no last piece.
+    for (directory, file) in [
+        (format!(".sgate~+{piece}"), ".sgate~=short"),
+        (format!(".sgate~+{}", &piece[1..]), &format!(".sgate~={}", "x".repeat(100))),
+        (format!(".sgate~+{piece}"), "plain"),
+        (format!(".sgate~+{piece}"), ".sgate~@"),
+        (format!(".sgate~+{piece}"), ".sgate~="),
+        (format!("empty/.sgate~+{piece}"), ".sgate~=short"),
+    ] {
+        fs::create_dir_all(bucket.path(directory.as_bytes())).unwrap();
+        fs::write(bucket.path(directory.as_bytes()).join(file), b"x").unwrap();
+    }
+    for cache in [DirectoryCache::new(1 << 20), DirectoryCache::new(0)] {
+        for (max_keys, delimiter) in [(1, &b""[..]), (1, b"/"), (1000, b""), (1000, b"/"), (2, b"yy")] {
+            bucket.check_all(&cache, ListRequest { max_keys, delimiter, ..ALL });
+            bucket.check_all(&cache, ListRequest { max_keys, delimiter, prefix: b"dir/xx", ..ALL });
+        }
+    }
+}
+
+#[test]
 fn what_vanishes_is_left_out() {
     let bucket = Bucket::with(&["a", "b", "c"]);
     let cache = DirectoryCache::new(1 << 20);
@@ -338,6 +366,45 @@ fn what_vanishes_is_left_out() {
     while cursor.next().unwrap().is_some() {}
     let entries: Vec<_> = cursor.finish(3).unwrap().into_iter().filter_map(Entry::of).collect();
     assert_eq!(entries.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["c"]);
+}
+
+#[test]
+fn a_bucket_that_changes_is_never_an_error() {
+    let bucket = Bucket::with(&["stays", "a/stays", "b/c/stays", "z"]);
+    let outside = Bucket::with(&["secret"]);
+    let until = std::time::Instant::now() + Duration::from_millis(400);
+    std::thread::scope(|scope| {
+        for seed in 0..2 {
+            let (root, outside) = (bucket.directory.path(), outside.directory.path());
+            scope.spawn(move || {
+                let mut next = seeded(seed);
+                while std::time::Instant::now() < until {
+                    let name = root.join(["x", "a/x", "b/c/x", "y", "y/x", "y/x/.sgate~@"][next(6)]);
+                    // Most of these fail, because the other thread was here before.
+                    let _ = match next(6) {
+                        0 => fs::write(&name, b"x"),
+                        1 => fs::create_dir_all(&name),
+                        2 => symlink(outside, &name),
+                        3 => fs::remove_dir_all(&name),
+                        4 => fs::rename(&name, root.join(["x", "y", "a/x"][next(3)])),
+                        _ => fs::remove_file(&name),
+                    };
+                }
+            });
+        }
+        let cache = DirectoryCache::new(1 << 20);
+        let mut listings = 0;
+        while std::time::Instant::now() < until {
+            let page = bucket.list(&cache, &ALL);
+            let keys: Vec<_> = page.entries.iter().map(|entry| entry.key.as_str()).collect();
+            assert!(keys.is_sorted(), "{keys:?}");
+            assert!(bucket.keys.iter().all(|key| keys.contains(&lossy(key).as_str())), "{keys:?}");
+            assert!(!keys.iter().any(|key| key.ends_with("secret")), "{keys:?}");
+            bucket.list(&cache, &ListRequest { delimiter: b"/", prefix: b"y", max_keys: 1, ..ALL });
+            listings += 1;
+        }
+        assert!(listings > 0);
+    });
 }
 
 #[test]
