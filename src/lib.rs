@@ -1,16 +1,85 @@
-//! placeholder
-pub mod cli;
+//! sluicegate: an S3 server over plain files.
+//!
+//! # Bird's-eye view
+//! Objects are ordinary files below a root directory, owned by the UID and GID of the S3 user who wrote them; S3 clients
+//! and POSIX programs work on the same data. One process has two planes:
+//! - the **data plane**: one pinned thread per core ([`worker`]), each with its own ring, listeners, buffers and caches.
+//!   Cores share nothing but immutable values ([`worker::Shared`]): the open root directory, and the identities, which
+//!   are replaced as a whole;
+//! - the **control plane**: one ordinary thread ([`control`]) with the admin API on a Unix socket and the identity
+//!   store. A change is durable, and holds on every core, before the command that made it returns.
+//!
+//! Two kinds of helper threads keep the cores from waiting: [`runtime::offload`] runs what may wait long on the disk,
+//! and the flushing thread of [`storage::commit`] makes many objects durable with one flush.
+//!
+//! # A request in eight steps
+//! 1. [`worker::connection::serve`] reads bytes until [`http::head::HeadReader`] has a head.
+//! 2. [`worker::pipeline::answer`] shows the rest: [`s3::operation::route`] says what is asked.
+//! 3. [`s3::access::verify`] checks the signature ([`sigv4`]); one look-up in the [`iam::Snapshot`] gives the secret, the
+//!    user, UID and GID, and the compiled policies.
+//! 4. [`s3::access::authorize`] decides ([`iam::decide()`]). Only its [`s3::access::Permit`] leads to a handler.
+//! 5. The handler (one file of [`s3`] for each family) decides preconditions; only then a `100 Continue` is sent.
+//! 6. A body goes through [`s3::payload`] and [`digest`] into a [`storage::writer::Writer`]; what the client said of it
+//!    is verified ([`s3::integrity`]).
+//! 7. [`storage::object::publish`] gives the file its name, and [`storage::commit`] makes it durable.
+//! 8. [`worker::send`] sends the answer.
+//!
+//! # Modules in reading order
+//! Imports point from later to earlier groups. The first group is free of I/O: bytes and the time go in, values come
+//! out; it is tested with tables and generated inputs, fuzzed and benchmarked without a server.
+//! - [`codec`], [`http`], [`sigv4`], [`iam`], [`limits`], [`counters`]
+//! - [`runtime`] (the only place that names monoio) and [`digest`]; the only `unsafe` code is in these two
+//! - [`storage`]: where a key lives ([`storage::layout`]), what is known of an object ([`storage::record`]), the order
+//!   of a write ([`storage::writer`], [`storage::object`], [`storage::commit`]), uploads in parts
+//!   ([`storage::multipart`]), listings ([`storage::list`]), and what a crash leaves behind ([`storage::recover`])
+//! - [`s3`]: operations, access, handlers, XML, errors
+//! - [`worker`] and [`control`]
+//! - [`server`], [`config`], [`cli`]
+//!
+//! # Invariants
+//! - A request takes no lock on its way, but for the lock of its key while it publishes or deletes; no lock is held
+//!   across a wait.
+//! - An object is never visible half-written; a reader keeps the version it opened.
+//! - Paths are resolved beneath the bucket without following any link; only regular files are opened
+//!   (`storage::walk`).
+//! - A record is input: it is believed only while it fits its file's size and time, and never speaks of another file.
+//! - A body is never read as a request; a request is never answered before the one in front of it.
+//! - No secret is in a log, an error, an argument or a debug text.
+//! - No input reaches a panic. A panic ends its request with 500, is counted ([`counters::panics`]), and fails the tests.
+//!
+//! # Limits
+//! Every buffer, queue, cache and header list has its bound in [`limits`]. At a bound the answer is 503 SlowDown.
+//! Deadlines of connections are compared by one sweep per second ([`runtime::watch`]).
+//!
+//! # Errors
+//! Three kinds, never mixed: the client's ([`s3::error::S3Error`]), the environment's ([`storage::Error`], turned into an
+//! answer and logged once in [`s3::failure`]), and ours (assertions).
+//!
+//! # Durability
+//! With `commit` data, record and name are on stable storage before the answer; with `none` they survive a crash of
+//! the process. [`storage::recover`] has one case for each step at which a crash can fall.
+//!
+//! # Shutdown
+//! On SIGTERM no more connections are accepted, idle ones are closed, and what runs is finished
+//! ([`worker::run`]).
+
 pub mod codec;
-pub mod config;
-pub mod control;
 pub mod counters;
-pub mod digest;
 pub mod http;
 pub mod iam;
 pub mod limits;
-pub mod runtime;
-pub mod s3;
-pub mod server;
 pub mod sigv4;
+
+pub mod digest;
+pub mod runtime;
+
 pub mod storage;
+
+pub mod s3;
+
+pub mod control;
 pub mod worker;
+
+pub mod cli;
+pub mod config;
+pub mod server;

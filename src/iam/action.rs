@@ -3,7 +3,7 @@
 //! The names are those of the AWS Service Authorization Reference for Amazon S3 (of June 2026), and of AWS STS. Which
 //! actions an API call needs is not decided here but where the call is routed.
 //!
-//! Invariants: the discriminants of [`Action`] are dense from 0, ordered by the kind of resource, and [`NAMES`] is in
+//! Invariants: the discriminants of [`Action`] are dense from 0, ordered by the kind of resource, and `NAMES` is in
 //! the same order, so that a set of actions is four words and a name is one index.
 
 /// One permission that policies allow or deny. The variants are spelled as AWS spells them.
@@ -134,9 +134,15 @@ impl ActionSet {
             return Some(set);
         }
         let (service, name_pattern) = pattern.split_once(':')?;
-        for action in Action::ALL {
-            let (of, name) = action.name().split_once(':')?;
-            if of.eq_ignore_ascii_case(service) && name_matches(name_pattern.as_bytes(), name.as_bytes()) {
+        let (of_s3, of_sts) = Action::ALL.split_at(Action::AssumeRole as usize);
+        let actions = match service.to_ascii_lowercase().as_str() {
+            "s3" => of_s3,
+            "sts" => of_sts,
+            _ => return None,
+        };
+        for &action in actions {
+            let name = &action.name()[service.len() + 1..];
+            if name_matches(name_pattern.as_bytes(), name.as_bytes()) {
                 set.insert(action);
             }
         }

@@ -243,7 +243,12 @@ fn pieces_match<const FOLD: bool>(pieces: &[Piece], text: &[u8], context: &Conte
         }
         let mut next = from + 1;
         if let (false, Some(Piece::Literal(literal))) = (FOLD, pieces.get(behind_star)) {
-            match text[next..].iter().position(|&byte| byte == literal[0]) {
+            // Keys have many slashes: the byte behind one tells more.
+            let probe = usize::from(literal.len() > 1 && literal[0] == b'/');
+            let found = text
+                .get(next + probe..)
+                .and_then(|rest| rest.iter().position(|&byte| byte == literal[probe]));
+            match found {
                 Some(skipped) => next += skipped,
                 None => return false,
             }

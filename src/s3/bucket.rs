@@ -59,9 +59,9 @@ pub async fn create_bucket(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>)
     check_configuration(ctx).await?;
     let owner = super::put_object::owner(ctx)?;
     let maker = ctx.caller.unique_id().to_owned();
-    let (job_name, job_maker) = (name.clone(), maker.clone());
+    let job_maker = maker.clone();
     let created =
-        ctx.offload(move |service| Ok(bucket::create(&service.root, &job_name, &job_maker, owner)?)).await?;
+        ctx.offload(move |service| Ok(bucket::create(&service.root, &name, &job_maker, owner)?)).await?;
     match created {
         Created::Made(change) => ctx.service.root.committer.commit(change).await?,
         Created::Exists(Some(other)) if other == maker => {
@@ -133,8 +133,7 @@ pub async fn head_bucket(ctx: &Ctx<'_>, operation: Authorized<BucketName>) -> Re
 /// `DELETE /bucket`.
 pub async fn delete_bucket(ctx: &Ctx<'_>, operation: Authorized<BucketName>) -> Result<Reply, S3Error> {
     let name = operation.into_inner();
-    let job_name = name.clone();
-    match ctx.offload(move |service| Ok(bucket::delete(&service.root, &job_name)?)).await? {
+    match ctx.offload(move |service| Ok(bucket::delete(&service.root, &name)?)).await? {
         Deleted::Gone(change) => ctx.service.root.committer.commit(change).await?,
         Deleted::Missing => return Err(Code::NoSuchBucket.with("BucketName", name.as_str())),
         Deleted::NotEmpty => return Err(Code::BucketNotEmpty.with("BucketName", name.as_str())),

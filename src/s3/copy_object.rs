@@ -48,11 +48,8 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     check_source(ctx.head, &original)?;
     let takes_tags = original.record.as_ref().is_some_and(|record| !record.tags.is_empty()) && !replace_tags;
     if takes_tags {
-        let operation = Operation::CopyObject(CopyObject {
-            bucket: name.clone(),
-            key: key.clone(),
-            source: source.clone(),
-        });
+        let operation =
+            Operation::CopyObject(CopyObject { bucket: name, key: key.clone(), source: source.clone() });
         let writes =
             Requirement { action: Action::PutObjectTagging, bucket: name.as_str(), key: key.as_bytes() };
         for requirement in [source.tag_requirement(), writes] {

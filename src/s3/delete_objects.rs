@@ -123,7 +123,7 @@ fn check(ctx: &Ctx<'_>, bucket: &BucketName, object: xml::DeleteObject) -> Entry
     let xml::DeleteObject { key, version_id, etag, last_modified, size } = object;
     let conditions = Conditions { etag, last_modified, size };
     let action = if version_id.is_some() { Action::DeleteObjectVersion } else { Action::DeleteObject };
-    let operation = Operation::DeleteObjects(bucket.clone());
+    let operation = Operation::DeleteObjects(*bucket);
     let result = match ObjectKey::parse(key.as_bytes()) {
         Err(ObjectKeyError::TooLong { .. }) => Err(Code::KeyTooLongError.into()),
         Err(error) => Err(Code::InvalidArgument.because(error.to_string())),

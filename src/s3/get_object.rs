@@ -187,7 +187,7 @@ pub fn require_null_version(version_id: Option<&VersionId>) -> Result<(), S3Erro
 /// What a missing object is to this caller: who may not list the bucket is not told that it is missing.
 pub fn missing(ctx: &Ctx<'_>, bucket: &BucketName, key: &ObjectKey) -> S3Error {
     // Any operation without listing options decides alike.
-    let operation = Operation::HeadBucket(bucket.clone());
+    let operation = Operation::HeadBucket(*bucket);
     if ctx.caller.may_also(Action::ListBucket, bucket.as_str(), b"", &operation) {
         Code::NoSuchKey.with("Key", key.as_str())
     } else {

@@ -114,7 +114,7 @@ pub fn open(root: &Root, bucket: &BucketName, key: &ObjectKey, id: &UploadId) ->
     Ok(description.filter(|description| description.key == *key).map(|description| Upload {
         id: id.clone(),
         description,
-        bucket: bucket.clone(),
+        bucket: *bucket,
         directory,
     }))
 }
@@ -137,7 +137,7 @@ pub fn abort(root: &Root, bucket: &BucketName, key: &ObjectKey, id: &UploadId) -
 impl Upload {
     /// The parts that are there, ascending by number.
     pub fn parts(&self) -> Result<Vec<Part>> {
-        Ok(Table::open(self.directory.as_fd(), false)?.map_or(Ok(Vec::new()), |table| table.read_all())?)
+        Table::open(self.directory.as_fd(), false)?.map_or(Ok(Vec::new()), |table| table.read_all())
     }
 
     /// Whether the upload still exists under its id.

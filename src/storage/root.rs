@@ -143,7 +143,7 @@ impl Root {
     /// Opens a bucket. `Ok(None)`: there is none of this name.
     pub fn bucket(&self, name: &BucketName) -> Result<Option<Bucket>> {
         match walk::open_directory(self.fd.as_fd(), name.as_bytes()) {
-            Ok(fd) => Ok(Some(Bucket { name: name.clone(), fd })),
+            Ok(fd) => Ok(Some(Bucket { name: *name, fd })),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(errno).at(Subject::Bucket, "open the bucket"),
         }

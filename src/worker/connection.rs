@@ -26,9 +26,9 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
     let mut ahead = BytesMut::new();
     loop {
         let head = match read_head(&core, &mut stream, &watch, &mut reader, &mut ahead).await {
-            Read::Head(head) => head,
-            Read::End => break,
-            Read::Bad(error) => {
+            Ok(head) => head,
+            Err(End::Closed) => break,
+            Err(End::Bad(error)) => {
                 refuse(&core, &mut stream, &watch, error).await;
                 break;
             }
@@ -54,9 +54,11 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
     linger(&mut stream, &watch).await;
 }
 
-enum Read {
-    Head(Head),
-    End,
+/// Why there is no further request.
+enum End {
+    /// The peer, or its slowness, ended the connection.
+    Closed,
+    /// What came is no request.
     Bad(HeadError),
 }
 
@@ -66,7 +68,7 @@ async fn read_head(
     watch: &Watch,
     reader: &mut HeadReader,
     ahead: &mut BytesMut,
-) -> Read {
+) -> Result<Head, End> {
     let configured = &core.shared.limits;
     watch.allow(Phase::Idle, configured.idle);
     let mut started = false;
@@ -75,10 +77,10 @@ async fn read_head(
             match reader.read(ahead) {
                 Ok(Some(head)) => {
                     watch.working();
-                    return Read::Head(head);
+                    return Ok(head);
                 }
                 Ok(None) => {}
-                Err(error) => return Read::Bad(error),
+                Err(error) => return Err(End::Bad(error)),
             }
             if !started {
                 // One limit from the first byte to the last, however slowly they come.
@@ -93,7 +95,7 @@ async fn read_head(
         let (read, buf) = stream.read(buf).await;
         *ahead = buf;
         if matches!(read, Ok(0) | Err(_)) {
-            return Read::End;
+            return Err(End::Closed);
         }
     }
 }

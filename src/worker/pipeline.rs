@@ -3,7 +3,7 @@
 //! 1. [`route`]: what is asked.
 //! 2. [`verify`]: who asks; one look-up gives the secret, the user, its UID and GID, and its compiled policies.
 //! 3. [`authorize`]: whether they may.
-//! 4. [`dispatch`]: the operation's handler, which decides preconditions before it asks for the body.
+//! 4. `dispatch`: the operation's handler, which decides preconditions before it asks for the body.
 //!
 //! An error at any step is an answer. A panic ends the connection and is counted.
 

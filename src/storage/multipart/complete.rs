@@ -127,12 +127,15 @@ fn complete_alone<E>(
         .map_err(CompleteError::Refused))
 }
 
+/// The parts as they are to be put together, and what the object's record will say.
+type Assembled = (Vec<Part>, Record);
+
 /// Checks the parts and computes what the object's record says.
 fn assemble<E>(
     upload: &Upload,
     wanted: &[PartWanted],
     expected: &Expected,
-) -> Result<std::result::Result<(Vec<Part>, Record), CompleteError<E>>> {
+) -> Result<std::result::Result<Assembled, CompleteError<E>>> {
     let there = upload.parts()?;
     let mut parts = Vec::with_capacity(wanted.len());
     for want in wanted {
