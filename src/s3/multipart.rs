@@ -8,7 +8,7 @@ use super::context::Ctx;
 use super::error::{Code, S3Error};
 use super::integrity::{Integrity, requested_algorithm};
 use super::operation::{
-    AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, ListParts, UploadPart,
+    self, AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, ListParts, UploadPart,
 };
 use super::put_object::{Sink, content_length, holds, owner, receive};
 use super::reply::Reply;
@@ -25,7 +25,7 @@ use crate::storage::layout::{BucketName, ObjectKey};
 use crate::storage::multipart::{
     self, CompleteError, Description, Expected, PartWanted, PartWriter, Upload, UploadId,
 };
-use crate::storage::object::{Condition, Object};
+use crate::storage::object::{self, Condition, Object};
 use crate::storage::record::{ETag, Record};
 
 /// `POST /bucket/key?uploads`.
@@ -64,7 +64,7 @@ pub async fn create_multipart_upload(
 pub async fn upload_part(ctx: &mut Ctx<'_>, operation: Authorized<UploadPart>) -> Result<Reply, S3Error> {
     let UploadPart { bucket, key, upload_id, part_number } = operation.into_inner();
     let service = ctx.service.clone();
-    let length = content_length(&ctx.payload)?;
+    let length = content_length(ctx)?;
     let integrity = Integrity::of(ctx.head, &ctx.payload_kind)?;
     ctx.bucket(&bucket)?;
     let upload = open_upload(ctx, &bucket, &key, upload_id.as_str())?;
@@ -111,15 +111,20 @@ pub async fn complete_multipart_upload(
     integrity.verify(&digests.finish(), ctx.payload.trailers())?;
     let request =
         xml::CompleteMultipartUpload::parse(&body).map_err(|_| S3Error::from(Code::MalformedXML))?;
-    if !request.parts.is_sorted_by(|one, next| one.part_number < next.part_number) {
+    if !request.parts.is_sorted_by_key(|part| part.part_number) {
         return Err(Code::InvalidPartOrder.into());
     }
     let bucket = ctx.bucket(&name)?;
-    let upload = open_upload(ctx, &name, &key, upload_id.as_str())?;
+    let upload = match open_upload(ctx, &name, &key, upload_id.as_str()) {
+        Err(error) if error.code() == Code::NoSuchUpload => {
+            return completed_before(ctx, &name, &key, &upload_id, error);
+        }
+        opened => opened?,
+    };
     let expected = expected(ctx, &upload)?;
     let wanted = parts_wanted(&request, &upload)?;
     let head = ctx.head.clone();
-    let completed = ctx
+    let job = ctx
         .offload(move |service| {
             let conditions = WriteConditions::of_request(&head);
             let decide = |current: Option<&Object>| holds(&conditions, current);
@@ -129,15 +134,42 @@ pub async fn complete_multipart_upload(
             multipart::complete(root, &bucket, &upload, &wanted, &expected, &condition)?
                 .map_err(complete_error)
         })
-        .await
-        .map_err(|error| match error.code() {
-            Code::NoSuchUpload => no_such_upload(upload_id.as_str()),
-            _ => error,
-        })?;
+        .await;
+    let completed = match job {
+        // Somebody else was faster with the same upload.
+        Err(error) if error.code() == Code::NoSuchUpload => {
+            return completed_before(ctx, &name, &key, &upload_id, no_such_upload(upload_id.as_str()));
+        }
+        done => done?,
+    };
     ctx.service.root.committer.commit(completed.change).await?;
+    Ok(complete_answer(ctx, &name, &key, &completed.record))
+}
+
+/// A client that lost the answer repeats its Complete: if the object in place is what this upload made, the answer is the
+/// same again.
+fn completed_before(
+    ctx: &Ctx<'_>,
+    name: &BucketName,
+    key: &ObjectKey,
+    upload_id: &operation::UploadId,
+    otherwise: S3Error,
+) -> Result<Reply, S3Error> {
+    let mut id = [0; 16];
+    if !hex::decode(upload_id.as_str().as_bytes(), &mut id) {
+        return Err(otherwise);
+    }
+    let object = object::open(&ctx.service.root, &ctx.bucket(name)?, key)?;
+    match object.and_then(|object| object.record).filter(|record| record.upload == Some(id)) {
+        Some(record) => Ok(complete_answer(ctx, name, key, &record)),
+        None => Err(otherwise),
+    }
+}
+
+fn complete_answer(ctx: &Ctx<'_>, name: &BucketName, key: &ObjectKey, record: &Record) -> Reply {
     let mut etag = Vec::new();
-    completed.record.etag.write_into(&mut etag);
-    let stored = completed.record.checksum.as_ref();
+    record.etag.write_into(&mut etag);
+    let stored = record.checksum.as_ref();
     let text = stored.map(attributes::checksum_text);
     let checksum = stored.zip(text.as_deref()).map(|(stored, value)| ChecksumText {
         element: stored.algorithm().element_name(),
@@ -154,7 +186,7 @@ pub async fn complete_multipart_upload(
         .write(&mut document);
     let mut reply = Reply::new(ctx, 200);
     reply.xml(document);
-    Ok(reply)
+    reply
 }
 
 fn expected(ctx: &Ctx<'_>, upload: &Upload) -> Result<Expected, S3Error> {
@@ -195,10 +227,14 @@ fn expected(ctx: &Ctx<'_>, upload: &Upload) -> Result<Expected, S3Error> {
 
 fn parts_wanted(request: &xml::CompleteMultipartUpload, upload: &Upload) -> Result<Vec<PartWanted>, S3Error> {
     let algorithm = upload.description.checksum.map(|(algorithm, _)| algorithm);
-    request
-        .parts
+    let parts = &request.parts;
+    let next = parts.iter().skip(1).map(Some).chain([None]);
+    parts
         .iter()
-        .map(|part| {
+        .zip(next)
+        // A client that sent a part twice may name it twice: the last one counts.
+        .filter(|(part, next)| next.is_none_or(|next| next.part_number != part.part_number))
+        .map(|(part, _)| {
             let mut md5 = [0; 16];
             let md5 = hex::decode(part.etag.as_bytes(), &mut md5).then_some(md5);
             // A checksum in another algorithm than the upload's was verified with the part and not kept.

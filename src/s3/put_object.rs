@@ -13,6 +13,7 @@ use super::reply::Reply;
 use crate::codec::dates::Timestamp;
 use crate::digest::{Algorithm, BodyDigests, Digests, Wanted};
 use crate::http::conditional::{Validators, WriteConditions, WriteOutcome};
+use crate::http::head::Framing;
 use crate::iam::PosixOwner;
 use crate::limits;
 use crate::runtime::AlignedBuf;
@@ -26,7 +27,7 @@ pub async fn put_object(ctx: &mut Ctx<'_>, operation: Authorized<PutObject>) -> 
     let PutObject { bucket, key } = operation.into_inner();
     let service = ctx.service.clone();
     let root = &service.root;
-    let length = content_length(&ctx.payload)?;
+    let length = content_length(ctx)?;
     let owner = owner(ctx)?;
     let integrity = Integrity::of(ctx.head, &ctx.payload_kind)?;
     let mut record = Record::new(0, Timestamp::from_seconds(0), ETag::Md5([0; 16]));
@@ -38,7 +39,7 @@ pub async fn put_object(ctx: &mut Ctx<'_>, operation: Authorized<PutObject>) -> 
         // Before the body is asked for; decided again, for good, when the object is published.
         decide(object::open(root, &bucket, &key)?.as_ref())?;
     }
-    let mut writer = Writer::create(root, &bucket, &layout::path(&key), Some(length))?;
+    let mut writer = Writer::create(root, &bucket, &layout::path(&key), length)?;
     let digests =
         receive(&mut ctx.payload, integrity.wanted(true, default_checksum(&integrity)), &mut writer).await?;
     integrity.verify(&digests, ctx.payload.trailers())?;
@@ -77,6 +78,7 @@ pub async fn receive(
     sink: &mut impl Sink,
 ) -> Result<Digests, S3Error> {
     let mut digests = BodyDigests::new(wanted);
+    let mut received = 0;
     loop {
         let buf = match sink.spare() {
             Some(buf) => buf,
@@ -84,6 +86,7 @@ pub async fn receive(
         };
         let (buf, done) = payload.fill(buf).await?;
         digests.update(&buf);
+        received = check_length(received + buf.len() as u64)?;
         if !buf.is_empty() {
             sink.write(buf).await?;
         }
@@ -93,15 +96,23 @@ pub async fn receive(
     }
 }
 
-/// The length of a body to be stored, which must be known and at most 5 GiB.
-pub fn content_length(payload: &Payload<'_>) -> Result<u64, S3Error> {
-    match payload.length() {
-        None => Err(Code::MissingContentLength.into()),
-        Some(length) if length > limits::PUT_BYTES_MAX => Err(Code::EntityTooLarge
-            .with("ProposedSize", length.to_string())
-            .with("MaxSizeAllowed", limits::PUT_BYTES_MAX.to_string())),
-        Some(length) => Ok(length),
+/// The length of a body to be stored, at most 5 GiB. It is not known for a chunked body that does not say it; a request
+/// that names neither a length nor chunks is refused, as S3 does.
+pub fn content_length(ctx: &Ctx<'_>) -> Result<Option<u64>, S3Error> {
+    match ctx.payload.length() {
+        _ if ctx.head.framing() == Framing::None => Err(Code::MissingContentLength.into()),
+        Some(length) => check_length(length).map(Some),
+        None => Ok(None),
     }
+}
+
+fn check_length(length: u64) -> Result<u64, S3Error> {
+    if length <= limits::PUT_BYTES_MAX {
+        return Ok(length);
+    }
+    Err(Code::EntityTooLarge
+        .with("ProposedSize", length.to_string())
+        .with("MaxSizeAllowed", limits::PUT_BYTES_MAX.to_string()))
 }
 
 /// Whom the caller's files belong to, if the server can give files to that owner.

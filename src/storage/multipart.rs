@@ -57,6 +57,12 @@ impl UploadId {
         id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')).then_some(UploadId(id))
     }
 
+    /// The id as an object's record keeps it.
+    pub fn bytes(&self) -> Option<[u8; 16]> {
+        let mut id = [0; 16];
+        hex::decode(&self.0, &mut id).then_some(id)
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
@@ -208,11 +214,19 @@ impl Drop for Claim<'_> {
 }
 
 impl<'r> PartWriter<'r> {
-    /// Starts a part of `length` bytes: in its final place if it fits there and nobody was there before.
-    pub fn create(root: &'r Root, upload: &'r Upload, number: u32, length: u64) -> Result<PartWriter<'r>> {
+    /// Starts a part: in its final place if its `length` is known, it fits there, and nobody was there before.
+    pub fn create(
+        root: &'r Root,
+        upload: &'r Upload,
+        number: u32,
+        length: Option<u64>,
+    ) -> Result<PartWriter<'r>> {
         let direct = root.capabilities.direct_io;
-        let claimed = match upload.settle_part_size(length)? {
-            Some(size) if length <= size => claim(upload, number)?.map(|claim| (claim, size)),
+        let part_size = length.map(|length| upload.settle_part_size(length)).transpose()?.flatten();
+        let claimed = match part_size {
+            Some(size) if length.is_some_and(|length| length <= size) => {
+                claim(upload, number)?.map(|claim| (claim, size))
+            }
             _ => None,
         };
         let mut flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
@@ -232,7 +246,7 @@ impl<'r> PartWriter<'r> {
         };
         let fd = fs::openat(&upload.directory, name.as_str(), flags, walk::FILE_MODE)
             .at(Subject::Upload, "open the part's file")?;
-        if length >= limits::PART_BYTES_MIN {
+        if let Some(length) = length.filter(|length| *length >= limits::PART_BYTES_MIN) {
             writer::allocate(fd.as_fd(), offset, length)?;
         }
         let writer = Writer::at(root, fd, direct, offset)?;

@@ -34,6 +34,7 @@
 //! | 12 | part table: runs of (varint count, varint size in bytes) of parts of equal size |
 //! | 13 | spill file: 16 bytes of identifier |
 //! | 14 | checksums of the parts: algorithm (1), then the raw values one after the other |
+//! | 15 | the multipart upload the object was completed from: 16 bytes of identifier |
 //! | 128- | reserved for additions that an older server may ignore |
 //!
 //! Algorithms: 1 = CRC32, 2 = CRC32C, 3 = CRC64NVME, 4 = SHA1, 5 = SHA256, 6 = SHA512, 7 = MD5, 8 = XXHASH64,
@@ -101,6 +102,8 @@ pub struct Record {
     pub parts: Option<PartTable>,
     /// Checksums of those parts.
     pub part_checksums: Option<PartChecksums>,
+    /// The multipart upload it was completed from, so that a repeated Complete finds what it made.
+    pub upload: Option<[u8; 16]>,
     /// The file that holds the complete record, when this one holds only the essentials.
     pub spill: Option<SpillId>,
 }
@@ -133,6 +136,7 @@ impl Record {
             checksum: None,
             parts: None,
             part_checksums: None,
+            upload: None,
             spill: None,
         }
     }
@@ -206,6 +210,9 @@ impl Record {
             assert_eq!(checksums.part_count(), part_count, "every part has a checksum");
             push_field(FIELD_PART_CHECKSUMS, out, |out| checksums.encode(out));
         }
+        if let Some(id) = &self.upload {
+            push_bytes(FIELD_UPLOAD, id, out);
+        }
     }
 
     /// Reads a record that anybody may have written.
@@ -229,6 +236,9 @@ impl Record {
                     record.spill = Some(value.try_into().map_err(|_| RecordError::Field { number })?)
                 }
                 FIELD_PART_CHECKSUMS => record.part_checksums = Some(PartChecksums::decode(value)?),
+                FIELD_UPLOAD => {
+                    record.upload = Some(value.try_into().map_err(|_| RecordError::Field { number })?)
+                }
                 FIELD_IGNORABLE_MIN.. => {}
                 _ => record.headers.decode_field(number, value, head.type_code)?,
             }
@@ -338,6 +348,7 @@ const FIELD_CHECKSUM: u8 = 11;
 const FIELD_PARTS: u8 = 12;
 const FIELD_SPILL: u8 = 13;
 const FIELD_PART_CHECKSUMS: u8 = 14;
+const FIELD_UPLOAD: u8 = 15;
 const FIELD_LAST: u8 = FIELD_PART_CHECKSUMS;
 const FIELD_IGNORABLE_MIN: u8 = 128;
 

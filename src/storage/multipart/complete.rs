@@ -170,6 +170,7 @@ fn assemble<E>(
     let mut record = upload.description.record.clone();
     record.size = size;
     record.etag = ETag::Parts { digest: outer.finish(), part_count: parts.len() as u16 };
+    record.upload = upload.id.bytes();
     record.parts = PartTable::from_sizes(parts.iter().map(|part| part.size)).ok();
     if let Err(error) = checksums(upload, &parts, expected, &mut record) {
         return Ok(Err(error));
