@@ -56,12 +56,6 @@ pub fn encode_query_into(text: &[u8], out: &mut Vec<u8>) {
     encode_into::<KEEP_QUERY>(text, out);
 }
 
-/// Appends the form of listings with `encoding-type=url`: unreserved characters and `/` stay, a space becomes `+` and a
-/// plus `%2B`. Every SDK reads it back with `unquote_plus`.
-pub fn encode_listing_into(key: &[u8], out: &mut Vec<u8>) {
-    encode_into::<KEEP_PATH>(key, out);
-}
-
 /// True for `A-Za-z0-9-._~`, the characters that no encoder of AWS touches (RFC 3986 section 2.3).
 #[must_use]
 pub const fn is_unreserved(byte: u8) -> bool {
@@ -137,14 +131,14 @@ pub fn fuzz(data: &[u8]) {
         assert!(decoded.len() <= data.len());
     }
     type Encoder = fn(&[u8], &mut Vec<u8>);
-    let encoders: [(Encoder, bool); 3] =
-        [(encode_path_into, false), (encode_query_into, false), (encode_listing_into, true)];
-    for (encode, form) in encoders {
+    let encoders: [Encoder; 2] = [encode_path_into, encode_query_into];
+    for encode in encoders {
         let mut text = Vec::new();
         encode(data, &mut text);
         assert!(text.is_ascii() && text.len() <= data.len() * 3);
-        let back = if form { decode_query(&text) } else { decode(&text) };
-        assert_eq!(back.as_deref(), Ok(data));
+        // Some clients read the keys of a listing as a form: a plus never stands for itself.
+        assert_eq!(decode(&text).as_deref(), Ok(data));
+        assert_eq!(decode_query(&text).as_deref(), Ok(data));
     }
 }
 
@@ -176,19 +170,18 @@ mod tests {
     #[test]
     fn encode_table() {
         #[track_caller]
-        fn check(input: &[u8], path: &str, query: &str, listing: &str) {
-            let (mut p, mut q, mut l) = (Vec::new(), Vec::new(), Vec::new());
+        fn check(input: &[u8], path: &str, query: &str) {
+            let (mut p, mut q) = (Vec::new(), Vec::new());
             encode_path_into(input, &mut p);
             encode_query_into(input, &mut q);
-            encode_listing_into(input, &mut l);
-            assert_eq!([p, q, l].map(|text| String::from_utf8(text).unwrap()), [path, query, listing]);
+            assert_eq!([p, q].map(|text| String::from_utf8(text).unwrap()), [path, query]);
         }
-        check(b"", "", "", "");
-        check(b"a-._~Z9", "a-._~Z9", "a-._~Z9", "a-._~Z9");
-        check(b"a/b c+d", "a/b%20c%2Bd", "a%2Fb%20c%2Bd", "a/b%20c%2Bd");
-        check(b"  ", "%20%20", "%20%20", "%20%20");
-        check("é!'()*".as_bytes(), "%C3%A9%21%27%28%29%2A", "%C3%A9%21%27%28%29%2A", "%C3%A9%21%27%28%29%2A");
-        check(b"\x00\n%\xff", "%00%0A%25%FF", "%00%0A%25%FF", "%00%0A%25%FF");
+        check(b"", "", "");
+        check(b"a-._~Z9", "a-._~Z9", "a-._~Z9");
+        check(b"a/b c+d", "a/b%20c%2Bd", "a%2Fb%20c%2Bd");
+        check(b"  ", "%20%20", "%20%20");
+        check("é!'()*".as_bytes(), "%C3%A9%21%27%28%29%2A", "%C3%A9%21%27%28%29%2A");
+        check(b"\x00\n%\xff", "%00%0A%25%FF", "%00%0A%25%FF");
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl<'o> Writer<'o> {
             Some(Encoding::Url) if value.is_empty() => self.text(name, value),
             Some(Encoding::Url) => {
                 self.open(name);
-                crate::codec::percent::encode_listing_into(value, self.out);
+                crate::codec::percent::encode_path_into(value, self.out);
                 self.close(name);
             }
         }
@@ -231,7 +231,7 @@ mod tests {
         writer.close("R");
         assert_eq!(
             String::from_utf8_lossy(&out),
-            "<R xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><T/><O>x</O><L>a+b%2Bc/%3C</L><L>a b+c/&lt;</L>\
+            "<R xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><T/><O>x</O><L>a%20b%2Bc/%3C</L><L>a b+c/&lt;</L>\
              <L/><N>0</N><N>18446744073709551615</N><B>true</B><ETag>&quot;0-1&quot;</ETag></R>"
         );
     }

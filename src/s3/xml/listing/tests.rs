@@ -92,9 +92,9 @@ fn url_encoding_reaches_every_key_like_element() {
         },
         "ListBucketResult",
         &format!(
-            "<Name>b1</Name><Prefix>p+%2B</Prefix><Marker>m%26/</Marker><NextMarker>%C3%A9%0A</NextMarker>\
-             <MaxKeys>1000</MaxKeys><Delimiter>%2B+</Delimiter><EncodingType>url</EncodingType>\
-             <IsTruncated>false</IsTruncated><Contents><Key>a+b%2Bc</Key>{REST_OF_OBJECT}</Contents>\
+            "<Name>b1</Name><Prefix>p%20%2B</Prefix><Marker>m%26/</Marker><NextMarker>%C3%A9%0A</NextMarker>\
+             <MaxKeys>1000</MaxKeys><Delimiter>%2B%20</Delimiter><EncodingType>url</EncodingType>\
+             <IsTruncated>false</IsTruncated><Contents><Key>a%20b%2Bc</Key>{REST_OF_OBJECT}</Contents>\
              <CommonPrefixes><Prefix>%3Cp/</Prefix></CommonPrefixes>"
         ),
     );
@@ -125,7 +125,7 @@ fn objects_v2() {
         "ListBucketResult",
         &format!(
             "<Name>b1</Name><Prefix/><ContinuationToken/><NextContinuationToken>a+b</NextContinuationToken>\
-             <StartAfter>a+b</StartAfter><MaxKeys>1000</MaxKeys>\
+             <StartAfter>a%20b</StartAfter><MaxKeys>1000</MaxKeys>\
              <EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><Contents><Key>k</Key>\
              {REST_OF_OBJECT}</Contents><CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>\
              <KeyCount>2</KeyCount>"
