@@ -215,6 +215,8 @@ impl<'c> Payload<'c> {
     async fn receive(&mut self) -> Result<(), S3Error> {
         let side = &mut self.side;
         side.next = 0;
+        // Empty by now, but at positions that the next bytes may not reach.
+        (side.framed, side.content) = (0..0, 0..0);
         if !self.ahead.is_empty() {
             side.raw = self.ahead.split();
             return Ok(());
