@@ -46,10 +46,13 @@ pub const TRANSFER_BYTES: usize = 256 * 1024;
 pub const WRITES_IN_FLIGHT: usize = 4;
 /// Disk reads in flight for one object.
 pub const READS_IN_FLIGHT: usize = 4;
-/// Transfer buffers one core keeps for reuse; more are allocated and freed as the load asks.
+/// Transfer buffers of [`TRANSFER_BYTES`] one core keeps for reuse; more are allocated and freed as the load asks.
 pub const TRANSFER_BUFFERS_KEPT: usize = 32;
-/// Transfer buffers one core hands out at most: 256 MiB. Beyond it requests are answered 503 SlowDown.
-pub const TRANSFER_BUFFERS_MAX: usize = 1024;
+/// Small transfer buffers, of [`BUFFERED_BYTES_MAX`], one core keeps for reuse.
+pub const SMALL_BUFFERS_KEPT: usize = 256;
+/// Bytes of transfer buffers one core hands out at most. Beyond it requests are answered 503 SlowDown.
+pub const TRANSFER_MEMORY_MAX: usize = 256 * 1024 * 1024;
+const _: () = assert!(TRANSFER_MEMORY_MAX >= 64 * (WRITES_IN_FLIGHT + 1) * TRANSFER_BYTES);
 /// O_DIRECT alignment of memory, offset and length that every block device and file system here accepts.
 pub const DIRECT_ALIGNMENT: usize = 4096;
 const _: () = assert!(TRANSFER_BYTES.is_multiple_of(DIRECT_ALIGNMENT));
@@ -57,6 +60,7 @@ const _: () = assert!(TRANSFER_BYTES.is_multiple_of(DIRECT_ALIGNMENT));
 /// write costs more than the copy it saves.
 pub const BUFFERED_BYTES_MAX: usize = 32 * 1024;
 const _: () = assert!(BUFFERED_BYTES_MAX <= TRANSFER_BYTES);
+const _: () = assert!(BUFFERED_BYTES_MAX.is_multiple_of(DIRECT_ALIGNMENT));
 
 /// What is read and thrown away after an early error so that the client sees the answer, before the connection is
 /// closed hard.

@@ -10,39 +10,80 @@ use std::ptr::NonNull;
 
 use monoio::buf::{IoBuf, IoBufMut};
 
-use crate::limits::{self, DIRECT_ALIGNMENT, TRANSFER_BYTES};
+use crate::limits::{self, BUFFERED_BYTES_MAX, DIRECT_ALIGNMENT, TRANSFER_BYTES};
 
-/// A buffer of [`TRANSFER_BYTES`] bytes at a multiple of [`DIRECT_ALIGNMENT`]; its first `len` bytes are content.
+/// A buffer at a multiple of [`DIRECT_ALIGNMENT`]; its first `len` bytes are content.
 pub struct AlignedBuf {
     start: NonNull<u8>,
     len: usize,
+    size: Size,
 }
 
-/// The core has handed out all the buffers it may ([`limits::TRANSFER_BUFFERS_MAX`]): answer 503 SlowDown.
+/// The two sizes of buffers: a small body must not occupy the memory of a large one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Size {
+    Small,
+    Large,
+}
+
+impl Size {
+    const fn bytes(self) -> usize {
+        match self {
+            Size::Small => BUFFERED_BYTES_MAX,
+            Size::Large => TRANSFER_BYTES,
+        }
+    }
+
+    const fn layout(self) -> Layout {
+        match Layout::from_size_align(self.bytes(), DIRECT_ALIGNMENT) {
+            Ok(layout) => layout,
+            Err(_) => panic!("the alignment is a power of two"),
+        }
+    }
+
+    const fn kept(self) -> usize {
+        match self {
+            Size::Small => limits::SMALL_BUFFERS_KEPT,
+            Size::Large => limits::TRANSFER_BUFFERS_KEPT,
+        }
+    }
+}
+
+/// The core has handed out all the memory it may ([`limits::TRANSFER_MEMORY_MAX`]): answer 503 SlowDown.
 #[derive(Debug)]
 pub struct Exhausted;
 
 thread_local! {
-    static FREE: RefCell<Vec<AlignedBuf>> = const { RefCell::new(Vec::new()) };
-    static HANDED_OUT: Cell<usize> = const { Cell::new(0) };
+    static FREE: [RefCell<Vec<AlignedBuf>>; 2] = const { [const { RefCell::new(Vec::new()) }; 2] };
+    static HANDED_OUT_BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
 impl AlignedBuf {
-    /// An empty buffer, recycled if the core has one.
+    /// An empty buffer of [`TRANSFER_BYTES`], recycled if the core has one.
     pub fn take() -> Result<AlignedBuf, Exhausted> {
-        let handed_out = HANDED_OUT.get();
-        if handed_out >= limits::TRANSFER_BUFFERS_MAX {
+        AlignedBuf::take_of(Size::Large)
+    }
+
+    /// An empty buffer for content of `bytes`, or for a piece of it if that is more than a buffer holds.
+    pub fn take_for(bytes: u64) -> Result<AlignedBuf, Exhausted> {
+        AlignedBuf::take_of(if bytes <= BUFFERED_BYTES_MAX as u64 { Size::Small } else { Size::Large })
+    }
+
+    fn take_of(size: Size) -> Result<AlignedBuf, Exhausted> {
+        let handed_out = HANDED_OUT_BYTES.get() + size.bytes();
+        if handed_out > limits::TRANSFER_MEMORY_MAX {
             return Err(Exhausted);
         }
-        HANDED_OUT.set(handed_out + 1);
-        let mut buf = FREE.with_borrow_mut(Vec::pop).unwrap_or_else(AlignedBuf::allocate);
+        HANDED_OUT_BYTES.set(handed_out);
+        let recycled = FREE.with(|free| free[size as usize].borrow_mut().pop());
+        let mut buf = recycled.unwrap_or_else(|| AlignedBuf::allocate(size));
         buf.len = 0;
         Ok(buf)
     }
 
     /// Bytes that still fit.
     pub fn room(&self) -> usize {
-        TRANSFER_BYTES - self.len
+        self.size.bytes() - self.len
     }
 
     /// Forgets the content.
@@ -80,16 +121,16 @@ impl AlignedBuf {
 
     /// The part of the memory that an operation reads from or writes to, as a value that owns the buffer.
     pub(super) fn window(self, start: usize, end: usize) -> Window {
-        assert!(start <= end && end <= TRANSFER_BYTES, "the window lies inside the buffer");
+        assert!(start <= end && end <= self.size.bytes(), "the window lies inside the buffer");
         Window { buf: self, start, end }
     }
 
-    fn allocate() -> AlignedBuf {
-        // SAFETY: the layout's size is TRANSFER_BYTES, which is not zero.
-        let start = unsafe { alloc_zeroed(LAYOUT) };
+    fn allocate(size: Size) -> AlignedBuf {
+        // SAFETY: neither of the two sizes is zero.
+        let start = unsafe { alloc_zeroed(size.layout()) };
         match NonNull::new(start) {
-            Some(start) => AlignedBuf { start, len: 0 },
-            None => handle_alloc_error(LAYOUT),
+            Some(start) => AlignedBuf { start, len: 0, size },
+            None => handle_alloc_error(size.layout()),
         }
     }
 }
@@ -98,16 +139,16 @@ impl Deref for AlignedBuf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        debug_assert!(self.len <= TRANSFER_BYTES);
-        // SAFETY: `start` points at TRANSFER_BYTES bytes that were zeroed when allocated and are owned by `self`;
-        // `len` never exceeds that.
+        debug_assert!(self.len <= self.size.bytes());
+        // SAFETY: `start` points at `size` bytes that were zeroed when allocated and are owned by `self`; `len` never
+        // exceeds that.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
 
 impl DerefMut for AlignedBuf {
     fn deref_mut(&mut self) -> &mut [u8] {
-        debug_assert!(self.len <= TRANSFER_BYTES);
+        debug_assert!(self.len <= self.size.bytes());
         // SAFETY: as in `deref`; `&mut self` makes the access exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
@@ -115,17 +156,18 @@ impl DerefMut for AlignedBuf {
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        HANDED_OUT.set(HANDED_OUT.get().saturating_sub(1));
-        let kept = FREE.try_with(|free| match free.try_borrow_mut() {
-            Ok(mut free) if free.len() < limits::TRANSFER_BUFFERS_KEPT => {
-                free.push(AlignedBuf { start: self.start, len: 0 });
+        let size = self.size;
+        HANDED_OUT_BYTES.set(HANDED_OUT_BYTES.get().saturating_sub(size.bytes()));
+        let kept = FREE.try_with(|free| match free[size as usize].try_borrow_mut() {
+            Ok(mut free) if free.len() < size.kept() => {
+                free.push(AlignedBuf { start: self.start, len: 0, size });
                 true
             }
             _ => false,
         });
         if kept != Ok(true) {
-            // SAFETY: `start` came from `alloc_zeroed(LAYOUT)` and nobody else owns it: it was not put back.
-            unsafe { dealloc(self.start.as_ptr(), LAYOUT) };
+            // SAFETY: `start` came from `alloc_zeroed` with this layout, and nobody else owns it: it was not put back.
+            unsafe { dealloc(self.start.as_ptr(), size.layout()) };
         }
     }
 }
@@ -150,10 +192,10 @@ impl Window {
 }
 
 // SAFETY: the memory is on the heap and does not move with the value, and `start..end` lies inside the
-// TRANSFER_BYTES initialized bytes (asserted in `window`).
+// initialized bytes (asserted in `window`).
 unsafe impl IoBuf for Window {
     fn read_ptr(&self) -> *const u8 {
-        // SAFETY: `start` is at most TRANSFER_BYTES, the size of the allocation.
+        // SAFETY: `start` is at most the size of the allocation.
         unsafe { self.buf.start.as_ptr().add(self.start) }
     }
 
@@ -176,11 +218,6 @@ unsafe impl IoBufMut for Window {
     unsafe fn set_init(&mut self, _position: usize) {}
 }
 
-const LAYOUT: Layout = match Layout::from_size_align(TRANSFER_BYTES, DIRECT_ALIGNMENT) {
-    Ok(layout) => layout,
-    Err(_) => panic!("the alignment is a power of two"),
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,10 +233,17 @@ mod tests {
         let again = AlignedBuf::take().unwrap();
         assert_eq!((again.start, again.len), (address, 0));
         let all: Vec<_> = std::iter::from_fn(|| AlignedBuf::take().ok()).collect();
-        assert_eq!(all.len(), limits::TRANSFER_BUFFERS_MAX - 1);
+        assert_eq!(all.len(), limits::TRANSFER_MEMORY_MAX / TRANSFER_BYTES - 1);
         assert!(AlignedBuf::take().is_err());
         drop(all);
         assert!(AlignedBuf::take().is_ok());
+    }
+
+    #[test]
+    fn small_content_gets_a_small_buffer() {
+        let sizes = [0, BUFFERED_BYTES_MAX as u64, BUFFERED_BYTES_MAX as u64 + 1, u64::MAX];
+        let rooms = sizes.map(|bytes| AlignedBuf::take_for(bytes).unwrap().room());
+        assert_eq!(rooms, [BUFFERED_BYTES_MAX, BUFFERED_BYTES_MAX, TRANSFER_BYTES, TRANSFER_BYTES]);
     }
 
     #[test]

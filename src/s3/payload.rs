@@ -116,7 +116,7 @@ impl<'c> Payload<'c> {
             return Err(too_large());
         }
         let mut body = Vec::with_capacity(self.length.unwrap_or(0) as usize);
-        let mut buf = AlignedBuf::take().map_err(|_| slow_down())?;
+        let mut buf = AlignedBuf::take_for(self.length.unwrap_or(0)).map_err(|_| slow_down())?;
         loop {
             buf.clear();
             let (back, done) = self.fill(buf).await?;

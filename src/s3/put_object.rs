@@ -82,7 +82,7 @@ pub async fn receive(
     loop {
         let buf = match sink.spare() {
             Some(buf) => buf,
-            None => AlignedBuf::take().map_err(|_| slow_down())?,
+            None => AlignedBuf::take_for(payload.length().unwrap_or(u64::MAX)).map_err(|_| slow_down())?,
         };
         let (buf, done) = payload.fill(buf).await?;
         digests.update(&buf);

@@ -349,7 +349,7 @@ const FIELD_PARTS: u8 = 12;
 const FIELD_SPILL: u8 = 13;
 const FIELD_PART_CHECKSUMS: u8 = 14;
 const FIELD_UPLOAD: u8 = 15;
-const FIELD_LAST: u8 = FIELD_PART_CHECKSUMS;
+const FIELD_LAST: u8 = FIELD_UPLOAD;
 const FIELD_IGNORABLE_MIN: u8 = 128;
 
 /// Why bytes are no record, or a value cannot stand in one.

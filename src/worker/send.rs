@@ -5,7 +5,7 @@
 //! past it (O_DIRECT), several reads in flight, while the previous piece is being sent.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -53,27 +53,30 @@ async fn send_file(
     stream: &mut Stream,
     watch: &Watch,
     stall: Duration,
-    head: BytesMut,
+    mut head: BytesMut,
     range: FileRange,
 ) -> io::Result<()> {
     let FileRange { file, offset, length } = range;
-    let mut buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    if head.len() as u64 + length <= TRANSFER_BYTES as u64 {
-        buf.append(&head);
-        let count = length as usize;
-        let cached = read_cached(file.as_fd(), &mut buf, count, offset);
-        if cached < count {
+    if length <= JOINED_BYTES_MAX as u64 {
+        let body = head.len();
+        head.resize(body + length as usize, 0);
+        let cached = read_cached(file.as_fd(), &mut head[body..], offset);
+        if cached < length as usize {
             let file = RingFile::new(file)?;
-            let (read, back) = file.read_at(buf, count - cached, offset + cached as u64).await;
-            buf = back;
-            if read? < count - cached {
+            let missing = length as usize - cached;
+            let buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+            let (read, buf) = file.read_at(buf, missing, offset + cached as u64).await;
+            if read? < missing {
                 return Err(shortened());
             }
+            head[body + cached..].copy_from_slice(&buf);
         }
-        return stream.write_aligned(buf, 0).await.0;
+        return stream.write(head.freeze()).await;
     }
     stream.write(head.freeze()).await?;
-    let cached = read_cached(file.as_fd(), &mut buf, TRANSFER_BYTES.min(length as usize), offset);
+    let mut buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    let first = TRANSFER_BYTES.min(length as usize);
+    let cached = buf.append_with(first, |to| Ok::<_, io::Error>(read_cached(file.as_fd(), to, offset)))?;
     let direct = cached == 0 && root.capabilities.direct_io;
     if direct {
         let flags = fs::fcntl_getfl(&file)?;
@@ -159,11 +162,9 @@ async fn send_pieces(
     Ok(())
 }
 
-/// Appends what the page cache has, without waiting for the disk.
-fn read_cached(file: std::os::fd::BorrowedFd<'_>, buf: &mut AlignedBuf, count: usize, offset: u64) -> usize {
-    let read = buf.append_with(count, |to| {
-        rustix::io::preadv2(file, &mut [IoSliceMut::new(to)], offset, ReadWriteFlags::NOWAIT)
-    });
+/// Reads what the page cache has, without waiting for the disk.
+fn read_cached(file: BorrowedFd<'_>, to: &mut [u8], offset: u64) -> usize {
+    let read = rustix::io::preadv2(file, &mut [IoSliceMut::new(to)], offset, ReadWriteFlags::NOWAIT);
     // EAGAIN: not in the cache; EOPNOTSUPP: the file system cannot say. Both are read through the ring.
     read.unwrap_or(0)
 }
@@ -173,5 +174,6 @@ fn shortened() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent")
 }
 
-/// Up to this size a body is copied behind its head, to leave in one write.
+/// Up to this size a body is put behind its head, to leave in one write.
 const JOINED_BYTES_MAX: usize = 64 * 1024;
+const _: () = assert!(JOINED_BYTES_MAX <= TRANSFER_BYTES);

@@ -224,6 +224,7 @@ prop_compose! {
         tags in prop::collection::hash_map("[a-z]{1,4}", "\\PC{0,8}", 0..5),
         checksum in prop::option::of((any::<[u8; 32]>(), prop::option::of(1u32..=10_000))),
         parts in prop::option::of(prop::collection::vec(0u64..3, 1..12)), spill in prop::option::of(any::<[u8; 16]>()),
+        upload in prop::option::of(any::<[u8; 16]>()),
     ) -> Record {
         let mut record = Record::new(size, Timestamp { seconds, nanos }, etag);
         for (field, text) in HeaderField::ALL.into_iter().zip(texts) {
@@ -243,6 +244,7 @@ prop_compose! {
             record.parts = Some(table);
         }
         record.spill = spill;
+        record.upload = upload;
         record
     }
 }
