@@ -75,6 +75,8 @@ pub const CONNECTIONS_MAX: usize = 20_000;
 pub const OFFLOAD_QUEUE_MAX: usize = 4096;
 /// Offload threads per process.
 pub const OFFLOAD_THREADS: usize = 8;
+/// Threads that wait for flushes per process: as many changes share one commit of the journal.
+pub const FLUSH_THREADS: usize = 64;
 /// Locks that order publications of the same key.
 pub const PUBLICATION_STRIPES: usize = 1024;
 /// How often a publication is tried again when a parent directory disappears under it.

@@ -2,8 +2,6 @@
 //!
 //! Spec: DeleteObject and DeleteObjects in the Amazon S3 API reference.
 
-use smallvec::SmallVec;
-
 use super::access::Authorized;
 use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
@@ -140,7 +138,8 @@ fn check(ctx: &Ctx<'_>, bucket: &BucketName, object: xml::DeleteObject) -> Entry
 }
 
 fn delete_all(service: &Service, bucket: &Bucket, mut entries: Vec<Entry>) -> (Vec<Entry>, Option<Change>) {
-    let mut changed = false;
+    // What was deleted last is flushed last, and everything before it with it.
+    let mut last = None;
     for entry in &mut entries {
         let Ok(key) = &entry.result else { continue };
         let decide = |current: Option<&Object>| entry.conditions.hold(current);
@@ -148,10 +147,10 @@ fn delete_all(service: &Service, bucket: &Bucket, mut entries: Vec<Entry>) -> (V
             if entry.conditions.are_none() { Condition::Always } else { Condition::Decide(&decide) };
         let deleted = object::delete(&service.root, bucket, key, &condition);
         match deleted.map_err(S3Error::from).flatten() {
-            Ok(change) => changed |= change.is_some(),
+            Ok(change) => last = change.or(last),
             Err(error) => entry.result = Err(error),
         }
     }
-    let change = changed.then(|| Change { files: SmallVec::new(), wide: true });
+    let change = last.map(|change| Change { wide: true, ..change });
     (entries, change)
 }

@@ -290,7 +290,7 @@ impl<'r> PartWriter<'r> {
             return Ok(None);
         }
         let directory = upload.directory.try_clone().at(Subject::Upload, "open the upload")?;
-        Ok(Some((part, Change { files: smallvec![file, table.into_fd(), directory], wide: false })))
+        Ok(Some((part, Change { files: smallvec![table.into_fd(), file, directory], wide: false })))
     }
 }
 
