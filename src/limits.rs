@@ -15,6 +15,11 @@ pub const READ_BUFFER_BYTES_MIN: usize = 4 * 1024;
 /// What one read of a body that has to be decoded asks the socket for.
 pub const DECODE_BUFFER_BYTES: usize = 128 * 1024;
 
+/// Signing keys a core keeps: one for each access key and day in use.
+pub const SIGNING_KEYS_MAX: usize = 4096;
+/// Opened session tokens a core keeps; more are opened again when they are used.
+pub const SESSIONS_MAX: usize = 1024;
+
 /// Longest object key in bytes of UTF-8 (AWS: "Object key naming").
 pub const KEY_BYTES_MAX: usize = 1024;
 /// Largest object: 5 TiB.

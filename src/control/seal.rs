@@ -40,6 +40,8 @@ pub enum Kind {
     UserSecret,
     /// The secret key of a service account; the owner is its access key.
     ServiceAccountSecret,
+    /// The key of session tokens; the owner is empty.
+    TokenKey,
     /// The value by which a store recognizes its key; the owner is empty.
     KeyCheck,
 }
@@ -49,6 +51,7 @@ impl Kind {
         match self {
             Self::UserSecret => "user-secret",
             Self::ServiceAccountSecret => "service-account-secret",
+            Self::TokenKey => "token-key",
             Self::KeyCheck => "key-check",
         }
     }

@@ -11,7 +11,7 @@
 //!
 //! | table | key → value |
 //! |---|---|
-//! | `meta` | `format` → u64, `sequence` → u64 (little-endian), `key_check` → sealed constant |
+//! | `meta` | `format` → u64, `sequence` → u64 (little-endian), `key_check` → sealed constant, `token_key` → sealed key of session tokens |
 //! | `users` | name → JSON of `UserRecord` |
 //! | `attachments` | user name → policy name |
 //! | `policies` | name → JSON of `PolicyRecord` |
@@ -39,10 +39,12 @@ use redb::{
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 use super::record::{PolicyRecord, SecretText, ServiceAccountRecord, UserRecord};
 use super::seal::{Kind, MASTER_KEY_VARIABLE, MasterKey, Sealer, Unsealable};
 use super::{Error, ErrorKind, StartError};
+use crate::iam::Secret;
 
 /// The directory of everything that is not an object, below the root.
 pub const SYSTEM_DIRECTORY: &str = ".sluicegate";
@@ -64,6 +66,8 @@ pub struct Contents {
     pub policies: BTreeMap<String, PolicyRecord>,
     /// Service accounts by access key.
     pub service_accounts: BTreeMap<String, StoredServiceAccount>,
+    /// The key that session tokens are sealed under. It lives as long as the store, so that tokens survive a restart.
+    pub token_key: Option<Secret>,
 }
 
 /// A user with what the other tables say about it.
@@ -285,6 +289,14 @@ impl Store {
         let sequence = read(META_SEQUENCE)?
             .and_then(|value| number(value.value()))
             .ok_or_else(|| broken(&"it has no valid sequence number"))?;
+        let token_key = read(META_TOKEN_KEY)?.ok_or_else(|| broken(&"it has no key of session tokens"))?;
+        let token_key = self.sealer.open(Kind::TokenKey, "", token_key.value());
+        let token_key = token_key
+            .map_err(|error| broken(&format_args!("its key of session tokens is {error}")))
+            .and_then(|key| match key.len() {
+                TOKEN_KEY_BYTES => Ok(Secret::new(key.to_vec())),
+                _ => Err(broken(&"its key of session tokens has another length")),
+            })?;
         drop(meta);
 
         let mut secrets = BTreeMap::new();
@@ -295,7 +307,7 @@ impl Store {
         .map_err(|problem| broken(&problem))?;
         let mut secret = |kind, owner: &str| self.open_secret(kind, owner, secrets.remove(owner));
 
-        let mut contents = Contents { sequence, ..Contents::default() };
+        let mut contents = Contents { sequence, token_key: Some(token_key), ..Contents::default() };
         let mut attachments = BTreeMap::new();
         for_each(&transaction, ATTACHMENTS, |user, policy| {
             let policy = String::from_utf8(policy.to_vec()).map_err(|error| error.to_string())?;
@@ -360,6 +372,8 @@ const SECRETS: Table = TableDefinition::new("secrets");
 const META_FORMAT: &str = "format";
 const META_SEQUENCE: &str = "sequence";
 const META_KEY_CHECK: &str = "key_check";
+const META_TOKEN_KEY: &str = "token_key";
+const TOKEN_KEY_BYTES: usize = 32;
 const KEY_CHECK: &[u8] = b"sluicegate identity store";
 
 /// The whole store is below 20 MiB at its limits, and it is read once.
@@ -451,6 +465,9 @@ fn try_create(directory: &Path, path: &Path, sealer: &Sealer) -> Result<(), Box<
         meta.insert(META_FORMAT, FORMAT.to_le_bytes().as_slice())?;
         meta.insert(META_SEQUENCE, 0u64.to_le_bytes().as_slice())?;
         meta.insert(META_KEY_CHECK, sealer.seal(Kind::KeyCheck, "", KEY_CHECK)?.as_slice())?;
+        let mut token_key = Zeroizing::new([0; TOKEN_KEY_BYTES]);
+        getrandom::fill(&mut token_key[..])?;
+        meta.insert(META_TOKEN_KEY, sealer.seal(Kind::TokenKey, "", &token_key[..])?.as_slice())?;
         for table in [USERS, ATTACHMENTS, POLICIES, SERVICE_ACCOUNTS, SECRETS] {
             transaction.open_table(table)?;
         }

@@ -33,5 +33,7 @@ pub use compile::Policy;
 pub use context::{AuthType, Context, PrincipalType, Tag};
 pub use decide::{By, Decision, Layer, Request, decide};
 pub use document::{BUCKET_POLICY_BYTES_MAX, Document, Effect, Kind, POLICY_BYTES_MAX, Version};
-pub use principal::{Credential, CredentialKind, PosixOwner, Secret, Snapshot, SnapshotBuilder, User};
+pub use principal::{
+    ACCOUNT, Credential, CredentialKind, PosixOwner, Secret, Snapshot, SnapshotBuilder, User,
+};
 pub use refusal::{PolicyError, Reason};

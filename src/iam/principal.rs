@@ -16,6 +16,9 @@ use zeroize::Zeroizing;
 
 use super::compile::Policy;
 
+/// The one account of this server, in ARNs and conditions.
+pub const ACCOUNT: &str = "000000000000";
+
 /// A secret key.
 pub struct Secret(Zeroizing<Vec<u8>>);
 
@@ -127,6 +130,7 @@ pub struct Snapshot {
     users_by_unique_id: Map<Arc<str>, Arc<User>>,
     users_by_uid: Map<u32, Arc<User>>,
     bucket_policies: Map<Arc<str>, Arc<Policy>>,
+    token_key: Option<Arc<Secret>>,
 }
 
 impl Snapshot {
@@ -152,6 +156,12 @@ impl Snapshot {
     #[must_use]
     pub fn bucket_policy(&self, bucket: &str) -> Option<&Arc<Policy>> {
         self.bucket_policies.get(bucket)
+    }
+
+    /// The key that session tokens are sealed under; without one there are no sessions.
+    #[must_use]
+    pub fn token_key(&self) -> Option<&Arc<Secret>> {
+        self.token_key.as_ref()
     }
 
     /// The number of credentials.
@@ -215,6 +225,12 @@ impl SnapshotBuilder {
     pub fn bucket_policy(&mut self, bucket: Arc<str>, policy: Arc<Policy>) -> Result<&mut Self, Duplicate> {
         insert(&mut self.0.bucket_policies, bucket, policy)?;
         Ok(self)
+    }
+
+    /// Sets the key of session tokens.
+    pub fn token_key(&mut self, key: Arc<Secret>) -> &mut Self {
+        self.0.token_key = Some(key);
+        self
     }
 
     /// The snapshot.

@@ -16,10 +16,12 @@ use super::operation::{Operation, Requirement};
 use crate::codec::dates::Timestamp;
 use crate::http::head::Head;
 use crate::iam::{
-    Action, AuthType, Context, Credential, Decision, PosixOwner, PrincipalType, Request, Snapshot, User,
-    decide,
+    ACCOUNT, Action, AuthType, Context, Credential, CredentialKind, Decision, Policy, PosixOwner,
+    PrincipalType, Request, Snapshot, User, decide,
 };
+use crate::limits;
 use crate::sigv4::{self, Authorization, Claim, Rules, Seed, SigningKeys};
+use crate::sts::{Invalid, Requester, Session, Sessions, token};
 
 /// What the connection knows of the peer.
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +36,50 @@ pub struct Peer {
 pub struct Caller<'h> {
     head: &'h Head,
     snapshot: Arc<Snapshot>,
-    credential: Option<Arc<Credential>>,
+    identity: Identity,
     claim: Option<Claim<'h>>,
     peer: Peer,
     now: Timestamp,
     region: &'h str,
+}
+
+/// Whose keys a request was signed with.
+enum Identity {
+    Nobody,
+    /// Keys that last until they are removed.
+    Lasting(Arc<Credential>),
+    /// Keys that a session token goes with.
+    Session(Arc<Session>, Arc<User>),
+}
+
+/// One request, as far as verification looks at it.
+pub struct Arrival<'h> {
+    /// Its head.
+    pub head: &'h Head,
+    /// The SHA-256 of its body where the signature covers it and it is read already: calls of STS.
+    pub body_sha256: Option<[u8; 32]>,
+    /// Who is at the other end of the connection.
+    pub peer: Peer,
+    /// When it was taken up.
+    pub now: Timestamp,
+    /// The region of the server.
+    pub region: &'h str,
+}
+
+/// What one core remembers of keys it has seen: nothing that cannot be found again, and nothing that can go stale.
+#[derive(Debug)]
+pub struct Keyring {
+    signing_keys: SigningKeys,
+    sessions: Sessions,
+}
+
+impl Default for Keyring {
+    fn default() -> Keyring {
+        Keyring {
+            signing_keys: SigningKeys::new(limits::SIGNING_KEYS_MAX),
+            sessions: Sessions::new(limits::SESSIONS_MAX),
+        }
+    }
 }
 
 /// What the verification found out besides the caller.
@@ -53,41 +94,68 @@ pub struct Verified<'h> {
 
 /// Verifies the signature of a request. A request without one is anonymous.
 pub fn verify<'h>(
-    head: &'h Head,
+    arrival: Arrival<'h>,
     operation: &Operation,
-    region: &'h str,
-    peer: Peer,
-    now: Timestamp,
     snapshot: Arc<Snapshot>,
-    keys: &mut SigningKeys,
+    keyring: &mut Keyring,
 ) -> Result<Verified<'h>, S3Error> {
+    let Arrival { head, body_sha256, peer, now, region } = arrival;
     let rules = Rules {
         region,
-        service: sigv4::Service::S3,
+        service: match operation {
+            Operation::Sts => sigv4::Service::Sts,
+            _ => sigv4::Service::S3,
+        },
         now,
         location_request: matches!(operation, Operation::GetBucketLocation(_)),
     };
     let claim = match sigv4::authorization(head, &rules)? {
         Authorization::Anonymous => {
             let payload = sigv4::Payload::of_anonymous(head)?;
-            let caller = Caller { head, snapshot, credential: None, claim: None, peer, now, region };
+            let caller =
+                Caller { head, snapshot, identity: Identity::Nobody, claim: None, peer, now, region };
             return Ok(Verified { caller, payload, seed: None });
         }
         Authorization::Signed(claim) => claim,
     };
-    let Some(credential) = snapshot.credential(claim.access_key()).cloned() else {
-        return Err(S3Error::invalid_access_key_id(claim.access_key()));
+    let identity = identify(&claim, &snapshot, &mut keyring.sessions, now)?;
+    let (secret_id, secret) = match &identity {
+        Identity::Nobody => return Err(S3Error::invalid_access_key_id(claim.access_key())),
+        Identity::Lasting(credential) => (credential.secret_id, &credential.secret),
+        Identity::Session(session, _) => (session.secret_id, &session.secret),
     };
-    let key = keys.get_or_derive(&claim.key_id(credential.secret_id), credential.secret.expose());
-    let seed = sigv4::verify(head, &claim, key, None)?;
-    if let Some(token) = claim.session_token() {
-        // Keys of users and service accounts are permanent: no token belongs to them.
+    let key = keyring.signing_keys.get_or_derive(&claim.key_id(secret_id), secret.expose());
+    let seed = sigv4::verify(head, &claim, key, body_sha256.as_ref())?;
+    if let (Identity::Lasting(_), Some(token)) = (&identity, claim.session_token()) {
+        // No token belongs to the keys of users and service accounts.
         return Err(S3Error::invalid_token(&token));
     }
     let payload = *claim.payload();
-    let caller =
-        Caller { head, snapshot, credential: Some(credential), claim: Some(claim), peer, now, region };
+    let caller = Caller { head, snapshot, identity, claim: Some(claim), peer, now, region };
     Ok(Verified { caller, payload, seed: Some(seed) })
+}
+
+/// Whose keys the claim names. What a token says is looked at before the signature: it is authentic by itself, and
+/// says nothing that its bearer does not know. Keys of a session without their token are keys that nobody has.
+fn identify(
+    claim: &Claim<'_>,
+    snapshot: &Snapshot,
+    sessions: &mut Sessions,
+    now: Timestamp,
+) -> Result<Identity, S3Error> {
+    let access_key = claim.access_key();
+    if let Some(credential) = snapshot.credential(access_key) {
+        return Ok(Identity::Lasting(credential.clone()));
+    }
+    let Some(token) = claim.session_token() else { return Ok(Identity::Nobody) };
+    match sessions.find(snapshot, access_key, &token, now) {
+        Ok((session, user)) => Ok(Identity::Session(session, user.clone())),
+        Err(Invalid::Expired) => Err(S3Error::expired_token(&token)),
+        Err(Invalid::Token | Invalid::OtherKeys) if token::is_access_key(access_key) => {
+            Err(S3Error::invalid_token(&token))
+        }
+        Err(Invalid::Token | Invalid::OtherKeys | Invalid::NoUser) => Ok(Identity::Nobody),
+    }
 }
 
 /// The right to carry out one operation.
@@ -129,7 +197,45 @@ pub fn authorize(caller: &Caller<'_>, operation: &Operation) -> Result<Permit, S
 impl Caller<'_> {
     /// The user behind the credentials; none for an unsigned request.
     pub fn user(&self) -> Option<&Arc<User>> {
-        self.credential.as_ref().map(|credential| &credential.user)
+        match &self.identity {
+            Identity::Nobody => None,
+            Identity::Lasting(credential) => Some(&credential.user),
+            Identity::Session(_, user) => Some(user),
+        }
+    }
+
+    /// The session, if the caller is one.
+    pub fn session(&self) -> Option<&Session> {
+        match &self.identity {
+            Identity::Session(session, _) => Some(session),
+            Identity::Nobody | Identity::Lasting(_) => None,
+        }
+    }
+
+    /// Who asks, as far as calls of STS differ between them.
+    pub fn requester(&self) -> Requester<'_> {
+        match &self.identity {
+            Identity::Nobody => Requester::Anonymous,
+            Identity::Session(_, user) => Requester::Session(user),
+            Identity::Lasting(credential) => match credential.kind {
+                CredentialKind::User => Requester::User(&credential.user),
+                CredentialKind::ServiceAccount { .. } => Requester::ServiceAccount(&credential.user),
+            },
+        }
+    }
+
+    /// Calls `with` with the values of conditions that hold for every action.
+    pub fn with_context<T>(&self, with: impl FnOnce(&Context<'_>) -> T) -> T {
+        with(&self.context(&mut ArnBuffer::default()))
+    }
+
+    /// What limits the caller's keys beyond the policy of its user.
+    fn limit(&self) -> Option<&Policy> {
+        match &self.identity {
+            Identity::Nobody => None,
+            Identity::Lasting(credential) => credential.embedded_policy().map(|policy| &**policy),
+            Identity::Session(session, _) => session.policy.as_deref(),
+        }
     }
 
     /// Whom files belong to that this caller makes.
@@ -181,12 +287,8 @@ impl Caller<'_> {
     }
 
     fn may(&self, requirement: &Requirement<'_>, operation: &Operation) -> bool {
-        let (identity, session) = match &self.credential {
-            None => (None, None),
-            Some(credential) => {
-                (credential.user.policy.as_deref(), credential.embedded_policy().map(|policy| &**policy))
-            }
-        };
+        let user = self.user();
+        let identity = user.and_then(|user| user.policy.as_deref());
         let bucket_policy = self.snapshot.bucket_policy(requirement.bucket).map(|policy| &**policy);
         if identity.is_none() && bucket_policy.is_none() {
             return false;
@@ -200,7 +302,7 @@ impl Caller<'_> {
             key: requirement.key,
             context: &context,
         };
-        let decision = decide(identity, session, bucket_policy, self.credential.is_none(), &request);
+        let decision = decide(identity, self.limit(), bucket_policy, user.is_none(), &request);
         if !decision.is_allowed() {
             self.log_denied(&decision, requirement);
         }
@@ -239,6 +341,14 @@ impl Caller<'_> {
             context.username = Some(&user.name);
             context.userid = Some(&user.unique_id);
             context.principal_arn = Some(arn.of(user));
+        }
+        if let Some(session) = self.session() {
+            if session.arn.is_some() {
+                context.principal_type = Some(PrincipalType::AssumedRole);
+            }
+            context.userid = Some(&session.user_id);
+            context.session_arn = session.arn.as_deref();
+            context.token_issue_time = Some(session.issued);
         }
         if let Some(claim) = &self.claim {
             context.auth_type = Some(match claim.auth_type() {
@@ -329,8 +439,6 @@ impl ArnBuffer {
     }
 }
 
-/// The one account of this server, in ARNs and conditions.
-pub const ACCOUNT: &str = "000000000000";
 /// The owner of what anonymous requests make.
 const ANONYMOUS_OWNER: PosixOwner = PosixOwner { uid: 65534, gid: 65534 };
 const ARN_BYTES: usize = 128;

@@ -34,6 +34,8 @@ pub struct Ctx<'c> {
     pub head: &'c Head,
     /// The request's body.
     pub payload: Payload<'c>,
+    /// The body of a call of STS, which is read before its signature can be verified.
+    pub form: Option<Vec<u8>>,
     /// How the body is protected.
     pub payload_kind: sigv4::Payload,
     /// Who asks.

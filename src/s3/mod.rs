@@ -20,6 +20,7 @@ pub mod get_object;
 pub mod list_objects;
 pub mod multipart;
 pub mod put_object;
+pub mod sts;
 
 pub mod error;
 pub mod failure;

@@ -47,7 +47,12 @@ impl<'o> Writer<'o> {
 
     /// Opens the root element, in the namespace of S3.
     pub fn open_root(&mut self, name: &str) {
-        self.raw(&["<", name, " xmlns=\"", NAMESPACE, "\">"]);
+        self.open_root_in(name, NAMESPACE);
+    }
+
+    /// Opens the root element in another namespace.
+    pub fn open_root_in(&mut self, name: &str, namespace: &str) {
+        self.raw(&["<", name, " xmlns=\"", namespace, "\">"]);
     }
 
     /// Opens an element.

@@ -20,8 +20,8 @@ use rustls::ServerConfig;
 use crate::iam::Snapshot;
 use crate::runtime::mailbox::{self, Reply};
 use crate::runtime::{Listener, now, sleep, spawn, watch};
+use crate::s3::access::Keyring;
 use crate::s3::context::{RequestId, Service};
-use crate::sigv4::SigningKeys;
 
 /// What a core is started with; the same for all cores.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ pub struct Limits {
 /// The state of one core.
 pub struct Core {
     shared: Shared,
-    keys: RefCell<SigningKeys>,
+    keyring: RefCell<Keyring>,
     requests: Cell<u64>,
 }
 
@@ -61,7 +61,7 @@ impl Core {
         // Ids of different cores and of different runs are far apart.
         let start = now().seconds as u64;
         let requests = Cell::new((start << 24) ^ ((index as u64) << 56));
-        Core { shared, keys: RefCell::new(SigningKeys::new(SIGNING_KEYS_MAX)), requests }
+        Core { shared, keyring: RefCell::default(), requests }
     }
 
     fn request_id(&self) -> RequestId {
@@ -141,7 +141,5 @@ pub fn bound_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// Signing keys a core keeps: one for each access key and day in use.
-const SIGNING_KEYS_MAX: usize = 4096;
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,7 +1,7 @@
 //! One request, in one place: from its head to its answer.
 //!
 //! 1. [`route`]: what is asked.
-//! 2. [`verify`]: who asks; one look-up gives the secret, the user, its UID and GID, and its compiled policies.
+//! 2. [`verify`]: who asks (a call of STS is read whole before, because its signature covers its body); one look-up gives the secret, the user, its UID and GID, and its compiled policies.
 //! 3. [`authorize`]: whether they may.
 //! 4. `dispatch`: the operation's handler, which decides preconditions before it asks for the body.
 //!
@@ -11,19 +11,21 @@ use std::panic::AssertUnwindSafe;
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
+use sha2::{Digest, Sha256};
 
 use super::Core;
 use crate::codec::dates::Timestamp;
 use crate::counters;
 use crate::http::head::{Head, Method};
+use crate::limits;
 use crate::runtime::{Stream, Watch, now};
-use crate::s3::access::{Peer, Permit, authorize, verify};
+use crate::s3::access::{Arrival, Peer, Permit, authorize, verify};
 use crate::s3::context::{Ctx, RequestId};
 use crate::s3::error::{Code, S3Error, Subject};
 use crate::s3::operation::{Operation, route};
 use crate::s3::payload::{Payload, Rest};
 use crate::s3::reply::Reply;
-use crate::s3::{bucket, copy_object, delete_objects, get_object, list_objects, multipart, put_object};
+use crate::s3::{bucket, copy_object, delete_objects, get_object, list_objects, multipart, put_object, sts};
 
 /// Answers one request. The rest of its body, if the request was refused before it was read, is the caller's to skip.
 pub async fn answer(
@@ -53,6 +55,9 @@ pub async fn answer(
     };
     let operation = operation.ok();
     let reply = result.unwrap_or_else(|error| {
+        if operation == Some(Operation::Sts) {
+            return sts::refuse(&error, now, request_id);
+        }
         let subject = Subject {
             path: head.path(),
             bucket: operation.as_ref().and_then(|operation| operation.bucket()).map(|bucket| bucket.as_str()),
@@ -84,9 +89,14 @@ async fn carry_out<'c>(
     payload: &mut Option<Payload<'c>>,
 ) -> Result<Reply, S3Error> {
     let service = &core.shared.service;
+    let form = match (operation, payload.as_mut()) {
+        (Operation::Sts, Some(body)) => Some(body.read_all(limits::FORM_BODY_BYTES_MAX).await?),
+        _ => None,
+    };
+    let body_sha256 = form.as_ref().map(|form| Sha256::digest(form).into());
     let snapshot = core.shared.identities.load_full();
-    let verified =
-        verify(head, operation, &service.region, peer, now, snapshot, &mut core.keys.borrow_mut())?;
+    let arrival = Arrival { head, body_sha256, peer, now, region: &service.region };
+    let verified = verify(arrival, operation, snapshot, &mut core.keyring.borrow_mut())?;
     let permit = authorize(&verified.caller, operation)?;
     let Some(mut body) = payload.take() else { return Err(Code::InternalError.into()) };
     let unwrapped = body.unwrap_chunks(head, &verified.payload, verified.seed);
@@ -94,6 +104,7 @@ async fn carry_out<'c>(
         service,
         head,
         payload: body,
+        form,
         payload_kind: verified.payload,
         caller: verified.caller,
         now,
@@ -132,6 +143,7 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         }
         Operation::AbortMultipartUpload(op) => multipart::abort_multipart_upload(ctx, permit.of(op)).await,
         Operation::ListParts(op) => multipart::list_parts(ctx, permit.of(op)).await,
+        Operation::Sts => sts::answer(ctx, permit.of(())),
         other => {
             Err(Code::NotImplemented.because(format!("{} is not implemented by this server.", other.name())))
         }

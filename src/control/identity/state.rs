@@ -25,6 +25,7 @@ pub(super) struct State {
     pub(super) policies: BTreeMap<Arc<str>, PolicyEntry>,
     pub(super) service_accounts: BTreeMap<Arc<str>, ServiceAccountEntry>,
     pub(super) bucket_policies: BTreeMap<Arc<str>, Arc<Policy>>,
+    pub(super) token_key: Option<Arc<Secret>>,
     /// Replaced snapshots that a worker still held.
     pub(super) retired: Vec<Arc<Snapshot>>,
 }
@@ -102,6 +103,7 @@ impl State {
             policies,
             service_accounts,
             bucket_policies: BTreeMap::new(),
+            token_key: contents.token_key.map(Arc::new),
             retired: Vec::new(),
         };
         state.try_snapshot().map_err(|Duplicate(what)| {
@@ -142,6 +144,9 @@ impl State {
         }
         for (bucket, policy) in &self.bucket_policies {
             builder.bucket_policy(bucket.clone(), policy.clone())?;
+        }
+        if let Some(key) = &self.token_key {
+            builder.token_key(key.clone());
         }
         Ok(builder.build())
     }

@@ -1,0 +1,221 @@
+//! Who gets temporary credentials, and which.
+//!
+//! Only a user with its own keys and with a policy gets them: a user that may do nothing may not do this either, a
+//! session gets no further session (it would outlive its end), and service accounts have keys that never end. No policy
+//! has to allow the call, but an explicit Deny of `sts:AssumeRole` or `sts:GetSessionToken` in the user's policy holds.
+//!
+//! Spec: AWS STS API reference, AssumeRole and GetSessionToken; WEKA S3, "Manage S3 users and authentication".
+
+use super::form::Wanted;
+use super::refusal::{Code, Refusal};
+use super::token::{Grant, Sealed, TOKEN_ID_BYTES, seal};
+use crate::codec::dates::Timestamp;
+use crate::iam::{Action, Context, Decision, Document, Kind, Reason, Request, Secret, User, decide};
+
+/// Who signed the call.
+#[derive(Clone, Copy, Debug)]
+pub enum Requester<'a> {
+    /// Nobody.
+    Anonymous,
+    /// A user, with its own keys.
+    User(&'a User),
+    /// A service account of this user.
+    ServiceAccount(&'a User),
+    /// A session of this user.
+    Session(&'a User),
+}
+
+/// New temporary credentials.
+#[derive(Debug)]
+pub struct Issued {
+    /// Access key, secret and token.
+    pub sealed: Sealed,
+    /// From when on they are dead; whole seconds.
+    pub expires: Timestamp,
+}
+
+/// Makes temporary credentials. `action` is the permission that a policy may deny, `context` what its conditions see,
+/// `key` the key of tokens, and `id` random.
+///
+/// # Errors
+/// `AccessDenied` for everybody but users with a policy, `MissingAuthenticationToken` for anonymous calls;
+/// `MalformedPolicyDocument` with what is wrong in the session policy, and where.
+pub fn issue(
+    action: Action,
+    wanted: &Wanted,
+    requester: Requester<'_>,
+    context: &Context<'_>,
+    key: &Secret,
+    id: &[u8; TOKEN_ID_BYTES],
+) -> Result<Issued, Refusal> {
+    let user = entitled(action, requester, context)?;
+    if let Some(policy) = &wanted.policy {
+        check_policy(policy)?;
+    }
+    // The token knows whole seconds; so does its end.
+    let issued = Timestamp::from_seconds(context.now.map_or(0, |now| now.seconds));
+    let expires = Timestamp::from_seconds(issued.seconds.saturating_add(wanted.duration_seconds.into()));
+    let grant = Grant {
+        unique_id: &user.unique_id,
+        session_name: &wanted.session_name,
+        issued,
+        expires,
+        policy: wanted.policy.as_deref(),
+    };
+    Ok(Issued { sealed: seal(key, id, &grant), expires })
+}
+
+fn entitled<'a>(
+    action: Action,
+    requester: Requester<'a>,
+    context: &Context<'_>,
+) -> Result<&'a User, Refusal> {
+    let denied = |why: String| Err(Code::AccessDenied.because(why));
+    let user = match requester {
+        Requester::User(user) => user,
+        Requester::Anonymous => {
+            return Err(Code::MissingAuthenticationToken
+                .because("Request is missing Authentication Token. Sign it for the service sts."));
+        }
+        Requester::ServiceAccount(user) => {
+            return denied(format!(
+                "A service account of {} gets no temporary credentials. Sign with the keys of the user.",
+                user.name
+            ));
+        }
+        Requester::Session(user) => {
+            return denied(format!(
+                "A session of {} gets no further session. Sign with the keys of the user.",
+                user.name
+            ));
+        }
+    };
+    let Some(policy) = &user.policy else {
+        return denied(format!(
+            "User: {} is not authorized to perform: {}, because it has no policy. A cluster administrator attaches one.",
+            user.name,
+            action.name()
+        ));
+    };
+    let request = Request { action, bucket: "", key: b"", context };
+    match decide(Some(policy), None, None, false, &request) {
+        Decision::ExplicitDeny { .. } => denied(format!(
+            "User: {} is not authorized to perform: {} with an explicit deny in its policy.",
+            user.name,
+            action.name()
+        )),
+        Decision::Allow { .. } | Decision::ImplicitDeny => Ok(user),
+    }
+}
+
+fn check_policy(policy: &str) -> Result<(), Refusal> {
+    match Document::parse(policy.as_bytes(), Kind::Session) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(match error.reason {
+            Reason::TooLarge => Code::PackedPolicyTooLarge,
+            Reason::Malformed => Code::MalformedPolicyDocument,
+        }
+        .because(format!("The session policy is malformed. In {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::token::open;
+    use super::*;
+    use crate::iam::{Policy, PosixOwner, built_in_policy};
+
+    const NOW: Timestamp = Timestamp { seconds: 1_795_478_400, nanos: 999 };
+    const ID: [u8; TOKEN_ID_BYTES] = [5; TOKEN_ID_BYTES];
+
+    fn user(policy: Option<&str>) -> User {
+        let compiled = policy.map(|text| {
+            let document = Document::parse(text.as_bytes(), Kind::Identity).expect("a valid policy");
+            Arc::new(Policy::compile(&document))
+        });
+        User {
+            name: "alice".into(),
+            unique_id: "AIDAAAAAAAAAAAAAAAAAA".into(),
+            owner: PosixOwner { uid: 1, gid: 1 },
+            policy: compiled,
+            policy_names: Vec::new(),
+        }
+    }
+
+    fn wanted(policy: Option<&str>) -> Wanted {
+        Wanted { session_name: "test".into(), duration_seconds: 900, policy: policy.map(str::to_owned) }
+    }
+
+    fn ask(requester: Requester<'_>, wanted: &Wanted) -> Result<Issued, Code> {
+        let context = Context { now: Some(NOW), username: Some("alice"), ..Context::default() };
+        let key = Secret::new(vec![1; 32]);
+        issue(Action::AssumeRole, wanted, requester, &context, &key, &ID).map_err(|refusal| {
+            assert!(!refusal.message.is_empty());
+            refusal.code
+        })
+    }
+
+    #[test]
+    fn only_users_with_a_policy_get_credentials() {
+        let (able, unable) = (user(built_in_policy("writeonly")), user(None));
+        let check = |requester, expected: Option<Code>| {
+            assert_eq!(ask(requester, &wanted(None)).err(), expected, "{requester:?}");
+        };
+        check(Requester::User(&able), None);
+        check(Requester::User(&unable), Some(Code::AccessDenied));
+        check(Requester::ServiceAccount(&able), Some(Code::AccessDenied));
+        check(Requester::Session(&able), Some(Code::AccessDenied));
+        check(Requester::Anonymous, Some(Code::MissingAuthenticationToken));
+    }
+
+    #[test]
+    fn an_explicit_deny_holds_with_its_conditions() {
+        let policy = |action: &str, user: &str| {
+            format!(
+                r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"s3:*","Resource":"*"}},
+                   {{"Effect":"Deny","Action":"{action}","Resource":"*","Condition":{{"StringEquals":{{"aws:username":"{user}"}}}}}}]}}"#
+            )
+        };
+        for (action, name, allowed) in [
+            ("sts:AssumeRole", "alice", false),
+            ("sts:*", "alice", false),
+            ("sts:AssumeRole", "bob", true),
+            ("sts:GetSessionToken", "alice", true),
+        ] {
+            let user = user(Some(&policy(action, name)));
+            assert_eq!(ask(Requester::User(&user), &wanted(None)).is_ok(), allowed, "{action} {name}");
+        }
+    }
+
+    #[test]
+    fn the_token_says_what_was_asked_for() {
+        let user = user(built_in_policy("readwrite"));
+        let policy = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}}"#;
+        let issued = ask(Requester::User(&user), &wanted(Some(policy))).expect("it is allowed");
+        let opened = open(&Secret::new(vec![1; 32]), issued.sealed.token.as_bytes()).expect("a token");
+        let expected = Grant {
+            unique_id: "AIDAAAAAAAAAAAAAAAAAA",
+            session_name: "test",
+            issued: Timestamp::from_seconds(NOW.seconds),
+            expires: Timestamp::from_seconds(NOW.seconds + 900),
+            policy: Some(policy),
+        };
+        assert_eq!(opened.grant(), expected);
+        assert_eq!(issued.expires, expected.expires);
+    }
+
+    #[test]
+    fn a_session_policy_is_parsed_strictly() {
+        let user = user(built_in_policy("readwrite"));
+        let check = |policy: &str| ask(Requester::User(&user), &wanted(Some(policy))).err();
+        let statement = r#"{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}"#;
+        assert_eq!(check(&format!(r#"{{"Version":"2012-10-17","Statement":{statement}}}"#)), None);
+        for policy in ["{", "{}", "null", &format!(r#"{{"Statement":{statement}}}"#)] {
+            assert_eq!(check(policy), Some(Code::MalformedPolicyDocument), "{policy}");
+        }
+        let padded = format!(r#"{{"Version":"2012-10-17","Statement":{statement}}}{:2048}"#, "");
+        assert_eq!(check(&padded), Some(Code::PackedPolicyTooLarge));
+    }
+}

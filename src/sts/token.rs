@@ -1,0 +1,440 @@
+//! Session tokens: what a session is, sealed so that any server of the same identity store can read it, and nobody
+//! else can read, change or make one.
+//!
+//! A token is base64url without padding of
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 1 | version of this format, 1 |
+//! | 24 | id, random |
+//! | n | ciphertext |
+//! | 16 | tag (AES-256-GCM, NIST SP 800-38D) |
+//!
+//! and the plain text is, numbers little-endian,
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 8 | issued, seconds since the Unix epoch |
+//! | 8 | expires, seconds since the Unix epoch; from this second on the token is dead |
+//! | 1 + n | unique id of the user |
+//! | 1 + n | session name, empty for GetSessionToken |
+//! | 2 + n | session policy as sent, empty for none |
+//!
+//! Everything else follows from the token key and the id, by HMAC-SHA256 with a label for each purpose: the key that
+//! this one token is sealed under, and the secret access key. A key of its own for each token means that no nonce is
+//! ever used twice, however many tokens are made; the nonce is zero. The access key is `ASIA` and 16 characters of the
+//! id, which is random enough and public.
+//!
+//! Spec: AWS STS API reference, data type `Credentials`.
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Key, Nonce};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::codec::dates::Timestamp;
+use crate::iam::{POLICY_BYTES_MAX, Secret};
+
+/// Bytes of a token's id. 192 random bits do not repeat.
+pub const TOKEN_ID_BYTES: usize = 24;
+/// Longest session name in bytes (AWS: `RoleSessionName`).
+pub const SESSION_NAME_BYTES_MAX: usize = 64;
+/// What the access key of a session begins with, as at AWS.
+pub const ACCESS_KEY_PREFIX: &str = "ASIA";
+/// The length of a session's access key.
+pub const ACCESS_KEY_CHARS: usize = 20;
+
+/// Longest unique id that fits; those of this server have 21 bytes.
+const UNIQUE_ID_BYTES_MAX: usize = 64;
+const PLAIN_BYTES_MAX: usize =
+    8 + 8 + (1 + UNIQUE_ID_BYTES_MAX) + (1 + SESSION_NAME_BYTES_MAX) + (2 + POLICY_BYTES_MAX);
+const SEALED_BYTES_MAX: usize = 1 + TOKEN_ID_BYTES + PLAIN_BYTES_MAX + TAG_BYTES;
+/// Longest token in characters. A head has room for it ([`crate::limits::HEAD_BYTES_MAX`]), also in a presigned URL.
+pub const TOKEN_CHARS_MAX: usize = (SEALED_BYTES_MAX * 4).div_ceil(3);
+const _: () = assert!(TOKEN_CHARS_MAX * 2 <= crate::limits::HEAD_BYTES_MAX);
+
+/// What a token says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Grant<'a> {
+    /// The unique id of the user it stands for.
+    pub unique_id: &'a str,
+    /// The session's name; empty for GetSessionToken.
+    pub session_name: &'a str,
+    /// When it was made; whole seconds.
+    pub issued: Timestamp,
+    /// From when on it is dead; whole seconds.
+    pub expires: Timestamp,
+    /// The document that limits it.
+    pub policy: Option<&'a str>,
+}
+
+/// An opened token.
+#[derive(Debug)]
+pub struct Opened {
+    /// The access key it belongs to.
+    pub access_key: String,
+    /// The secret key that goes with it.
+    pub secret: Secret,
+    /// As [`crate::iam::Credential::secret_id`]: tells this secret from others in caches.
+    pub secret_id: u64,
+    plain: Plain,
+}
+
+/// The credentials of a new session.
+#[derive(Debug)]
+pub struct Sealed {
+    /// The access key.
+    pub access_key: String,
+    /// The secret key: 40 characters of base64url.
+    pub secret: Secret,
+    /// The token.
+    pub token: String,
+}
+
+/// Makes the token of a session. `id` is random and never used again.
+///
+/// # Panics
+/// When the grant is larger than the bounds that its makers check.
+#[must_use]
+pub fn seal(key: &Secret, id: &[u8; TOKEN_ID_BYTES], grant: &Grant<'_>) -> Sealed {
+    let plain = encode(grant);
+    let ciphertext = cipher(key, id)
+        .encrypt(&Nonce::from(NONCE), Payload { msg: &plain, aad: ASSOCIATED })
+        .expect("AES-GCM takes 64 GiB, and a grant is below 3 KiB");
+    let mut sealed = Vec::with_capacity(1 + TOKEN_ID_BYTES + ciphertext.len());
+    sealed.push(VERSION);
+    sealed.extend_from_slice(id);
+    sealed.extend_from_slice(&ciphertext);
+    Sealed {
+        access_key: access_key(id),
+        secret: secret(key, id),
+        token: BASE64_URL_SAFE_NO_PAD.encode(&sealed),
+    }
+}
+
+/// Opens a token; `None` if it was not made under this key or was changed. The bytes are input: they may be anything.
+#[must_use]
+pub fn open(key: &Secret, token: &[u8]) -> Option<Opened> {
+    if token.len() > TOKEN_CHARS_MAX {
+        return None;
+    }
+    let sealed = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
+    let (&version, rest) = sealed.split_first()?;
+    let (id, ciphertext) = rest.split_first_chunk::<TOKEN_ID_BYTES>()?;
+    if version != VERSION {
+        return None;
+    }
+    let payload = Payload { msg: ciphertext, aad: ASSOCIATED };
+    let bytes = cipher(key, id).decrypt(&Nonce::from(NONCE), payload).ok()?;
+    let plain = Plain::decode(bytes)?;
+    // A user's secret id counts commits and has no such bit; a clash would need equal access keys as well.
+    let number = u64::from_le_bytes(*id.last_chunk()?) | 1 << 63;
+    Some(Opened { access_key: access_key(id), secret: secret(key, id), secret_id: number, plain })
+}
+
+impl Opened {
+    /// What the token says.
+    #[must_use]
+    pub fn grant(&self) -> Grant<'_> {
+        self.plain.grant()
+    }
+}
+
+/// True for text of the form of a session's access key.
+#[must_use]
+pub fn is_access_key(text: &str) -> bool {
+    text.len() == ACCESS_KEY_CHARS && text.starts_with(ACCESS_KEY_PREFIX)
+}
+
+/// The plain text of a token, measured: the three texts are where the numbers say, and UTF-8.
+#[derive(Debug)]
+struct Plain {
+    issued: i64,
+    expires: i64,
+    unique_id: String,
+    session_name: String,
+    policy: String,
+}
+
+impl Plain {
+    fn decode(bytes: Vec<u8>) -> Option<Plain> {
+        let mut rest = Reader(&bytes);
+        let plain = Plain {
+            issued: i64::from_le_bytes(rest.take_array()?),
+            expires: i64::from_le_bytes(rest.take_array()?),
+            unique_id: rest.text_u8()?,
+            session_name: rest.text_u8()?,
+            policy: rest.text_u16()?,
+        };
+        rest.0.is_empty().then_some(plain)
+    }
+
+    fn grant(&self) -> Grant<'_> {
+        Grant {
+            unique_id: &self.unique_id,
+            session_name: &self.session_name,
+            issued: Timestamp::from_seconds(self.issued),
+            expires: Timestamp::from_seconds(self.expires),
+            policy: Some(self.policy.as_str()).filter(|policy| !policy.is_empty()),
+        }
+    }
+}
+
+fn encode(grant: &Grant<'_>) -> Vec<u8> {
+    let policy = grant.policy.unwrap_or_default();
+    assert!(grant.unique_id.len() <= UNIQUE_ID_BYTES_MAX, "unique ids are made by this server");
+    assert!(grant.session_name.len() <= SESSION_NAME_BYTES_MAX, "the form was checked");
+    assert!(policy.len() <= POLICY_BYTES_MAX, "the policy was parsed");
+    let mut plain = Vec::with_capacity(PLAIN_BYTES_MAX);
+    plain.extend_from_slice(&grant.issued.seconds.to_le_bytes());
+    plain.extend_from_slice(&grant.expires.seconds.to_le_bytes());
+    for text in [grant.unique_id, grant.session_name] {
+        plain.push(text.len() as u8);
+        plain.extend_from_slice(text.as_bytes());
+    }
+    plain.extend_from_slice(&(policy.len() as u16).to_le_bytes());
+    plain.extend_from_slice(policy.as_bytes());
+    plain
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take_array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+
+    fn text_u8(&mut self) -> Option<String> {
+        let [length] = self.take_array()?;
+        self.text(usize::from(length))
+    }
+
+    fn text_u16(&mut self) -> Option<String> {
+        let length = u16::from_le_bytes(self.take_array()?);
+        self.text(usize::from(length))
+    }
+
+    fn text(&mut self, length: usize) -> Option<String> {
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        String::from_utf8(text.to_vec()).ok()
+    }
+}
+
+fn cipher(key: &Secret, id: &[u8; TOKEN_ID_BYTES]) -> Aes256Gcm {
+    let mut derived = derive(key, b"sluicegate/session-token/1/seal", id);
+    let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(derived));
+    derived.zeroize();
+    cipher
+}
+
+fn secret(key: &Secret, id: &[u8; TOKEN_ID_BYTES]) -> Secret {
+    let derived = Zeroizing::new(derive(key, b"sluicegate/session-token/1/secret", id));
+    let mut text = vec![0; SECRET_CHARS];
+    let written = BASE64_URL_SAFE_NO_PAD.encode_slice(&derived[..SECRET_CHARS / 4 * 3], &mut text);
+    assert_eq!(written.ok(), Some(SECRET_CHARS), "three bytes make four characters");
+    Secret::new(text)
+}
+
+/// The labels have different lengths and the id has a fixed one, so no two purposes hash the same bytes.
+fn derive(key: &Secret, label: &[u8], id: &[u8; TOKEN_ID_BYTES]) -> [u8; 32] {
+    let mut state =
+        <Hmac<Sha256> as KeyInit>::new_from_slice(key.expose()).expect("HMAC accepts keys of any length");
+    state.update(label);
+    state.update(id);
+    state.finalize().into_bytes().into()
+}
+
+/// Base 32 (RFC 4648) of the first ten bytes of the id.
+fn access_key(id: &[u8; TOKEN_ID_BYTES]) -> String {
+    let mut text = String::with_capacity(ACCESS_KEY_CHARS);
+    text.push_str(ACCESS_KEY_PREFIX);
+    let number = id[..10].iter().fold(0u128, |number, byte| number << 8 | u128::from(*byte));
+    for index in 0..16 {
+        let digit = (number >> (75 - 5 * index)) as usize & 31;
+        text.push(char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[digit]));
+    }
+    text
+}
+
+const VERSION: u8 = 1;
+const NONCE: [u8; 12] = [0; 12];
+const TAG_BYTES: usize = 16;
+const SECRET_CHARS: usize = 40;
+const ASSOCIATED: &[u8] = b"sluicegate/session-token/1";
+
+/// Opens `data` as a token, and reads it as the plain text of one. Nothing may panic, and nothing may open.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let key = Secret::new(vec![7; 32]);
+    assert!(open(&key, data).is_none(), "a forged token opened");
+    assert!(open(&key, BASE64_URL_SAFE_NO_PAD.encode(data).as_bytes()).is_none(), "a forged token opened");
+    if let Some(plain) = Plain::decode(data.to_vec()) {
+        let grant = plain.grant();
+        let fits = grant.unique_id.len() <= UNIQUE_ID_BYTES_MAX
+            && grant.session_name.len() <= SESSION_NAME_BYTES_MAX
+            && plain.policy.len() <= POLICY_BYTES_MAX;
+        assert!(!fits || encode(&grant) == data, "the encoding has one form");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: [u8; TOKEN_ID_BYTES] = *b"0123456789abcdefghijklmn";
+
+    fn key(byte: u8) -> Secret {
+        Secret::new(vec![byte; 32])
+    }
+
+    fn grant(policy: Option<&'static str>) -> Grant<'static> {
+        Grant {
+            unique_id: "AIDAAAAAAAAAAAAAAAAAA",
+            session_name: "backup-2026",
+            issued: Timestamp::from_seconds(1_795_478_400),
+            expires: Timestamp::from_seconds(1_795_482_000),
+            policy,
+        }
+    }
+
+    #[test]
+    fn a_token_opens_under_its_key_only() {
+        for policy in [None, Some("{\"Version\":\"2012-10-17\"}")] {
+            let sealed = seal(&key(1), &ID, &grant(policy));
+            let opened = open(&key(1), sealed.token.as_bytes()).expect("it was sealed under this key");
+            assert_eq!(opened.grant(), grant(policy));
+            assert_eq!(opened.access_key, sealed.access_key);
+            assert_eq!(opened.secret, sealed.secret);
+            assert!(open(&key(2), sealed.token.as_bytes()).is_none());
+        }
+    }
+
+    #[test]
+    fn every_change_is_noticed() {
+        let token = seal(&key(1), &ID, &grant(Some("{}"))).token.into_bytes();
+        for index in 0..token.len() {
+            for change in [b'A', b'B', b'=', b'.', 0] {
+                let mut changed = token.clone();
+                changed[index] = change;
+                assert!(changed == token || open(&key(1), &changed).is_none(), "character {index}");
+            }
+            assert!(open(&key(1), &token[..index]).is_none(), "cut at {index}");
+        }
+        assert!(open(&key(1), &[&token[..], b"A"].concat()).is_none());
+    }
+
+    #[test]
+    fn the_token_hides_what_it_says() {
+        let sealed = seal(&key(1), &ID, &grant(Some("0123456789 policy 0123456789")));
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(&sealed.token).expect("base64url");
+        for text in ["AIDA", "backup", "policy"] {
+            assert!(!bytes.windows(text.len()).any(|window| window == text.as_bytes()), "{text}");
+        }
+        let secret = sealed.secret.expose();
+        assert!(!bytes.windows(8).any(|window| secret.windows(8).any(|part| part == window)));
+        assert!(!format!("{sealed:?}").contains(std::str::from_utf8(secret).expect("base64url")));
+    }
+
+    #[test]
+    fn credentials_have_the_form_that_clients_expect() {
+        let sealed = seal(&key(1), &ID, &grant(None));
+        // `python3 -c 'import base64; print(base64.b32encode(b"0123456789"))'`
+        assert_eq!(sealed.access_key, "ASIAGAYTEMZUGU3DOOBZ");
+        assert!(
+            is_access_key(&sealed.access_key)
+                && !is_access_key("ASIA")
+                && !is_access_key("AKIAGAYTEMZUGU3DOOBZ")
+        );
+        assert_eq!(sealed.secret.expose().len(), 40);
+        let mut other = ID;
+        other[23] ^= 1;
+        let other = seal(&key(1), &other, &grant(None));
+        assert_ne!(sealed.secret, other.secret);
+        assert_ne!(sealed.secret, seal(&key(2), &ID, &grant(None)).secret);
+    }
+
+    #[test]
+    fn derivation_is_fixed_by_the_format() {
+        // `hmac.new(bytes([1] * 32), b"sluicegate/session-token/1/secret" + id, "sha256").digest()[:30]` in base64url.
+        let sealed = seal(&key(1), &ID, &grant(None));
+        assert_eq!(sealed.secret.expose(), b"nv931BBgzKbd6TCCAf7ccbx6rNkrTw3TmdW0ZF_k");
+    }
+
+    #[test]
+    fn the_largest_grant_fits() {
+        let (unique_id, name) = ("A".repeat(UNIQUE_ID_BYTES_MAX), "s".repeat(SESSION_NAME_BYTES_MAX));
+        let policy = "p".repeat(POLICY_BYTES_MAX);
+        let grant =
+            Grant { unique_id: &unique_id, session_name: &name, policy: Some(&policy), ..grant(None) };
+        let sealed = seal(&key(1), &ID, &grant);
+        assert_eq!(sealed.token.len(), TOKEN_CHARS_MAX);
+        assert_eq!(open(&key(1), sealed.token.as_bytes()).expect("it fits").grant(), grant);
+    }
+
+    #[test]
+    fn an_authentic_token_of_another_shape_does_not_open() {
+        let check = |plain: &[u8]| {
+            let ciphertext = cipher(&key(1), &ID)
+                .encrypt(&Nonce::from(NONCE), Payload { msg: plain, aad: ASSOCIATED })
+                .expect("short");
+            let sealed = [&[VERSION][..], &ID, &ciphertext].concat();
+            open(&key(1), BASE64_URL_SAFE_NO_PAD.encode(sealed).as_bytes()).is_some()
+        };
+        let plain = encode(&grant(None));
+        assert!(check(&plain));
+        assert!(!check(&[&plain[..], b"x"].concat()));
+        assert!(!check(&plain[..plain.len() - 1]));
+        assert!(!check(b""));
+        let mut no_text = plain;
+        no_text[17] = 0xff;
+        assert!(!check(&no_text));
+    }
+
+    #[test]
+    fn fuzz_finds_nothing_in_a_corpus_and_in_noise() {
+        let token = seal(&key(1), &ID, &grant(Some("{}"))).token;
+        fuzz(token.as_bytes());
+        fuzz(&BASE64_URL_SAFE_NO_PAD.decode(&token).expect("base64url"));
+        fuzz(&encode(&grant(Some("{}"))));
+        let mut state = 1u64;
+        for length in 0..400 {
+            let mut noise = Vec::new();
+            for _ in 0..length {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                noise.push((state >> 56) as u8);
+            }
+            fuzz(&noise);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn grants_come_back(
+            id in any::<[u8; TOKEN_ID_BYTES]>(),
+            unique_id in "[A-Z0-9]{0,64}",
+            session_name in "[a-z+=,.@-]{0,64}",
+            policy in proptest::option::of(".{1,500}"),
+            issued in any::<i64>(),
+            expires in any::<i64>(),
+        ) {
+            let grant = Grant {
+                unique_id: &unique_id,
+                session_name: &session_name,
+                issued: Timestamp::from_seconds(issued),
+                expires: Timestamp::from_seconds(expires),
+                policy: policy.as_deref(),
+            };
+            let sealed = seal(&key(9), &id, &grant);
+            let opened = open(&key(9), sealed.token.as_bytes()).expect("it was sealed under this key");
+            prop_assert_eq!(opened.grant(), grant);
+        }
+    }
+}
