@@ -6,6 +6,7 @@
 pub mod client;
 pub mod policy;
 pub mod secret;
+pub mod sts;
 pub mod user;
 
 use std::ffi::OsString;
@@ -38,6 +39,8 @@ pub enum Command {
     User(user::UserArgs),
     /// Add, attach, list and remove the policies of a running server
     Policy(policy::PolicyArgs),
+    /// Get temporary credentials from a running server, with the keys of an S3 user
+    Sts(sts::StsArgs),
 }
 
 /// The command line of `sluicegate quickstart`.
@@ -118,6 +121,7 @@ pub fn run() -> ExitCode {
         Command::Quickstart(args) => crate::server::quickstart(&args).map_err(|error| refused(&error)),
         Command::User(args) => user::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::Sts(args) => sts::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -223,6 +227,9 @@ mod tests {
             "sluicegate policy remove p",
             "sluicegate policy attach p bob",
             "sluicegate policy detach bob",
+            "sluicegate sts assume-role --access-key bob --duration 900s",
+            "sluicegate sts assume-role --access-key bob --secret-key-file - --policy-file p --duration 1w --json",
+            "sluicegate sts assume-role --access-key bob --duration 2d --endpoint https://[::1]:9000 --ca-file c",
         ] {
             if let Err(error) = CommandLine::try_parse_from(line.split(' ')) {
                 panic!("{line}: {error}");
@@ -234,6 +241,10 @@ mod tests {
             "sluicegate user add bob --posix-uid -1",
             "sluicegate user add bob --posix-uid 4294967296",
             "sluicegate policy attach p",
+            "sluicegate sts assume-role --access-key bob",
+            "sluicegate sts assume-role --duration 900s",
+            "sluicegate sts assume-role --access-key bob --duration 899s",
+            "sluicegate sts assume-role --access-key bob --duration 900s --secret-key Passw0rd",
             "sluicegate",
         ] {
             let error = CommandLine::try_parse_from(line.split(' ')).expect_err(line);

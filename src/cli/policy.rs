@@ -115,7 +115,7 @@ pub fn run(args: &PolicyArgs) -> Result<(), Failure> {
 const POLICIES: &str = "/v1/policies";
 
 /// The document in this file. What is too long is refused before it is sent.
-fn read(path: &Path) -> Result<String, Failure> {
+pub(super) fn read(path: &Path) -> Result<String, Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::Refused(format!("the policy file {} cannot be read: {error}", path.display()))
     };

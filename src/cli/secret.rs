@@ -46,18 +46,38 @@ impl SecretArgs {
             let text = record::new_secret().map_err(|error| Failure::Refused(error.message))?;
             return Ok(ChosenSecret { text, generated: true });
         }
-        let text = if let Some(path) = &self.secret_file {
-            read_file(path)?
-        } else if let Some(value) = std::env::var_os(SECRET_VARIABLE).filter(|value| !value.is_empty()) {
-            let value =
-                value.into_string().map_err(|_| Failure::Refused(format!("{SECRET_VARIABLE} is no text")))?;
-            SecretText::new(value)
-        } else {
-            ask()?
+        let text = match given(self.secret_file.as_deref())? {
+            Some(text) => text,
+            None => ask_twice()?,
         };
         record::check_secret(&text).map_err(|error| Failure::Refused(error.message))?;
         Ok(ChosenSecret { text, generated: false })
     }
+}
+
+/// A secret that exists already, with which the command proves who calls. Its rules were checked when it was made.
+///
+/// # Errors
+/// When there is none.
+pub fn existing(file: Option<&Path>) -> Result<SecretText, Failure> {
+    match given(file)? {
+        Some(text) => Ok(text),
+        None => with_terminal("--secret-key-file", |terminal| {
+            prompt(terminal, "Secret: ").map(|text| SecretText::new(text.to_string()))
+        }),
+    }
+}
+
+/// The secret of the file, if one is named, else of the environment.
+fn given(file: Option<&Path>) -> Result<Option<SecretText>, Failure> {
+    if let Some(path) = file {
+        return read_file(path).map(Some);
+    }
+    let Some(value) = std::env::var_os(SECRET_VARIABLE).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let value = value.into_string().map_err(|_| Failure::Refused(format!("{SECRET_VARIABLE} is no text")))?;
+    Ok(Some(SecretText::new(value)))
 }
 
 /// Longest secret file that is read: the secret, a line end, and room to notice that it is too long.
@@ -90,10 +110,25 @@ fn first_line(text: &str) -> Result<SecretText, &'static str> {
     Ok(SecretText::new(line.to_owned()))
 }
 
-fn ask() -> Result<SecretText, Failure> {
+fn ask_twice() -> Result<SecretText, Failure> {
+    with_terminal("--generate, --secret-file", |terminal| {
+        let first = prompt(terminal, "Secret: ")?;
+        let second = prompt(terminal, "Secret again: ")?;
+        if first.as_bytes() != second.as_bytes() {
+            return Err(Failure::Refused("the two secrets differ; nothing was changed".to_owned()));
+        }
+        Ok(SecretText::new(first.to_string()))
+    })
+}
+
+/// Calls `ask` with the terminal, which is silent meanwhile. `instead` says what there is besides the variable.
+fn with_terminal(
+    instead: &str,
+    ask: impl FnOnce(&mut File) -> Result<SecretText, Failure>,
+) -> Result<SecretText, Failure> {
     let none = || {
         Failure::Usage(format!(
-            "there is no secret and no terminal to ask for one; use --generate, --secret-file or {SECRET_VARIABLE}"
+            "there is no secret and no terminal to ask for one; use {instead} or {SECRET_VARIABLE}"
         ))
     };
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(|_| none())?;
@@ -103,12 +138,7 @@ fn ask() -> Result<SecretText, Failure> {
     // Line editing and signals are switched off too: an interrupt in the middle would leave the terminal silent.
     silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     tcsetattr(&terminal, OptionalActions::Flush, &silent).map_err(|_| none())?;
-    let first = prompt(&mut terminal, "Secret: ")?;
-    let second = prompt(&mut terminal, "Secret again: ")?;
-    if first.as_bytes() != second.as_bytes() {
-        return Err(Failure::Refused("the two secrets differ; nothing was changed".to_owned()));
-    }
-    Ok(SecretText::new(first.to_string()))
+    ask(&mut terminal)
 }
 
 /// Gives the terminal its modes back, however the prompt ends.

@@ -23,6 +23,7 @@ pub mod error;
 mod header;
 pub mod key;
 mod presigned;
+pub mod sign;
 
 #[cfg(test)]
 mod tests;
