@@ -48,36 +48,41 @@ impl SecretArgs {
         }
         let text = match given(self.secret_file.as_deref())? {
             Some(text) => text,
-            None => ask_twice()?,
+            None => ask(true)?,
         };
         record::check_secret(&text).map_err(|error| Failure::Refused(error.message))?;
         Ok(ChosenSecret { text, generated: false })
     }
 }
 
-/// A secret that exists already, with which the command proves who calls. Its rules were checked when it was made.
+/// A secret that exists already, as it was given. `option` is the one that names the file, for the message.
 ///
 /// # Errors
 /// When there is none.
-pub fn existing(file: Option<&Path>) -> Result<SecretText, Failure> {
+pub fn known(file: Option<&Path>, option: &str) -> Result<SecretText, Failure> {
     match given(file)? {
         Some(text) => Ok(text),
-        None => with_terminal("--secret-key-file", |terminal| {
-            prompt(terminal, "Secret: ").map(|text| SecretText::new(text.to_string()))
+        None => ask(false).map_err(|failure| match failure {
+            Failure::Usage(_) => Failure::Usage(format!(
+                "there is no secret and no terminal to ask for one; use {option} or {SECRET_VARIABLE}"
+            )),
+            refused => refused,
         }),
     }
 }
 
-/// The secret of the file, if one is named, else of the environment.
+/// The secret in this file, or in the variable.
 fn given(file: Option<&Path>) -> Result<Option<SecretText>, Failure> {
     if let Some(path) = file {
         return read_file(path).map(Some);
     }
-    let Some(value) = std::env::var_os(SECRET_VARIABLE).filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    let value = value.into_string().map_err(|_| Failure::Refused(format!("{SECRET_VARIABLE} is no text")))?;
-    Ok(Some(SecretText::new(value)))
+    match std::env::var_os(SECRET_VARIABLE).filter(|value| !value.is_empty()) {
+        None => Ok(None),
+        Some(value) => match value.into_string() {
+            Ok(text) => Ok(Some(SecretText::new(text))),
+            Err(_) => Err(Failure::Refused(format!("{SECRET_VARIABLE} is no text"))),
+        },
+    }
 }
 
 /// Longest secret file that is read: the secret, a line end, and room to notice that it is too long.
@@ -110,25 +115,11 @@ fn first_line(text: &str) -> Result<SecretText, &'static str> {
     Ok(SecretText::new(line.to_owned()))
 }
 
-fn ask_twice() -> Result<SecretText, Failure> {
-    with_terminal("--generate, --secret-file", |terminal| {
-        let first = prompt(terminal, "Secret: ")?;
-        let second = prompt(terminal, "Secret again: ")?;
-        if first.as_bytes() != second.as_bytes() {
-            return Err(Failure::Refused("the two secrets differ; nothing was changed".to_owned()));
-        }
-        Ok(SecretText::new(first.to_string()))
-    })
-}
-
-/// Calls `ask` with the terminal, which is silent meanwhile. `instead` says what there is besides the variable.
-fn with_terminal(
-    instead: &str,
-    ask: impl FnOnce(&mut File) -> Result<SecretText, Failure>,
-) -> Result<SecretText, Failure> {
+/// Asks the terminal, `twice` for a new secret.
+fn ask(twice: bool) -> Result<SecretText, Failure> {
     let none = || {
         Failure::Usage(format!(
-            "there is no secret and no terminal to ask for one; use {instead} or {SECRET_VARIABLE}"
+            "there is no secret and no terminal to ask for one; use --generate, --secret-file or {SECRET_VARIABLE}"
         ))
     };
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(|_| none())?;
@@ -138,7 +129,15 @@ fn with_terminal(
     // Line editing and signals are switched off too: an interrupt in the middle would leave the terminal silent.
     silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     tcsetattr(&terminal, OptionalActions::Flush, &silent).map_err(|_| none())?;
-    ask(&mut terminal)
+    let first = prompt(&mut terminal, "Secret: ")?;
+    if !twice {
+        return Ok(SecretText::new(first.to_string()));
+    }
+    let second = prompt(&mut terminal, "Secret again: ")?;
+    if first.as_bytes() != second.as_bytes() {
+        return Err(Failure::Refused("the two secrets differ; nothing was changed".to_owned()));
+    }
+    Ok(SecretText::new(first.to_string()))
 }
 
 /// Gives the terminal its modes back, however the prompt ends.

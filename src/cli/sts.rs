@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use self::exchange::Endpoint;
 use super::{Failure, policy, print, print_json, secret};
 use crate::codec::percent;
-use crate::http::head::Head;
 use crate::runtime::now;
-use crate::sigv4::sign::Signer;
+use crate::sigv4::Service;
+use crate::sigv4::sign::{Outgoing, sign};
 use crate::sts::form::{DURATION_SECONDS_MAX, DURATION_SECONDS_MIN, VERSION};
 
 /// The command line of `sluicegate sts`.
@@ -75,7 +74,7 @@ struct Credentials {
 pub fn run(args: &StsArgs) -> Result<(), Failure> {
     let StsCommand::AssumeRole(args) = &args.command;
     let policy = args.policy_file.as_deref().map(policy::read).transpose()?;
-    let secret = secret::existing(args.secret_key_file.as_deref())?;
+    let secret = secret::known(args.secret_key_file.as_deref(), "--secret-key-file")?;
     let body = form(args.duration, policy.as_deref());
     let request = request(args, secret.expose().as_bytes(), &body)?;
     let (status, answer) = args.endpoint.exchange(&request, args.ca_file.as_deref())?;
@@ -109,19 +108,25 @@ fn request(args: &AssumeRole, secret: &[u8], body: &str) -> Result<Vec<u8>, Fail
     if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic() && !b",/=".contains(&byte)) {
         return Err(Failure::Usage(format!("{key:?} is no access key; give the name of an S3 user")));
     }
-    let now = now();
-    let head = format!(
-        "POST / HTTP/1.1\r\nHost: {}\r\nX-Amz-Date: {}\r\nContent-Type: application/x-www-form-urlencoded; \
-         charset=utf-8\r\nContent-Length: {}\r\n",
-        args.endpoint.authority(),
-        String::from_utf8_lossy(&now.amz()),
+    let host = args.endpoint.authority();
+    let outgoing = Outgoing {
+        method: "POST",
+        path: "/",
+        host: &host,
+        body: body.as_bytes(),
+        region: "",
+        service: Service::Sts,
+        now: now(),
+    };
+    let mut request = format!(
+        "POST / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\
+         content-type: application/x-www-form-urlencoded; charset=utf-8\r\n",
         body.len()
     );
-    let unusable = || Failure::Usage(format!("{} cannot stand in a request", args.endpoint.authority()));
-    let parsed = Head::parse(&mut format!("{head}\r\n").as_bytes().into()).ok().flatten();
-    let signer = Signer { access_key: key, secret, region: "", service: "sts", now };
-    let authorization = signer.authorization(&parsed.ok_or_else(unusable)?, &Sha256::digest(body).into());
-    Ok(format!("{head}Connection: close\r\nAuthorization: {authorization}\r\n\r\n{body}").into_bytes())
+    for (name, value) in sign(&outgoing, key, secret) {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    Ok(format!("{request}\r\n{body}").into_bytes())
 }
 
 fn read_answer(status: u16, answer: &[u8]) -> Result<Credentials, Failure> {
