@@ -94,6 +94,5 @@ mod tests {
             let wrong = check(service, "/", "/x", b"body", b"body").unwrap_err();
             assert!(matches!(wrong, Error::SignatureDoesNotMatch(_)), "{wrong:?}");
         }
-        check(Service::S3, "/v1/a%2Fb%20c", "/v1/a%2Fb%20c", b"", b"").unwrap();
     }
 }
