@@ -16,7 +16,7 @@
 //! 1. [`worker::connection::serve`] reads bytes until [`http::head::HeadReader`] has a head.
 //! 2. [`worker::pipeline::answer`] shows the rest: [`s3::operation::route`] says what is asked.
 //! 3. [`s3::access::verify`] checks the signature ([`sigv4`]); one look-up in the [`iam::Snapshot`] gives the secret, the
-//!    user, UID and GID, and the compiled policies.
+//!    user, UID and GID, and the compiled policies. A session brings its own in its token ([`sts::session`]).
 //! 4. [`s3::access::authorize`] decides ([`iam::decide()`]). Only its [`s3::access::Permit`] leads to a handler.
 //! 5. The handler (one file of [`s3`] for each family) decides preconditions; only then a `100 Continue` is sent.
 //! 6. A body goes through [`s3::payload`] and [`digest`] into a [`storage::writer::Writer`]; what the client said of it

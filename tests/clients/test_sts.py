@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import re
+import ssl
 import subprocess
 import urllib.error
 import urllib.parse
@@ -202,12 +203,12 @@ def test_unsigned_calls(http):
     assert (status, "<Code>EntityTooLarge</Code>" in text) == (400, True), text
 
 
-def signed_post(server, user, body, hashed=None):
+def signed_post(server, user, body, hashed=None, region=sluicegate.REGION):
     """A call with a body that boto3 would not send, signed for `hashed` instead of it if given."""
     request = botocore.awsrequest.AWSRequest("POST", server.endpoint + "/", data=hashed or body, headers={
         "Content-Type": "application/x-www-form-urlencoded"})
     keys = botocore.credentials.Credentials(user.name, user.secret)
-    botocore.auth.SigV4Auth(keys, "sts", sluicegate.REGION).add_auth(request)
+    botocore.auth.SigV4Auth(keys, "sts", region).add_auth(request)
     return post(server, body, **dict(request.headers))
 
 
@@ -227,6 +228,13 @@ def test_calls_that_are_not_understood(http):
     check(call + b"&PolicyArns.member.1.arn=arn:aws:iam::aws:policy/ReadOnlyAccess", 400, "ValidationError")
     check(call + b"&RoleSessionName=a/b", 400, "ValidationError")
     assert signed_post(http, user, call)[0] == 200
+
+
+def test_regions_of_the_scope(http):
+    """The region of a call may be empty, which some clients send; another one than the server's is refused."""
+    call = b"Action=GetSessionToken&Version=2011-06-15"
+    for region, status in [(sluicegate.REGION, 200), ("", 200), ("eu-west-1", 400)]:
+        assert signed_post(http, http.users["writer"], call, region=region)[0] == status, region
 
 
 def test_the_signature_covers_the_body(http):
@@ -332,7 +340,6 @@ def test_keys_and_tokens_belong_together(server, bucket, user):
 
 
 def fetch(server, url):
-    import ssl
     context = ssl.create_default_context(cafile=server.certificate.authority) if server.certificate else None
     try:
         with urllib.request.urlopen(url, context=context) as answer:
