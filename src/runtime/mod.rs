@@ -20,6 +20,7 @@ pub mod buffer;
 pub mod clock;
 pub mod driver;
 pub mod file;
+pub mod lanes;
 pub mod mailbox;
 pub mod offload;
 pub mod socket;

@@ -101,8 +101,13 @@ fn sweep() {
     SECONDS.set(now);
     CONNECTIONS.with_borrow(|connections| {
         for entry in connections.values().filter(|entry| entry.deadline.get() < now) {
-            entry.expired.set(true);
-            entry.hangup.now();
+            if entry.expired.replace(true) || entry.phase.get() == Phase::Idle {
+                entry.hangup.now();
+            } else {
+                // What is being read ends, and the peer can still be told why; if that takes too long, all ends.
+                entry.hangup.end_of_requests();
+                entry.deadline.set(now + GRACE_SECONDS);
+            }
         }
     });
 }
@@ -126,3 +131,6 @@ pub fn draining() -> bool {
 pub fn connections() -> usize {
     CONNECTIONS.with_borrow(HashMap::len)
 }
+
+/// How long a connection that was too slow may take to send its last answer, unless its sender asks for more time.
+const GRACE_SECONDS: u64 = 2;

@@ -17,6 +17,7 @@ use crate::http::head::Framing;
 use crate::iam::PosixOwner;
 use crate::limits;
 use crate::runtime::AlignedBuf;
+use crate::runtime::lanes::update_md5;
 use crate::storage::layout;
 use crate::storage::object::{self, Condition, Object};
 use crate::storage::record::{ETag, Record, StoredChecksum};
@@ -85,7 +86,7 @@ pub async fn receive(
             None => AlignedBuf::take_for(payload.length().unwrap_or(u64::MAX)).map_err(|_| slow_down())?,
         };
         let (buf, done) = payload.fill(buf).await?;
-        digests.update(&buf);
+        let buf = digest(&mut digests, buf).await;
         received = check_length(received + buf.len() as u64)?;
         if !buf.is_empty() {
             sink.write(buf).await?;
@@ -94,6 +95,21 @@ pub async fn receive(
             return Ok(digests.finish());
         }
     }
+}
+
+/// Computes over one piece. The MD5 of a large piece is computed together with those of the core's other uploads.
+async fn digest(digests: &mut BodyDigests, buf: AlignedBuf) -> AlignedBuf {
+    let shared = digests.md5_mut().filter(|_| buf.len() > limits::BUFFERED_BYTES_MAX).map(std::mem::take);
+    let Some(state) = shared else {
+        digests.update(&buf);
+        return buf;
+    };
+    let (advanced, buf) = update_md5(state, buf).await;
+    if let Some(state) = digests.md5_mut() {
+        *state = advanced;
+    }
+    digests.update_all_but_md5(&buf);
+    buf
 }
 
 /// The length of a body to be stored, at most 5 GiB. It is not known for a chunked body that does not say it; a request
