@@ -26,7 +26,7 @@ def test_sdk_rust(server, tmp_path):
         environment["CERTIFICATE"] = str(server.certificate.authority)
     done = subprocess.run([PROGRAM], env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(done.stdout.splitlines()) == 2 * len(SIZES) + 5 + 5, done.stdout
+    assert len(done.stdout.splitlines()) == 2 * len(SIZES) + 5 + 5 + 2, done.stdout
     for size in SIZES:
         body = content(size)
         check_file(server, bucket, f"whole/{size}", body)

@@ -1,5 +1,5 @@
 //! The AWS SDK for Rust against a running server: objects of every interesting size, from memory and as a stream (which
-//! the SDK frames and signs otherwise), and by multipart; metadata, listing, conditions and errors.
+//! the SDK frames and signs otherwise), and by multipart; metadata, listing, conditions and errors; and what a session of AssumeRole may do.
 //!
 //! Settings come from the environment, because a secret among arguments would be seen by others: ENDPOINT, BUCKET,
 //! ACCESS_KEY, SECRET_KEY, WORK (a directory for files), and CERTIFICATE (PEM) where the endpoint speaks TLS. Each step
@@ -11,7 +11,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, SharedHttpClient, retry::RetryConfig};
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier};
@@ -44,33 +44,47 @@ async fn main() {
     listing(&client, &bucket).await;
     conditions_and_errors(&client, &bucket).await;
     deletion(&client, &bucket).await;
+    session(&bucket).await;
 }
 
 fn setting(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("the variable {name} is missing"))
 }
 
-fn client() -> Client {
-    let mut trust = TrustStore::empty();
-    if let Ok(path) = env::var("CERTIFICATE") {
-        trust = trust.with_pem_certificate(fs::read(path).expect("the certificate can be read"));
-    }
-    let context = TlsContext::builder().with_trust_store(trust).build().expect("a TLS context");
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(context)
-        .build_https();
+/// A client of S3 with these keys.
+fn client_of(credentials: Credentials) -> Client {
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .endpoint_url(setting("ENDPOINT"))
         .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new(setting("ACCESS_KEY"), setting("SECRET_KEY"), None, None, "test"))
-        .http_client(http)
+        .credentials_provider(credentials)
+        .http_client(http())
         .force_path_style(true)
         // What a retry would hide is a failure.
         .retry_config(RetryConfig::disabled())
         .build();
     Client::from_conf(config)
+}
+
+/// The user's own keys.
+fn credentials() -> Credentials {
+    Credentials::new(setting("ACCESS_KEY"), setting("SECRET_KEY"), None, None, "test")
+}
+
+fn client() -> Client {
+    client_of(credentials())
+}
+
+fn http() -> SharedHttpClient {
+    let mut trust = TrustStore::empty();
+    if let Ok(path) = env::var("CERTIFICATE") {
+        trust = trust.with_pem_certificate(fs::read(path).expect("the certificate can be read"));
+    }
+    let context = TlsContext::builder().with_trust_store(trust).build().expect("a TLS context");
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(context)
+        .build_https()
 }
 
 /// Bytes that differ from place to place; the caller computes the same.
@@ -189,4 +203,35 @@ async fn deletion(client: &Client, bucket: &str) {
     let done = done.expect("DeleteObjects");
     assert_eq!((done.deleted().len(), done.errors().len()), (2, 0));
     println!("deletion holds");
+}
+
+/// Temporary keys that may read one object: they do that, and nothing else.
+async fn session(bucket: &str) {
+    let config = aws_sdk_sts::Config::builder()
+        .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
+        .endpoint_url(setting("ENDPOINT"))
+        .region(Region::new("us-east-1"))
+        .credentials_provider(credentials())
+        .http_client(http())
+        .retry_config(RetryConfig::disabled())
+        .build();
+    let sts = aws_sdk_sts::Client::from_conf(config);
+    let key = "whole/4096";
+    let policy = format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::{bucket}/{key}"}}]}}"#
+    );
+    let call = sts.assume_role().role_arn("arn:x:ignored:by:weka-s3:").role_session_name("sdk-rust").policy(policy);
+    let answer = call.duration_seconds(900).send().await.expect("AssumeRole");
+    let keys = answer.credentials().expect("credentials");
+    let token = Some(keys.session_token().to_owned());
+    let client = client_of(Credentials::new(keys.access_key_id(), keys.secret_access_key(), token, None, "session"));
+    check(&client, bucket, key, &content(4096)).await;
+    let denied = client.get_object().bucket(bucket).key("whole/1").send().await.expect_err("another object");
+    assert_eq!(denied.code(), Some("AccessDenied"));
+    let denied = client.put_object().bucket(bucket).key(key).send().await.expect_err("a write");
+    assert_eq!(denied.code(), Some("AccessDenied"));
+    let refused = sts.assume_role().role_arn("arn:x:ignored:by:weka-s3:").role_session_name("sdk-rust");
+    let refused = refused.policy("{").send().await.expect_err("no policy");
+    assert!(refused.into_service_error().is_malformed_policy_document_exception());
+    println!("session holds");
 }
