@@ -158,7 +158,8 @@ fn element(document: &str, name: &str) -> Option<String> {
     let (_, rest) = document.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
     let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#10;", "\n");
-    Some(text.replace("&amp;", "&"))
+    // What a server says is not to move a terminal's cursor.
+    Some(text.replace("&amp;", "&").replace(char::is_control, " "))
 }
 
 /// `900s`, `60m`, `12h`, `2d`, `1w`.
@@ -251,6 +252,7 @@ mod tests {
         let error =
             "<Error><Type>Sender</Type><Code>AccessDenied</Code><Message>&lt;a&gt; &amp;lt; b</Message>";
         assert_eq!(refused(403, error), "AccessDenied: <a> &lt; b");
+        assert_eq!(refused(403, "<Code>A</Code><Message>\x1b[2J</Message>"), "A:  [2J");
         assert!(refused(502, "<html>").contains("502"));
         assert!(refused(200, "<AccessKeyId>x</AccessKeyId>").contains("SecretAccessKey"));
     }

@@ -212,7 +212,7 @@ mod tests {
         let check = |policy: &str| ask(Requester::User(&user), &wanted(Some(policy))).err();
         let statement = r#"{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}"#;
         assert_eq!(check(&format!(r#"{{"Version":"2012-10-17","Statement":{statement}}}"#)), None);
-        for policy in ["{", "{}", "null", &format!(r#"{{"Statement":{statement}}}"#)] {
+        for policy in ["", "{", "{}", "null", &format!(r#"{{"Statement":{statement}}}"#)] {
             assert_eq!(check(policy), Some(Code::MalformedPolicyDocument), "{policy}");
         }
         let padded = format!(r#"{{"Version":"2012-10-17","Statement":{statement}}}{:2048}"#, "");

@@ -124,7 +124,11 @@ impl Form {
 
     /// The value of a parameter; an empty one counts as absent.
     fn value(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.0.iter().find(|(known, value)| known == name && !value.is_empty())?;
+        self.value_as_sent(name).filter(|value| !value.is_empty())
+    }
+
+    fn value_as_sent(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
         Some(value)
     }
 
@@ -133,7 +137,9 @@ impl Form {
             return Err(Code::ValidationError
                 .because("PolicyArns is not supported by this server. Send the document itself as Policy."));
         }
-        let policy = self.value("Policy");
+        // An empty policy is one that cannot be parsed, not the wish for none: a file that failed to be written must not
+        // give more than it was to give.
+        let policy = self.value_as_sent("Policy");
         if let Some(policy) = policy.filter(|policy| policy.len() > POLICY_BYTES_MAX) {
             return Err(Code::PackedPolicyTooLarge.because(format!(
                 "The session policy has {} bytes, and the limit is {POLICY_BYTES_MAX}. Shorten it; white space counts.",
@@ -231,7 +237,9 @@ mod tests {
     fn defaults() {
         let wanted = Wanted { session_name: "session".into(), duration_seconds: 3600, policy: None };
         assert_eq!(parse(""), Ok(Call::AssumeRole(wanted.clone())));
-        assert_eq!(parse("&DurationSeconds=&Policy=&RoleSessionName"), Ok(Call::AssumeRole(wanted)));
+        assert_eq!(parse("&DurationSeconds=&RoleSessionName"), Ok(Call::AssumeRole(wanted.clone())));
+        let empty = Wanted { policy: Some(String::new()), ..wanted };
+        assert_eq!(parse("&Policy="), Ok(Call::AssumeRole(empty)));
         let wanted = Wanted { session_name: String::new(), duration_seconds: 43200, policy: None };
         let body = b"Version=2011-06-15&Action=GetSessionToken";
         assert_eq!(Call::parse(body), Ok(Call::GetSessionToken(wanted)));

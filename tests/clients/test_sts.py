@@ -273,12 +273,13 @@ def test_a_wider_session_policy_gives_nothing_more(server, bucket, user):
 
 
 def test_session_policies_that_are_refused(http):
-    sts = sts_of(http, http.users["writer"])
+    sts = sts_of(http, http.users["writer"], parameter_validation=False)
     good = document(statement("Allow", "s3:GetObject", "*"))
 
     def check(policy, code):
         assert refusal(sts.assume_role, **ROLE, Policy=policy) == (code, 400), policy
 
+    check("", "MalformedPolicyDocument")
     check("{", "MalformedPolicyDocument")
     check("{}", "MalformedPolicyDocument")
     check(json.dumps({"Statement": json.loads(good)["Statement"]}), "MalformedPolicyDocument")
@@ -624,6 +625,8 @@ def test_assume_role_of_the_command_line(server, bucket, user, tmp_path):
     assert refusal(s3.get_object, Bucket=bucket, Key="k") == ("AccessDenied", 403)
     shown = json.loads(server.admin(*call, "--duration", "1h", "--json", "--secret-key-file", "-", input=user.secret))
     assert set(shown) == {"access_key_id", "secret_access_key", "session_token", "expiration"}
+    assert "MalformedPolicy" in server.refused(
+        *call, "--duration", "1h", "--policy-file", os.devnull, secret=user.secret)
     assert "SignatureDoesNotMatch" in server.refused(*call, "--duration", "1h", secret="Wrong-secret-1")
     server.admin("policy", "detach", user.name)
     assert "AccessDenied" in server.refused(*call, "--duration", "1h", secret=user.secret)

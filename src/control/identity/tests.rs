@@ -103,6 +103,22 @@ fn changes_survive_a_reopening_and_secrets_keep_their_ids() {
 }
 
 #[test]
+fn the_key_of_session_tokens_lives_as_long_as_the_store() {
+    let (root, first) = identity();
+    let key = |identity: &Identity| identity.published().load().token_key().cloned().unwrap();
+    let made = key(&first);
+    assert_eq!(made.expose().len(), 32);
+    add(&first, "alice", None).unwrap();
+    assert!(Arc::ptr_eq(&made, &key(&first)), "a change of something else keeps what cores have opened");
+    drop(first);
+    let database = fs::read(store_path(root.path()).join(DATABASE_FILE)).unwrap();
+    assert!(!database.windows(32).any(|window| window == made.expose()), "it is sealed");
+    let again = Identity::open(root.path(), None).unwrap();
+    assert_eq!(key(&again), made);
+    assert_ne!(key(&identity().1), made, "each store has its own");
+}
+
+#[test]
 fn a_new_secret_has_a_new_id_and_never_an_old_one() {
     let (root, identity) = identity();
     add(&identity, "alice", None).unwrap();
