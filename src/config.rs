@@ -18,10 +18,11 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::iam::PosixOwner;
 use crate::storage::Durability;
 
 use self::settings::{SETTINGS, Setting, setting};
-use self::value::{Value, choice, count, domains, listen, path, region, time};
+use self::value::{Value, choice, count, domains, listen, owner_id, path, region, time};
 
 /// The command line of `sluicegate serve`: every value as it was written.
 #[derive(Args, Clone, Debug, Default)]
@@ -78,6 +79,15 @@ pub struct ServeArgs {
     /// Unix socket of the admin API; without it, ROOT/.sluicegate/admin.sock
     #[arg(long, value_name = "FILE", hide_long_help = true)]
     pub admin_socket: Option<String>,
+    /// Unix socket where users manage their service accounts; without it, ROOT/.sluicegate-user.sock
+    #[arg(long, value_name = "FILE", hide_long_help = true)]
+    pub user_socket: Option<String>,
+    /// Owner of the files that requests without a signature create
+    #[arg(long, value_name = "N", hide_long_help = true)]
+    pub anonymous_posix_uid: Option<String>,
+    /// Group of the files that requests without a signature create
+    #[arg(long, value_name = "N", hide_long_help = true)]
+    pub anonymous_posix_gid: Option<String>,
     /// io_uring, epoll, or auto: io_uring where the kernel allows it
     #[arg(long, value_name = "NAME", hide_long_help = true)]
     pub driver: Option<String>,
@@ -105,6 +115,9 @@ impl ServeArgs {
             "log-level" => self.log_level.clone(),
             "log-format" => self.log_format.clone(),
             "admin-socket" => self.admin_socket.clone(),
+            "user-socket" => self.user_socket.clone(),
+            "anonymous-posix-uid" => self.anonymous_posix_uid.clone(),
+            "anonymous-posix-gid" => self.anonymous_posix_gid.clone(),
             "driver" => self.driver.clone(),
             _ => unreachable!("a setting without a flag: {name}"),
         }
@@ -144,6 +157,10 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The Unix socket of the admin API.
     pub admin_socket: PathBuf,
+    /// The Unix socket where users manage their service accounts.
+    pub user_socket: PathBuf,
+    /// Whom files belong to that requests without a signature create.
+    pub anonymous: PosixOwner,
     /// How workers wait for the kernel.
     pub driver: Driver,
 }
@@ -286,7 +303,15 @@ impl Sources<'_> {
             Some(value) => path(&value)?,
             None => default_admin_socket(&root),
         };
+        let user_socket = match self.find("user-socket")? {
+            Some(value) => path(&value)?,
+            None => default_user_socket(&root),
+        };
         Ok(Config {
+            anonymous: PosixOwner {
+                uid: owner_id(&self.require("anonymous-posix-uid")?)?,
+                gid: owner_id(&self.require("anonymous-posix-gid")?)?,
+            },
             listen: listen(&self.require("listen")?)?,
             workers: match self.find("workers")? {
                 Some(value) => count(&value, 1, WORKERS_MAX)?,
@@ -319,6 +344,7 @@ impl Sources<'_> {
             )?,
             root,
             admin_socket,
+            user_socket,
         })
     }
 
@@ -348,6 +374,12 @@ impl Sources<'_> {
 /// The admin socket of a server on this root, unless it is told otherwise.
 pub fn default_admin_socket(root: &Path) -> PathBuf {
     root.join(".sluicegate").join("admin.sock")
+}
+
+/// Where the users of a server on this root manage their service accounts, unless it is told otherwise. Outside the
+/// server's own directory, which nobody else can enter, and no bucket: it is no directory, and its name is none of one.
+pub fn default_user_socket(root: &Path) -> PathBuf {
+    root.join(".sluicegate-user.sock")
 }
 
 fn read_file(value: &Value) -> Result<(PathBuf, toml::Table), ConfigError> {

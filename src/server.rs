@@ -30,7 +30,8 @@ use crate::limits;
 use crate::runtime::mailbox::{Answer, question};
 use crate::runtime::socket::listen;
 use crate::runtime::{Driver, Offload, run_core};
-use crate::s3::context::Service;
+use crate::s3::bucket_policy;
+use crate::s3::context::{PublishPolicy, Service};
 use crate::storage::Root;
 use crate::storage::root::process_owner;
 use crate::worker::{self, Limits, Shared};
@@ -106,6 +107,8 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     let root = Root::open(&config.root, config.durability).map_err(|error| Failure(error.to_string()))?;
     let key = MasterKey::from_environment().map_err(|error| Failure(error.to_string()))?;
     let identity = Arc::new(Identity::open(&config.root, key).map_err(|error| Failure(error.to_string()))?);
+    let policies = bucket_policy::load(&root).map_err(|error| Failure(format!("{error}.")))?;
+    identity.set_bucket_policies(policies);
     let text = prepare(&identity)?;
     warn_of_lacks(&root, &identity);
     let driver = choose_driver(config.driver)?;
@@ -125,6 +128,8 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             offload,
             region: config.region.clone(),
             domains: config.domains.clone(),
+            anonymous: config.anonymous,
+            publish_policy: publisher(identity.clone()),
             stall: config.stall_timeout,
         }),
         identities: identity.published().clone(),
@@ -142,6 +147,15 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     let ended = control.block_on(administer(identity, can_chown, socket));
     workers.stop();
     ended
+}
+
+fn publisher(identity: Arc<Identity>) -> PublishPolicy {
+    Box::new(move |bucket, policy| {
+        // Most buckets that are deleted have none: nothing to publish.
+        if policy.is_some() || identity.published().load().bucket_policy(bucket.as_str()).is_some() {
+            identity.set_bucket_policies([(bucket.as_str().into(), policy)]);
+        }
+    })
 }
 
 /// The control thread: the admin API until a signal comes.

@@ -81,6 +81,14 @@ pub const SETTINGS: &[Setting] = &[
     row("log-level", "LEVEL", "info", "error, warn, info, debug or trace"),
     row("log-format", "FORMAT", "text", "text or json"),
     row("admin-socket", "FILE", "", "Unix socket of the admin API; without it, ROOT/.sluicegate/admin.sock"),
+    row(
+        "user-socket",
+        "FILE",
+        "",
+        "Unix socket where users manage their service accounts; without it, ROOT/.sluicegate-user.sock",
+    ),
+    row("anonymous-posix-uid", "N", "65534", "Owner of the files that requests without a signature create"),
+    row("anonymous-posix-gid", "N", "65534", "Group of the files that requests without a signature create"),
     row("driver", "NAME", "auto", "io_uring, epoll, or auto: io_uring where the kernel allows it"),
 ];
 

@@ -38,6 +38,8 @@ fn defaults() {
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.connections_max, crate::limits::CONNECTIONS_MAX);
     assert_eq!(config.admin_socket, Path::new("./sluicegate-data/.sluicegate/admin.sock"));
+    assert_eq!(config.user_socket, Path::new("./sluicegate-data/.sluicegate-user.sock"));
+    assert_eq!(config.anonymous, PosixOwner { uid: 65534, gid: 65534 });
     assert_eq!((config.tls, config.domains, config.driver), (None, Vec::new(), Driver::Auto));
     assert_eq!(config.workers, cores());
     assert!(config.workers >= 1);

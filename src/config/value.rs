@@ -100,6 +100,11 @@ pub(super) fn count(value: &Value, min: usize, max: usize) -> Result<usize, Conf
     }
 }
 
+/// A UID or GID. The largest number is none: `chown` takes it as "leave unchanged".
+pub(super) fn owner_id(value: &Value) -> Result<u32, ConfigError> {
+    count(value, 0, u32::MAX as usize - 1).map(|id| id as u32)
+}
+
 pub(super) fn time(value: &Value) -> Result<Duration, ConfigError> {
     let digits = value.text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit_ms = match &value.text[digits.len()..] {

@@ -24,8 +24,10 @@ pub mod operator;
 #[cfg(test)]
 mod oracle;
 mod pattern;
+mod preset;
 pub mod principal;
-mod refusal;
+mod public;
+pub mod refusal;
 
 pub use action::{Action, ActionSet, ResourceKind};
 pub use builtin::{BUILT_IN_POLICIES, built_in_policy};
@@ -33,6 +35,7 @@ pub use compile::Policy;
 pub use context::{AuthType, Context, PrincipalType, Tag};
 pub use decide::{By, Decision, Layer, Request, decide};
 pub use document::{BUCKET_POLICY_BYTES_MAX, Document, Effect, Kind, POLICY_BYTES_MAX, Version};
+pub use preset::Preset;
 pub use principal::{
     ACCOUNT, Credential, CredentialKind, PosixOwner, Secret, Snapshot, SnapshotBuilder, User,
 };

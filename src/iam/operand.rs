@@ -198,6 +198,14 @@ impl Network {
         Some(Network::V4 { network: address & mask, mask })
     }
 
+    /// Whether so many addresses are meant that a policy counts as public: more than a /8 of IPv4 or a /32 of IPv6.
+    pub(super) fn is_wide(self) -> bool {
+        match self {
+            Network::V4 { mask, .. } => mask.count_ones() < 8,
+            Network::V6 { mask, .. } => mask.count_ones() < 32,
+        }
+    }
+
     #[inline]
     fn contains(self, address: IpAddr) -> bool {
         match (self, address) {

@@ -238,9 +238,9 @@ impl Caller<'_> {
         }
     }
 
-    /// Whom files belong to that this caller makes.
-    pub fn owner(&self) -> PosixOwner {
-        self.user().map_or(ANONYMOUS_OWNER, |user| user.owner)
+    /// Whom files belong to that this caller makes: `anonymous` without a signature.
+    pub fn owner(&self, anonymous: PosixOwner) -> PosixOwner {
+        self.user().map_or(anonymous, |user| user.owner)
     }
 
     /// The id and name under which S3 shows the caller.
@@ -439,6 +439,4 @@ impl ArnBuffer {
     }
 }
 
-/// The owner of what anonymous requests make.
-const ANONYMOUS_OWNER: PosixOwner = PosixOwner { uid: 65534, gid: 65534 };
 const ARN_BYTES: usize = 128;

@@ -3,7 +3,7 @@
 //! Spec: the operations of these names in the Amazon S3 API reference.
 
 use super::access::Authorized;
-use super::context::Ctx;
+use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
 use super::integrity::Integrity;
 use super::operation::{ContinuationToken, ListBuckets};
@@ -12,9 +12,11 @@ use super::xml::CreateBucketConfiguration;
 use super::xml::{BucketEntry, Buckets, Owner};
 use super::xml::{Versioning, write_location_constraint, write_versioning};
 use crate::digest::BodyDigests;
+use crate::iam::PosixOwner;
 use crate::limits;
 use crate::storage::bucket::{self, Created, Deleted};
 use crate::storage::layout::BucketName;
+use crate::storage::{self, bucket_config};
 
 /// `GET /`.
 pub async fn list_buckets(ctx: &Ctx<'_>, operation: Authorized<ListBuckets>) -> Result<Reply, S3Error> {
@@ -60,8 +62,7 @@ pub async fn create_bucket(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>)
     let owner = super::put_object::owner(ctx)?;
     let maker = ctx.caller.unique_id().to_owned();
     let job_maker = maker.clone();
-    let created =
-        ctx.offload(move |service| Ok(bucket::create(&service.root, &name, &job_maker, owner)?)).await?;
+    let created = ctx.offload(move |service| Ok(make(service, &name, &job_maker, owner)?)).await?;
     match created {
         Created::Made(change) => ctx.service.root.committer.commit(change).await?,
         // As AWS: in its first region the owner's repeated call succeeds, in all others it is told.
@@ -133,12 +134,43 @@ pub async fn head_bucket(ctx: &Ctx<'_>, operation: Authorized<BucketName>) -> Re
 /// `DELETE /bucket`.
 pub async fn delete_bucket(ctx: &Ctx<'_>, operation: Authorized<BucketName>) -> Result<Reply, S3Error> {
     let name = operation.into_inner();
-    match ctx.offload(move |service| Ok(bucket::delete(&service.root, &name)?)).await? {
+    match ctx.offload(move |service| Ok(remove(service, &name)?)).await? {
         Deleted::Gone(change) => ctx.service.root.committer.commit(change).await?,
         Deleted::Missing => return Err(Code::NoSuchBucket.with("BucketName", name.as_str())),
         Deleted::NotEmpty => return Err(Code::BucketNotEmpty.with("BucketName", name.as_str())),
     }
     Ok(Reply::new(ctx, 204))
+}
+
+/// Makes a bucket. It has no configuration, also when one is left behind from an earlier bucket of its name. Waits for
+/// the disk.
+pub fn make(
+    service: &Service,
+    name: &BucketName,
+    maker: &str,
+    owner: PosixOwner,
+) -> storage::Result<Created> {
+    let root = &service.root;
+    let _changing = root.lock_configuration();
+    let is_new = !root.is_unlinked(name) && root.bucket(name)?.is_none();
+    if is_new && bucket_config::remove_all(root, name)? {
+        (service.publish_policy)(name, None);
+    }
+    bucket::create(root, name, maker, owner)
+}
+
+/// Deletes a bucket that holds no files, and its configuration. Waits for the disk.
+pub fn remove(service: &Service, name: &BucketName) -> storage::Result<Deleted> {
+    let _changing = service.root.lock_configuration();
+    let deleted = bucket::delete(&service.root, name)?;
+    if matches!(deleted, Deleted::Gone(_)) {
+        if let Err(error) = bucket_config::remove_all(&service.root, name) {
+            // The bucket is gone; the next one of its name removes it before it is made.
+            tracing::warn!(%error, bucket = name.as_str(), "the configuration of a deleted bucket is left behind");
+        }
+        (service.publish_policy)(name, None);
+    }
+    Ok(deleted)
 }
 
 /// `GET /bucket?location`.

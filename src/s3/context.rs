@@ -8,6 +8,7 @@ use super::error::{Code, S3Error};
 use super::payload::Payload;
 use crate::codec::dates::Timestamp;
 use crate::http::head::Head;
+use crate::iam::{Policy, PosixOwner};
 use crate::runtime::Offload;
 use crate::sigv4;
 use crate::storage::{Bucket, BucketName, Root};
@@ -22,9 +23,16 @@ pub struct Service {
     pub region: String,
     /// Domains under which `bucket.domain` names a bucket.
     pub domains: Vec<String>,
+    /// Whom files belong to that anonymous requests make.
+    pub anonymous: PosixOwner,
+    /// Publishes the policy of a bucket, or that it has none, to all cores.
+    pub publish_policy: PublishPolicy,
     /// How long a peer may keep silent in the middle of a body or an answer.
     pub stall: Duration,
 }
+
+/// How a bucket policy gets into the identities that every core reads. It returns when they all do.
+pub type PublishPolicy = Box<dyn Fn(&BucketName, Option<Arc<Policy>>) + Send + Sync>;
 
 /// One request, for its handler.
 pub struct Ctx<'c> {

@@ -14,6 +14,7 @@ pub mod integrity;
 pub mod payload;
 
 pub mod bucket;
+pub mod bucket_policy;
 pub mod copy_object;
 pub mod delete_objects;
 pub mod get_object;

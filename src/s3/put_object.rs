@@ -133,7 +133,7 @@ fn check_length(length: u64) -> Result<u64, S3Error> {
 
 /// Whom the caller's files belong to, if the server can give files to that owner.
 pub fn owner(ctx: &Ctx<'_>) -> Result<PosixOwner, S3Error> {
-    let owner = ctx.caller.owner();
+    let owner = ctx.caller.owner(ctx.service.anonymous);
     if ctx.service.root.can_give(owner) {
         return Ok(owner);
     }

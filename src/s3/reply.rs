@@ -113,6 +113,13 @@ impl Reply {
         self
     }
 
+    /// The answer is this JSON document.
+    pub fn json(&mut self, document: Vec<u8>) -> &mut Reply {
+        self.header("Content-Type", b"application/json");
+        self.body = Body::Bytes(document.into());
+        self
+    }
+
     /// Ends the head; the connection is closed afterwards unless `keep_alive`.
     pub fn finish(mut self, keep_alive: bool, http10: bool) -> (BytesMut, Body) {
         let length = match &self.body {

@@ -19,7 +19,7 @@ mod read;
 
 pub use answer::{
     ChecksumText, Completed, Copied, DeleteOutcome, Versioning, write_delete_result,
-    write_initiate_multipart_upload, write_location_constraint, write_versioning,
+    write_initiate_multipart_upload, write_location_constraint, write_policy_status, write_versioning,
 };
 pub use listing::{
     BucketEntry, Buckets, ObjectEntry, Objects, ObjectsV2, Owner, Page, PartEntry, Parts, UploadEntry,

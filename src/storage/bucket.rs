@@ -139,6 +139,7 @@ fn names(root: &Root) -> Result<Vec<BucketName>> {
         // Some file systems do not say what an entry is; those are looked at one by one when they are listed.
         if matches!(entry.file_type(), FileType::Directory | FileType::Unknown)
             && let Ok(name) = BucketName::parse(entry.file_name().to_bytes())
+            && !root.is_unlinked(&name)
         {
             names.push(name);
         }

@@ -30,6 +30,8 @@ pub enum Subject {
     Object,
     /// The state of a multipart upload.
     Upload,
+    /// The configuration of a bucket.
+    Configuration,
 }
 
 /// The result of everything here that touches the file system.
@@ -65,6 +67,7 @@ impl fmt::Display for Error {
             Subject::Directory => "a directory of a bucket",
             Subject::Object => "an object",
             Subject::Upload => "a multipart upload",
+            Subject::Configuration => "the configuration of a bucket",
         };
         let Error { op, errno, .. } = self;
         write!(formatter, "could not {op} ({subject}): {errno}")

@@ -5,6 +5,7 @@
 //! its caller runs on an offload thread.
 
 pub mod bucket;
+pub mod bucket_config;
 pub mod commit;
 pub mod error;
 pub mod layout;

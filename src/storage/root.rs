@@ -6,10 +6,12 @@
 //!    format                  "sluicegate layout 1\n"
 //!    staging/<process>/      names being prepared; the directory is locked (flock) while its process lives
 //!    uploads/<bucket>/<id>/  multipart uploads in progress (see [`super::multipart`])
+//!    buckets/<bucket>/       what is configured for a bucket (see [`super::bucket_config`])
 //!    spill/<id>              records that exceed the file system's room for attributes
 //!    iam/                    the embedded identity store
 //! ```
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,10 +19,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::bucket_config::{self, Item};
 use super::commit::{Committer, Durability};
 use super::error::{At, Result, Subject};
 use super::layout::{BucketName, ObjectKey, SYSTEM_DIR};
@@ -53,6 +57,7 @@ pub struct Root {
     pub(super) staging: Arc<OwnedFd>,
     pub(super) uploads: OwnedFd,
     pub(super) spill: OwnedFd,
+    pub(super) buckets: OwnedFd,
     /// What was found out at start.
     pub capabilities: Capabilities,
     /// Makes changes durable.
@@ -63,6 +68,9 @@ pub struct Root {
     hasher: RandomState,
     process: PosixOwner,
     names: AtomicU64,
+    /// Directories that are no buckets although they have the name of one.
+    unlinked: ArcSwap<HashSet<BucketName>>,
+    configuration: Mutex<()>,
 }
 
 /// An open bucket.
@@ -111,6 +119,7 @@ impl Root {
         check_format(system.as_fd(), path)?;
         let sub = |name| make(system.as_fd(), name).map_err(|errno| explain("write to", errno));
         let (staging_of_all, uploads, spill) = (sub("staging")?, sub("uploads")?, sub("spill")?);
+        let buckets = sub("buckets")?;
         recover::clear_staging(staging_of_all.as_fd());
         recover::settle_uploads(uploads.as_fd());
         let staging = own_staging(staging_of_all.as_fd()).map_err(|errno| explain("write to", errno))?;
@@ -119,12 +128,13 @@ impl Root {
             .try_clone()
             .and_then(|fd| Committer::start(fd, durability))
             .map_err(|error| OpenError(format!("cannot start the flushing thread: {error}")))?;
-        Ok(Root {
+        let root = Root {
             path: path.to_path_buf(),
             fd,
             staging: Arc::new(staging),
             uploads,
             spill,
+            buckets,
             capabilities,
             committer,
             directories: DirectoryCache::new(limits::DIRECTORY_CACHE_BYTES),
@@ -132,7 +142,11 @@ impl Root {
             hasher: RandomState::new(),
             process: process_owner(),
             names: AtomicU64::new(0),
-        })
+            unlinked: ArcSwap::default(),
+            configuration: Mutex::new(()),
+        };
+        root.read_unlinked().map_err(|error| OpenError(format!("{}: {error}.", path.display())))?;
+        Ok(root)
     }
 
     /// Where the data directory is.
@@ -142,6 +156,9 @@ impl Root {
 
     /// Opens a bucket. `Ok(None)`: there is none of this name.
     pub fn bucket(&self, name: &BucketName) -> Result<Option<Bucket>> {
+        if self.is_unlinked(name) {
+            return Ok(None);
+        }
         match walk::open_directory(self.fd.as_fd(), name.as_bytes()) {
             Ok(fd) => Ok(Some(Bucket { name: *name, fd })),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
@@ -153,6 +170,36 @@ impl Root {
     /// server in between. Held for a few system calls, never across a wait.
     pub fn lock(&self, bucket: &BucketName, key: &ObjectKey) -> MutexGuard<'_, ()> {
         self.lock_bytes(bucket.as_bytes(), key.as_bytes())
+    }
+
+    /// Orders changes of buckets and of their configuration. Held across flushes, so only by threads that may wait.
+    pub fn lock_configuration(&self) -> MutexGuard<'_, ()> {
+        self.configuration.lock()
+    }
+
+    /// Whether a directory of this name is not to be served.
+    pub fn is_unlinked(&self, name: &BucketName) -> bool {
+        self.unlinked.load().contains(name)
+    }
+
+    /// Serves the directory of this name no more; it stays as it is. The caller holds the lock of the configuration.
+    pub fn unlink(&self, name: &BucketName) -> Result<()> {
+        bucket_config::write(self, name, Item::Unlinked, b"")?;
+        self.read_unlinked()
+    }
+
+    /// Serves the directory of this name again. False: it was not unlinked. The caller holds the lock of the
+    /// configuration.
+    pub fn link(&self, name: &BucketName) -> Result<bool> {
+        let linked = bucket_config::remove(self, name, Item::Unlinked)?;
+        self.read_unlinked()?;
+        Ok(linked)
+    }
+
+    fn read_unlinked(&self) -> Result<()> {
+        let unlinked = bucket_config::with(self, Item::Unlinked)?;
+        self.unlinked.store(Arc::new(unlinked.into_iter().collect()));
+        Ok(())
     }
 
     pub(super) fn lock_bytes(&self, first: &[u8], second: &[u8]) -> MutexGuard<'_, ()> {

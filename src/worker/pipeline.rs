@@ -25,7 +25,9 @@ use crate::s3::error::{Code, S3Error, Subject};
 use crate::s3::operation::{Operation, route};
 use crate::s3::payload::{Payload, Rest};
 use crate::s3::reply::Reply;
-use crate::s3::{bucket, copy_object, delete_objects, get_object, list_objects, multipart, put_object, sts};
+use crate::s3::{
+    bucket, bucket_policy, copy_object, delete_objects, get_object, list_objects, multipart, put_object, sts,
+};
 
 /// Answers one request. The rest of its body, if the request was refused before it was read, is the caller's to skip.
 pub async fn answer(
@@ -127,6 +129,12 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::DeleteBucket(op) => bucket::delete_bucket(ctx, permit.of(op)).await,
         Operation::GetBucketLocation(op) => bucket::get_bucket_location(ctx, permit.of(op)).await,
         Operation::GetBucketVersioning(op) => bucket::get_bucket_versioning(ctx, permit.of(op)).await,
+        Operation::GetBucketPolicy(op) => bucket_policy::get_bucket_policy(ctx, permit.of(op)).await,
+        Operation::PutBucketPolicy(op) => bucket_policy::put_bucket_policy(ctx, permit.of(op)).await,
+        Operation::DeleteBucketPolicy(op) => bucket_policy::delete_bucket_policy(ctx, permit.of(op)).await,
+        Operation::GetBucketPolicyStatus(op) => {
+            bucket_policy::get_bucket_policy_status(ctx, permit.of(op)).await
+        }
         Operation::ListObjects(op) => list_objects::list_objects(ctx, permit.of(op)).await,
         Operation::ListObjectsV2(op) => list_objects::list_objects_v2(ctx, permit.of(op)).await,
         Operation::ListObjectVersions(op) => list_objects::list_object_versions(ctx, permit.of(op)).await,

@@ -182,6 +182,14 @@ pub fn write_versioning(out: &mut Vec<u8>, versioning: Versioning) {
     writer.close("VersioningConfiguration");
 }
 
+/// Appends a `PolicyStatus`.
+pub fn write_policy_status(out: &mut Vec<u8>, is_public: bool) {
+    let mut writer = Writer::document(out);
+    writer.open_root("PolicyStatus");
+    writer.text("IsPublic", if is_public { "true" } else { "false" });
+    writer.close("PolicyStatus");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
