@@ -26,6 +26,7 @@ use crate::control::identity::{Identity, NewUser};
 use crate::control::record::new_secret;
 use crate::control::seal::MasterKey;
 use crate::control::socket::{self, Socket};
+use crate::control::user_api;
 use crate::limits;
 use crate::runtime::mailbox::{Answer, question};
 use crate::runtime::socket::listen;
@@ -115,9 +116,12 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     let tls = config.tls.as_ref().map(load_tls).transpose()?;
     let control =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(control_failed)?;
-    let socket = {
+    let sockets = {
         let _inside = control.enter();
-        Socket::bind(&config.admin_socket).map_err(|error| Failure(error.to_string()))?
+        Sockets {
+            admin: Socket::bind(&config.admin_socket).map_err(|error| Failure(error.to_string()))?,
+            user: Socket::bind_for_users(&config.user_socket).map_err(|error| Failure(error.to_string()))?,
+        }
     };
     let offload = Offload::start(limits::OFFLOAD_THREADS)
         .map_err(|error| Failure(format!("cannot start the offload threads: {error}.")))?;
@@ -144,7 +148,7 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     let (listeners, addresses) = open_listeners(&config)?;
     let workers = Workers::start(&shared, driver, listeners)?;
     announce(&config, driver, &addresses, &text);
-    let ended = control.block_on(administer(identity, can_chown, socket));
+    let ended = control.block_on(administer(identity, can_chown, sockets));
     workers.stop();
     ended
 }
@@ -158,8 +162,13 @@ fn publisher(identity: Arc<Identity>) -> PublishPolicy {
     })
 }
 
-/// The control thread: the admin API until a signal comes.
-async fn administer(identity: Arc<Identity>, can_chown: bool, socket: Socket) -> Result<(), Failure> {
+struct Sockets {
+    admin: Socket,
+    user: Socket,
+}
+
+/// The control thread: the admin API and the user API until a signal comes.
+async fn administer(identity: Arc<Identity>, can_chown: bool, sockets: Sockets) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(control_failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(control_failed)?;
     let stopped = async move {
@@ -169,7 +178,17 @@ async fn administer(identity: Arc<Identity>, can_chown: bool, socket: Socket) ->
         }
         tracing::info!("stopping: requests that run are finished");
     };
-    socket::serve(socket, admin::router(identity, can_chown), stopped).await.map_err(control_failed)
+    let routes = user_api::router(identity.clone());
+    let (stopped_users, users) = tokio::sync::oneshot::channel();
+    let stopped = async move {
+        stopped.await;
+        // The receiver is gone only if the user socket has ended already.
+        let _ = stopped_users.send(());
+    };
+    let admins = socket::serve(sockets.admin, admin::router(identity, can_chown), stopped);
+    let users = socket::serve_users(sockets.user, routes, async { drop(users.await) });
+    let (result, ()) = tokio::join!(admins, users);
+    result.map_err(control_failed)
 }
 
 fn control_failed(error: io::Error) -> Failure {

@@ -1,4 +1,4 @@
-//! The client of the admin API: one call, one connection, over the Unix socket.
+//! The client of the admin API and of the user API: one call, one connection, over a Unix socket.
 //!
 //! Does not retry: a change may have been made although its answer was lost, and the caller can look.
 
@@ -15,9 +15,17 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::Failure;
+use crate::codec::dates::Timestamp;
 use crate::codec::percent;
+use crate::control::identity::now;
+use crate::control::record::SecretText;
+use crate::control::user_api;
 use crate::control::wire::Refusal;
+use crate::sigv4::Service;
+use crate::sigv4::sign::{Outgoing, sign};
 
+/// The host of every call; the socket says which server it is.
+const HOST: &str = "localhost";
 /// How long a call may take in all. A change takes milliseconds; a disk under load may take seconds to flush it.
 const CALL_TIME: Duration = Duration::from_secs(60);
 /// Largest answer that is read. A list of 1,024 users has about 300 KiB.
@@ -27,12 +35,27 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Client {
     socket: PathBuf,
+    signer: Option<Keys>,
+}
+
+/// The keys of an S3 user, for calls to the user API.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// The access key.
+    pub access_key: String,
+    /// The secret key.
+    pub secret: SecretText,
 }
 
 impl Client {
     /// A client of the server with this admin socket.
     pub fn new(socket: PathBuf) -> Self {
-        Self { socket }
+        Self { socket, signer: None }
+    }
+
+    /// A client of the server with this user socket, whose calls are signed with these keys.
+    pub fn signed(socket: PathBuf, keys: Keys) -> Self {
+        Self { socket, signer: Some(keys) }
     }
 
     /// Reads something.
@@ -89,8 +112,9 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), Failure> {
-        let stream =
-            UnixStream::connect(&self.socket).await.map_err(|error| unreachable(&self.socket, &error))?;
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|error| unreachable(&self.socket, self.signer.is_some(), &error))?;
         let broken = |error: &dyn std::fmt::Display| {
             Failure::Refused(format!(
                 "the connection to the server behind {} broke: {error}. Look into the server's log, and whether the \
@@ -102,12 +126,22 @@ impl Client {
             .await
             .map_err(|error| broken(&error))?;
         let connection = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost")
-            .body(Full::new(body))
-            .map_err(|error| broken(&error))?;
+        let mut request = Request::builder().method(&method).uri(path).header("host", HOST);
+        if let Some(Keys { access_key, secret }) = &self.signer {
+            let outgoing = Outgoing {
+                method: method.as_str(),
+                path,
+                host: HOST,
+                body: &body,
+                region: user_api::REGION,
+                service: Service::Control,
+                now: Timestamp::from_seconds(now()),
+            };
+            for (name, value) in sign(&outgoing, access_key, secret.expose().as_bytes()) {
+                request = request.header(name, value);
+            }
+        }
+        let request = request.body(Full::new(body)).map_err(|error| broken(&error))?;
         let answer = sender.send_request(request).await.map_err(|error| broken(&error))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
@@ -140,21 +174,27 @@ fn read_answer<A: DeserializeOwned>(status: StatusCode, answer: &[u8]) -> Result
 }
 
 /// Why there is no connection, and what to do.
-fn unreachable(socket: &Path, error: &io::Error) -> Failure {
+fn unreachable(socket: &Path, for_users: bool, error: &io::Error) -> Failure {
     let shown = socket.display();
+    let name = if for_users { "user socket" } else { "admin socket" };
+    let option = if for_users { "--user-socket" } else { "--admin-socket" };
     let text = match error.kind() {
         io::ErrorKind::NotFound => format!(
-            "there is no server on the admin socket {shown}. Start it with `sluicegate serve`, or name the root or the \
-             socket of a running one by --root or --admin-socket"
+            "there is no server on the {name} {shown}. Start it with `sluicegate serve`, or name the root or the \
+             socket of a running one by --root or {option}"
         ),
-        io::ErrorKind::ConnectionRefused => format!(
-            "the server of the admin socket {shown} has ended. Start it again with `sluicegate serve`"
+        io::ErrorKind::ConnectionRefused => {
+            format!("the server of the {name} {shown} has ended. Start it again with `sluicegate serve`")
+        }
+        io::ErrorKind::PermissionDenied if for_users => format!(
+            "the {name} {shown} cannot be reached by this user: a directory above it is closed. Let the admin choose \
+             another one by {option}"
         ),
         io::ErrorKind::PermissionDenied => format!(
-            "the admin socket {shown} may not be used by this user. Run the command as root or as the user the server \
+            "the {name} {shown} may not be used by this user. Run the command as root or as the user the server \
              runs as"
         ),
-        _ => format!("the admin socket {shown} cannot be reached: {error}"),
+        _ => format!("the {name} {shown} cannot be reached: {error}"),
     };
     Failure::Refused(text)
 }

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod policy;
 pub mod secret;
+pub mod service_account;
 pub mod sts;
 pub mod user;
 
@@ -39,6 +40,8 @@ pub enum Command {
     User(user::UserArgs),
     /// Add, attach, list and remove the policies of a running server
     Policy(policy::PolicyArgs),
+    /// Add, list and remove one's own service accounts, with the keys of an S3 user
+    ServiceAccount(service_account::ServiceAccountArgs),
     /// Get temporary credentials from a running server, with the keys of an S3 user
     Sts(sts::StsArgs),
 }
@@ -121,6 +124,7 @@ pub fn run() -> ExitCode {
         Command::Quickstart(args) => crate::server::quickstart(&args).map_err(|error| refused(&error)),
         Command::User(args) => user::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::ServiceAccount(args) => service_account::run(&args),
         Command::Sts(args) => sts::run(&args),
     };
     match result {
@@ -227,6 +231,10 @@ mod tests {
             "sluicegate policy remove p",
             "sluicegate policy attach p bob",
             "sluicegate policy detach bob",
+            "sluicegate service-account add --access-key bob --policy-file p.json --secret-file s",
+            "sluicegate service-account list --access-key bob --json",
+            "sluicegate service-account --access-key bob show K --user-socket /s",
+            "sluicegate service-account remove K --access-key bob --root /d",
             "sluicegate sts assume-role --access-key bob --duration 900s",
             "sluicegate sts assume-role --access-key bob --secret-key-file - --policy-file p --duration 1w --json",
             "sluicegate sts assume-role --access-key bob --duration 2d --endpoint https://[::1]:9000 --ca-file c",

@@ -10,7 +10,8 @@
 //! | `GET`, `DELETE /v1/policies/{name}` | show, remove |
 //!
 //! Bodies stand in [`wire`]; every refusal is `{"code", "message"}`. Who may call is decided by `socket`, the
-//! rules stand in `identity`. Service accounts have no route here: their owners manage them, not the admin.
+//! rules stand in `identity`. Service accounts have no route here: their owners manage them through [`super::user_api`], not the
+//! admin.
 //!
 //! Invariants:
 //! - A body is at most [`BODY_BYTES_MAX`] and arrives within [`BODY_TIME`].
@@ -22,9 +23,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path as UriPath, Request, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
@@ -170,7 +172,7 @@ async fn remove_policy(State(admin): State<Admin>, Name(name): Name) -> Result<S
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn no_such_route(request: Request) -> Error {
+pub(super) async fn no_such_route(request: Request) -> Error {
     let message = format!(
         "there is no control route {}; the client and the server may be of different releases",
         request.uri().path()
@@ -178,26 +180,32 @@ async fn no_such_route(request: Request) -> Error {
     Error::new(ErrorKind::NoSuchRoute, message)
 }
 
-async fn method_not_allowed(request: Request) -> Error {
+pub(super) async fn method_not_allowed(request: Request) -> Error {
     let message = format!("the control route {} has no method {}", request.uri().path(), request.method());
     Error::new(ErrorKind::MethodNotAllowed, message)
 }
 
 impl Admin {
-    /// Runs a call that may wait for the disk on a thread for such calls. The thread finishes what it has begun,
-    /// whatever becomes of the connection.
     async fn run<T: Send + 'static>(
         self,
         call: impl FnOnce(&Identity) -> Result<T, Error> + Send + 'static,
     ) -> Answer<T> {
-        let identity = self.identity;
-        match tokio::task::spawn_blocking(move || call(&identity)).await {
-            Ok(result) => result.map(Json),
-            Err(error) => {
-                tracing::error!(%error, "a control call failed inside the server");
-                let message = "the server failed inside; its log says more, please report it";
-                Err(Error::new(ErrorKind::StoreFailure, message))
-            }
+        run(self.identity, call).await
+    }
+}
+
+/// Runs a call that may wait for the disk on a thread for such calls. The thread finishes what it has begun, whatever
+/// becomes of the connection.
+pub(super) async fn run<C: Send + Sync + 'static, T: Send + 'static>(
+    with: Arc<C>,
+    call: impl FnOnce(&C) -> Result<T, Error> + Send + 'static,
+) -> Answer<T> {
+    match tokio::task::spawn_blocking(move || call(&with)).await {
+        Ok(result) => result.map(Json),
+        Err(error) => {
+            tracing::error!(%error, "a control call failed inside the server");
+            let message = "the server failed inside; its log says more, please report it";
+            Err(Error::new(ErrorKind::StoreFailure, message))
         }
     }
 }
@@ -224,48 +232,61 @@ impl IntoResponse for Error {
 
 /// A JSON body, bounded in size and time. Its media type is not asked for: the socket is not reachable by a
 /// browser.
-struct Body<T>(T);
+pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
-        let announced =
-            request.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
-        let too_large = || {
-            let message = format!("the body exceeds {BODY_BYTES_MAX} bytes; policies have at most 2048");
-            Error::new(ErrorKind::BodyTooLarge, message)
-        };
-        if announced.is_some_and(|bytes: usize| bytes > BODY_BYTES_MAX) {
-            return Err(too_large());
-        }
-        let read = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX);
-        let bytes = match tokio::time::timeout(BODY_TIME, read).await {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(_)) => return Err(too_large()),
-            Err(_) => {
-                let message = format!("the body did not arrive within {} seconds", BODY_TIME.as_secs());
-                return Err(Error::new(ErrorKind::RequestTimeout, message));
-            }
-        };
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            // Only the place of the problem is told: its text may repeat a value, and the value may be a secret.
-            let (what, line, column) = (error.classify(), error.line(), error.column());
-            let problem = match what {
-                serde_json::error::Category::Data => "has a missing, unknown or mistyped member",
-                _ => "is no JSON",
-            };
-            let message = format!(
-                "the body {problem} at line {line}, column {column}; the client and the server may be of different \
-                 releases"
-            );
-            Error::new(ErrorKind::InvalidRequest, message)
-        })
+        let (parts, body) = request.into_parts();
+        parse(&read_body(&parts.headers, body, BODY_BYTES_MAX, BODY_TIME).await?).map(Self)
     }
 }
 
+/// Reads a body of at most `bytes_max` bytes within this time.
+pub(super) async fn read_body(
+    headers: &HeaderMap,
+    body: axum::body::Body,
+    bytes_max: usize,
+    time: Duration,
+) -> Result<Bytes, Error> {
+    let announced = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
+    let too_large = || {
+        let message = format!("the body exceeds {bytes_max} bytes; policies have at most 2048");
+        Error::new(ErrorKind::BodyTooLarge, message)
+    };
+    if announced.is_some_and(|bytes: usize| bytes > bytes_max) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(time, axum::body::to_bytes(body, bytes_max)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => {
+            let message = format!("the body did not arrive within {} seconds", time.as_secs());
+            Err(Error::new(ErrorKind::RequestTimeout, message))
+        }
+    }
+}
+
+/// What a JSON body says.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|error| {
+        // Only the place of the problem is told: its text may repeat a value, and the value may be a secret.
+        let (what, line, column) = (error.classify(), error.line(), error.column());
+        let problem = match what {
+            serde_json::error::Category::Data => "has a missing, unknown or mistyped member",
+            _ => "is no JSON",
+        };
+        let message = format!(
+            "the body {problem} at line {line}, column {column}; the client and the server may be of different \
+             releases"
+        );
+        Error::new(ErrorKind::InvalidRequest, message)
+    })
+}
+
 /// The decoded name in the path.
-struct Name(String);
+pub(super) struct Name(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Name {
     type Rejection = Error;

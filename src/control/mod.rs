@@ -3,7 +3,7 @@
 //! A change runs top to bottom through four modules: [`admin`] (JSON over a Unix socket, cluster admins only) →
 //! [`identity`] (the rules; builds and publishes the next `Snapshot`) → [`store`] (the embedded database, one
 //! durable commit per change) → [`seal`] (secrets at rest). [`record`] holds what is stored and the rules for
-//! names and secrets, [`wire`] the bodies that the admin API and its client share.
+//! names and secrets, [`user_api`] what users do themselves, [`wire`] the bodies that the admin API and its client share.
 //!
 //! Nothing here serves S3. The data plane sees only the `Snapshot`, which is never changed after it was
 //! published.
@@ -19,6 +19,7 @@ pub mod record;
 pub mod seal;
 pub mod socket;
 pub mod store;
+pub mod user_api;
 pub mod wire;
 
 use std::fmt;

@@ -1,19 +1,22 @@
-//! The Unix socket of the control plane, and who may speak on it.
+//! The Unix sockets of the control plane, and who may speak on them: the admin socket, for cluster admins, and the user
+//! socket, for everybody on the machine, whose routes have to check who calls by themselves.
 //!
-//! The kernel tells the uid of the peer (SO_PEERCRED): root and the server's own user are cluster admins, everyone
+//! Of the admin socket the kernel tells the uid of the peer (SO_PEERCRED): root and the server's own user are cluster admins, everyone
 //! else is refused, whatever the mode of the socket. Routes are not defined here: [`serve`] takes any router, and
-//! puts the check before all of its routes.
+//! puts the check before all of its routes; [`serve_users`] checks nothing, and bounds what a caller can hold up.
 //!
 //! Invariants:
-//! - The socket has mode 0600. The check of the uid does not depend on it, because between `bind` and `chmod` it
+//! - The admin socket has mode 0600, the user socket 0666. The check of the uid does not depend on it, because between `bind` and `chmod` it
 //!   has the mode of the umask.
 //! - A socket a dead server left is replaced; one a living server listens on, or anything else, is not touched.
 //! - The end of the server waits for calls under way at most [`DRAIN`].
 
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, os};
 
@@ -23,7 +26,12 @@ use axum::extract::{ConnectInfo, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::serve::IncomingStream;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use rustix::fs::{FileType, Mode, OFlags};
 use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::{Error, ErrorKind, StartError};
 
@@ -55,30 +63,63 @@ impl Socket {
     /// # Errors
     /// When the path is too long, in use, or not writable.
     pub fn bind(path: &Path) -> Result<Self, StartError> {
-        let shown = path.display();
+        Self::bind_as(path, &ADMIN)
+    }
+
+    /// As [`Socket::bind`], for every user of the machine: what they may do is for the routes to say.
+    ///
+    /// # Errors
+    /// As those of [`Socket::bind`].
+    pub fn bind_for_users(path: &Path) -> Result<Self, StartError> {
+        Self::bind_as(path, &USER)
+    }
+
+    fn bind_as(path: &Path, purpose: &Purpose) -> Result<Self, StartError> {
+        let (shown, Purpose { name, option, mode }) = (path.display(), *purpose);
         if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
             return Err(StartError::new(format!(
-                "the path of the admin socket {shown} has {} bytes and the system allows {SOCKET_PATH_BYTES_MAX}. Give \
-                 a shorter one by --admin-socket",
+                "the path of the {name} {shown} has {} bytes and the system allows {SOCKET_PATH_BYTES_MAX}. Give a \
+                 shorter one by {option}",
                 path.as_os_str().len()
             )));
         }
-        remove_dead(path)?;
+        remove_dead(path, purpose)?;
         let failed = |error: io::Error| {
             StartError::new(format!(
-                "the admin socket {shown} cannot be made: {error}. Make its directory exist and writable for the user \
-                 the server runs as, or give another path by --admin-socket"
+                "the {name} {shown} cannot be made: {error}. Make its directory exist and writable for the user the \
+                 server runs as, or give another path by {option}"
             ))
         };
         let listener = UnixListener::bind(path).map_err(failed)?;
         let file = SocketFile(path.to_owned());
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        set_mode(path, mode).map_err(failed)?;
         Ok(Self { listener, file })
     }
 }
 
+/// What a socket is for.
+#[derive(Clone, Copy)]
+struct Purpose {
+    name: &'static str,
+    option: &'static str,
+    mode: u32,
+}
+
+const ADMIN: Purpose = Purpose { name: "admin socket", option: "--admin-socket", mode: 0o600 };
+const USER: Purpose = Purpose { name: "user socket", option: "--user-socket", mode: 0o666 };
+
+/// Gives a new socket its mode. Never through a link: whoever may write to the directory could put one in its place.
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let socket = rustix::fs::open(path, flags, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&socket)?.st_mode) != FileType::Socket {
+        return Err(io::Error::other("something else took its place"));
+    }
+    Ok(rustix::fs::chmod(format!("/proc/self/fd/{}", socket.as_raw_fd()), Mode::from_raw_mode(mode))?)
+}
+
 /// Makes way for a new socket, if what is there is a socket that nobody listens on.
-fn remove_dead(path: &Path) -> Result<(), StartError> {
+fn remove_dead(path: &Path, Purpose { name, option, .. }: &Purpose) -> Result<(), StartError> {
     let shown = path.display();
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
@@ -86,18 +127,68 @@ fn remove_dead(path: &Path) -> Result<(), StartError> {
     };
     if !metadata.file_type().is_socket() {
         return Err(StartError::new(format!(
-            "{shown} is in the way of the admin socket and is no socket. Move it away, or give another path by \
-             --admin-socket"
+            "{shown} is in the way of the {name} and is no socket. Move it away, or give another path by {option}"
         )));
     }
     match os::unix::net::UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
             .map_err(|error| StartError::new(format!("the dead socket {shown} cannot be removed: {error}"))),
         _ => Err(StartError::new(format!(
-            "another server listens on the admin socket {shown}. End it first, or give another path by --admin-socket"
+            "another server listens on the {name} {shown}. End it first, or give another path by {option}"
         ))),
     }
 }
+
+/// Serves the routes to every user of the machine until `shutdown` is ready, then until the calls under way have ended.
+/// A connection is one call, of at most [`USER_CALL_TIME`], and there are at most [`USER_CALLS_MAX`] at a time: the
+/// others wait.
+pub async fn serve_users(socket: Socket, routes: Router, shutdown: impl Future<Output = ()>) {
+    let slots = Arc::new(Semaphore::new(USER_CALLS_MAX));
+    let service = TowerToHyperService::new(routes);
+    let mut calls = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        while calls.try_join_next().is_some() {}
+        let accept = async {
+            // The semaphore is never closed.
+            let slot = slots.clone().acquire_owned().await;
+            (slot, socket.listener.accept().await)
+        };
+        let (slot, accepted) = tokio::select! {
+            accepted = accept => accepted,
+            () = &mut shutdown => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .keep_alive(false)
+                    .max_buf_size(HEAD_BYTES_MAX)
+                    .serve_connection(TokioIo::new(stream), service.clone());
+                calls.spawn(async move {
+                    // A caller that is too slow, or gone, is cut off.
+                    let _ = tokio::time::timeout(USER_CALL_TIME, connection).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a user's call");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    let ended = async { while calls.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, ended).await.is_err() {
+        tracing::warn!("users' calls under way did not end in time and were cut off");
+    }
+}
+
+/// How long a call on the user socket may take in all.
+pub const USER_CALL_TIME: Duration = Duration::from_secs(30);
+/// Calls on the user socket at a time.
+pub const USER_CALLS_MAX: usize = 64;
+/// Room for the head of a call.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the routes to cluster admins until `shutdown` is ready, then until the calls under way have ended.
 ///
@@ -174,6 +265,7 @@ async fn admins_only(own: u32, request: Request, next: Next) -> Response {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::os::unix::fs::PermissionsExt;
 
     use axum::routing::get;
 
@@ -251,6 +343,31 @@ mod tests {
         tokio::time::timeout(DRAIN + Duration::from_secs(5), server).await.unwrap().unwrap().unwrap();
         let mut byte = [0u8; 1];
         assert_eq!(tokio::io::AsyncReadExt::read(&mut silent, &mut byte).await.unwrap_or(0), 0);
+    }
+
+    #[tokio::test]
+    async fn users_reach_the_user_socket_and_slow_ones_hold_up_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let path = directory.path().join("user.sock");
+        let socket = Socket::bind_for_users(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+        let routes = Router::new().route("/", get(|| async { "reached" }));
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let server = tokio::spawn(serve_users(socket, routes, async { drop(ended.await) }));
+        let mut silent = Vec::new();
+        for _ in 0..USER_CALLS_MAX - 1 {
+            silent.push(tokio::net::UnixStream::connect(&path).await.unwrap());
+        }
+        let uid = rustix::process::geteuid().is_root().then_some(65534);
+        for _ in 0..3 {
+            let path = path.clone();
+            let status = tokio::task::spawn_blocking(move || call(&path, uid)).await.unwrap();
+            assert_eq!(status, "HTTP/1.1 200 OK");
+        }
+        drop((end, silent));
+        server.await.unwrap();
+        assert!(!path.exists(), "the socket goes with the server");
     }
 
     #[tokio::test]

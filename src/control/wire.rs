@@ -156,6 +156,22 @@ pub struct ServiceAccount {
     pub created: String,
 }
 
+/// `POST /v1/service-accounts`, on the user socket.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddServiceAccount {
+    /// What the account is limited to, as a JSON document; none: all that its user may do.
+    #[serde(default)]
+    pub policy: Option<String>,
+}
+
+/// Answer to `GET /v1/service-accounts`, in order of access key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServiceAccounts {
+    /// All service accounts of the user who asks.
+    pub service_accounts: Vec<ServiceAccount>,
+}
+
 /// A new service account. The secret is shown this once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewServiceAccount {

@@ -65,6 +65,8 @@ pub enum Service {
     S3,
     /// The Security Token Service. Its region may be empty, and its body is always hashed.
     Sts,
+    /// The user API on the Unix socket, which is no service of AWS. Its body is always hashed.
+    Control,
 }
 
 impl Service {
@@ -74,6 +76,7 @@ impl Service {
         match self {
             Self::S3 => "s3",
             Self::Sts => "sts",
+            Self::Control => "sluicegate",
         }
     }
 }
@@ -115,11 +118,11 @@ pub fn authorization<'h>(head: &'h Head, rules: &Rules<'_>) -> Result<Authorizat
         None => content_sha256_header(head)?,
     };
     let payload = match (content_sha256.map(Payload::parse).transpose()?, rules.service) {
-        (Some(Payload::Unsigned | Payload::Streaming { .. }), Service::Sts) => {
+        (Some(Payload::Unsigned | Payload::Streaming { .. }), Service::Sts | Service::Control) => {
             return Err(Error::ContentSha256Invalid);
         }
         (Some(payload), _) => payload,
-        (None, Service::S3) if !presigned => return Err(Error::ContentSha256Missing),
+        (None, Service::S3 | Service::Control) if !presigned => return Err(Error::ContentSha256Missing),
         (None, _) => Payload::Unsigned,
     };
     let token = match parameters.security_token().filter(|_| presigned) {
@@ -163,8 +166,8 @@ pub fn verify(
     let payload: &[u8] = match (claim.content_sha256, claim.service, body_hash) {
         (Some(text), ..) => text,
         (None, Service::S3, _) => b"UNSIGNED-PAYLOAD",
-        (None, Service::Sts, None) => EMPTY_SHA256_HEX,
-        (None, Service::Sts, Some(hash)) => {
+        (None, Service::Sts | Service::Control, None) => EMPTY_SHA256_HEX,
+        (None, Service::Sts | Service::Control, Some(hash)) => {
             body_hex = hex::encode32(hash);
             &body_hex
         }
@@ -173,7 +176,7 @@ pub fn verify(
         method: head.method_bytes(),
         path: head.path(),
         path_rule: match claim.service {
-            Service::S3 => PathRule::S3,
+            Service::S3 | Service::Control => PathRule::S3,
             Service::Sts => PathRule::Service { normalize: true },
         },
         query: head.query(),

@@ -87,12 +87,13 @@ mod tests {
             let key = SigningKey::derive(b"Passw0rd", &claim.date8(), region, service.as_str());
             verify(&head, &claim, &key, Some(&Sha256::digest(sent_body).into())).map(|_| ())
         };
-        for service in [Service::S3, Service::Sts] {
+        for service in [Service::S3, Service::Sts, Service::Control] {
             check(service, "/", "/", b"body", b"body").unwrap();
             let wrong = check(service, "/", "/", b"body", b"b0dy").unwrap_err();
             assert!(matches!(wrong, Error::ContentSha256Mismatch { .. }), "{wrong:?}");
             let wrong = check(service, "/", "/x", b"body", b"body").unwrap_err();
             assert!(matches!(wrong, Error::SignatureDoesNotMatch(_)), "{wrong:?}");
         }
+        check(Service::Control, "/v1/a%2Fb%20c", "/v1/a%2Fb%20c", b"", b"").unwrap();
     }
 }
