@@ -21,12 +21,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::QuickstartArgs;
 use crate::config::{self, Config, LogFormat, ServeArgs, TlsFiles};
-use crate::control::admin;
 use crate::control::identity::{Identity, NewUser};
 use crate::control::record::new_secret;
 use crate::control::seal::MasterKey;
 use crate::control::socket::{self, Socket};
 use crate::control::user_api;
+use crate::control::{admin, buckets};
 use crate::limits;
 use crate::runtime::mailbox::{Answer, question};
 use crate::runtime::socket::listen;
@@ -125,7 +125,6 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     };
     let offload = Offload::start(limits::OFFLOAD_THREADS)
         .map_err(|error| Failure(format!("cannot start the offload threads: {error}.")))?;
-    let can_chown = root.capabilities.chown;
     let shared = Shared {
         service: Arc::new(Service {
             root,
@@ -148,7 +147,7 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     let (listeners, addresses) = open_listeners(&config)?;
     let workers = Workers::start(&shared, driver, listeners)?;
     announce(&config, driver, &addresses, &text);
-    let ended = control.block_on(administer(identity, can_chown, sockets));
+    let ended = control.block_on(administer(identity, shared.service.clone(), sockets));
     workers.stop();
     ended
 }
@@ -168,7 +167,7 @@ struct Sockets {
 }
 
 /// The control thread: the admin API and the user API until a signal comes.
-async fn administer(identity: Arc<Identity>, can_chown: bool, sockets: Sockets) -> Result<(), Failure> {
+async fn administer(identity: Arc<Identity>, service: Arc<Service>, sockets: Sockets) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(control_failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(control_failed)?;
     let stopped = async move {
@@ -185,7 +184,9 @@ async fn administer(identity: Arc<Identity>, can_chown: bool, sockets: Sockets) 
         // The receiver is gone only if the user socket has ended already.
         let _ = stopped_users.send(());
     };
-    let admins = socket::serve(sockets.admin, admin::router(identity, can_chown), stopped);
+    let can_chown = service.root.capabilities.chown;
+    let routes_of_admins = admin::router(identity, can_chown).merge(buckets::router(service));
+    let admins = socket::serve(sockets.admin, routes_of_admins, stopped);
     let users = socket::serve_users(sockets.user, routes, async { drop(users.await) });
     let (result, ()) = tokio::join!(admins, users);
     result.map_err(control_failed)

@@ -3,6 +3,7 @@
 //! Exit status: 0 done, 1 refused or failed (the reason on standard error), 2 not understood. What is asked for goes
 //! to standard output, everything else to standard error. Secrets are never taken from or shown in arguments.
 
+pub mod bucket;
 pub mod client;
 pub mod policy;
 pub mod secret;
@@ -40,6 +41,8 @@ pub enum Command {
     User(user::UserArgs),
     /// Add, attach, list and remove the policies of a running server
     Policy(policy::PolicyArgs),
+    /// Make, list and destroy the buckets of a running server, and change their policies
+    Bucket(bucket::BucketArgs),
     /// Add, list and remove one's own service accounts, with the keys of an S3 user
     ServiceAccount(service_account::ServiceAccountArgs),
     /// Get temporary credentials from a running server, with the keys of an S3 user
@@ -124,6 +127,7 @@ pub fn run() -> ExitCode {
         Command::Quickstart(args) => crate::server::quickstart(&args).map_err(|error| refused(&error)),
         Command::User(args) => user::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::Bucket(args) => bucket::run(&args),
         Command::ServiceAccount(args) => service_account::run(&args),
         Command::Sts(args) => sts::run(&args),
     };
@@ -231,6 +235,16 @@ mod tests {
             "sluicegate policy remove p",
             "sluicegate policy attach p bob",
             "sluicegate policy detach bob",
+            "sluicegate bucket create photos --policy download --posix-uid 5 --posix-gid 6",
+            "sluicegate bucket create photos --existing",
+            "sluicegate bucket list --json",
+            "sluicegate bucket destroy photos --unlink",
+            "sluicegate bucket policy set photos public",
+            "sluicegate bucket policy set-custom photos p.json",
+            "sluicegate bucket policy get photos --root /d",
+            "sluicegate bucket policy get-json photos",
+            "sluicegate bucket policy unset photos",
+            "sluicegate policy simulate --user bob --action s3:GetObject --resource arn:aws:s3:::b/k --context a=b c=d",
             "sluicegate service-account add --access-key bob --policy-file p.json --secret-file s",
             "sluicegate service-account list --access-key bob --json",
             "sluicegate service-account --access-key bob show K --user-socket /s",

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use hyper::Method;
 
-use super::client::path_with;
+use super::client::{Client, path_with};
 use super::{Failure, ServerArgs, print, print_json, table};
-use crate::control::record::{POLICY_BYTES_MAX, check_policy_bytes};
+use crate::control::record::POLICY_BYTES_MAX;
 use crate::control::wire;
+use crate::iam::document::BUCKET_POLICY_BYTES_MAX;
 
 /// The command line of `sluicegate policy`.
 #[derive(Args, Debug)]
@@ -64,6 +65,34 @@ enum PolicyCommand {
         /// User name
         user: String,
     },
+    /// Say whether a request would be carried out, and which statement decides; nothing is done
+    Simulate(SimulateArgs),
+}
+
+#[derive(Args, Debug)]
+struct SimulateArgs {
+    /// Name of the user who asks
+    #[arg(long, value_name = "NAME")]
+    user: String,
+    /// What is asked for: s3:GetObject
+    #[arg(long, value_name = "ACTION")]
+    action: String,
+    /// On what: arn:aws:s3:::BUCKET, arn:aws:s3:::BUCKET/KEY, or * for actions on no bucket
+    #[arg(long, value_name = "ARN")]
+    resource: String,
+    /// File with the policy of a session or service account that limits the user
+    #[arg(long, value_name = "FILE")]
+    session_policy: Option<PathBuf>,
+    /// File with a bucket policy to try in place of the bucket's own
+    #[arg(long, value_name = "FILE")]
+    bucket_policy: Option<PathBuf>,
+    /// Values of condition keys: aws:SourceIp=10.0.0.1; those that are not given are absent, but for the user's own
+    /// and the time
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    context: Vec<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the command.
@@ -86,7 +115,11 @@ pub fn run(args: &PolicyArgs) -> Result<(), Failure> {
             print(&format!("{}\n", policy.document.unwrap_or_default().trim_end()))
         }
         PolicyCommand::Add { name, file, replace } => {
-            let body = wire::AddPolicy { name: name.clone(), document: read(file)?, replace: *replace };
+            let body = wire::AddPolicy {
+                name: name.clone(),
+                document: read(file, POLICY_BYTES_MAX)?,
+                replace: *replace,
+            };
             let _: wire::Policy = client.send(Method::POST, POLICIES, &body)?;
             print(&format!("Added {name}.\n"))
         }
@@ -109,26 +142,55 @@ pub fn run(args: &PolicyArgs) -> Result<(), Failure> {
                 None => print(&format!("{user} had no policy.\n")),
             }
         }
+        PolicyCommand::Simulate(simulated) => simulate(&client, simulated),
     }
+}
+
+fn simulate(client: &Client, args: &SimulateArgs) -> Result<(), Failure> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err(Failure::Usage(format!("--context {text:?} has no =; write aws:SourceIp=10.0.0.1"))),
+    };
+    let document =
+        |path: &Option<PathBuf>, bytes_max| path.as_deref().map(|path| read(path, bytes_max)).transpose();
+    let body = wire::Simulate {
+        user: args.user.clone(),
+        action: args.action.clone(),
+        resource: args.resource.clone(),
+        session_policy: document(&args.session_policy, POLICY_BYTES_MAX)?,
+        bucket_policy: document(&args.bucket_policy, BUCKET_POLICY_BYTES_MAX)?,
+        context: args.context.iter().map(pair).collect::<Result<_, _>>()?,
+    };
+    let answer: wire::Simulated = client.send(Method::POST, "/v1/simulate", &body)?;
+    if args.json {
+        return print_json(&answer);
+    }
+    let policy = answer.policy.map(|name| format!(" ({name})")).unwrap_or_default();
+    print(&format!("{}\n{}{policy}\n", if answer.allowed { "allow" } else { "deny" }, answer.decision))
 }
 
 const POLICIES: &str = "/v1/policies";
 
-/// The document in this file. What is too long is refused before it is sent.
-pub(super) fn read(path: &Path) -> Result<String, Failure> {
+/// The document in this file. What is longer than `bytes_max` is refused before it is sent.
+pub(super) fn read(path: &Path, bytes_max: usize) -> Result<String, Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::Refused(format!("the policy file {} cannot be read: {error}", path.display()))
     };
     // Enough to say by how much a document is too long, if it is not absurdly so.
-    let bytes_max = 64 * POLICY_BYTES_MAX as u64;
+    let read_max = 64 * bytes_max as u64;
     let mut bytes = Vec::new();
     if path == Path::new("-") {
-        io::stdin().lock().take(bytes_max).read_to_end(&mut bytes)
+        io::stdin().lock().take(read_max).read_to_end(&mut bytes)
     } else {
-        File::open(path).and_then(|file| file.take(bytes_max).read_to_end(&mut bytes))
+        File::open(path).and_then(|file| file.take(read_max).read_to_end(&mut bytes))
     }
     .map_err(|error| failed(&error))?;
-    check_policy_bytes(bytes.len()).map_err(|error| Failure::Refused(error.message))?;
+    if bytes.len() > bytes_max {
+        return Err(Failure::Refused(format!(
+            "the policy has {} bytes and the limit is {bytes_max}; shorten it, white space counts",
+            bytes.len()
+        )));
+    }
     String::from_utf8(bytes).map_err(|error| failed(&error))
 }
 
@@ -151,13 +213,13 @@ mod tests {
     fn documents_are_read_within_bounds() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("policy.json");
-        assert!(read(&path).unwrap_err().to_string().contains("cannot be read"));
+        assert!(read(&path, POLICY_BYTES_MAX).unwrap_err().to_string().contains("cannot be read"));
         std::fs::write(&path, "x".repeat(POLICY_BYTES_MAX)).unwrap();
-        assert_eq!(read(&path).unwrap().len(), POLICY_BYTES_MAX);
+        assert_eq!(read(&path, POLICY_BYTES_MAX).unwrap().len(), POLICY_BYTES_MAX);
         std::fs::write(&path, "x".repeat(POLICY_BYTES_MAX + 1)).unwrap();
-        assert!(read(&path).unwrap_err().to_string().contains("2049 bytes"));
+        assert!(read(&path, POLICY_BYTES_MAX).unwrap_err().to_string().contains("2049 bytes"));
         std::fs::write(&path, b"\xFF").unwrap();
-        assert!(read(&path).unwrap_err().to_string().contains("utf-8"));
+        assert!(read(&path, POLICY_BYTES_MAX).unwrap_err().to_string().contains("utf-8"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::secret::known;
 use super::{Failure, print, print_json, table};
 use crate::config;
 use crate::config::settings::setting;
+use crate::control::record::POLICY_BYTES_MAX;
 use crate::control::wire;
 
 /// The command line of `sluicegate service-account`.
@@ -75,7 +76,8 @@ enum ServiceAccountCommand {
 pub fn run(args: &ServiceAccountArgs) -> Result<(), Failure> {
     match &args.command {
         ServiceAccountCommand::Add { policy_file, json } => {
-            let policy = policy_file.as_deref().map(super::policy::read).transpose()?;
+            let policy =
+                policy_file.as_deref().map(|file| super::policy::read(file, POLICY_BYTES_MAX)).transpose()?;
             let body = wire::AddServiceAccount { policy };
             let added: wire::NewServiceAccount = args.client()?.send(Method::POST, ACCOUNTS, &body)?;
             if *json {

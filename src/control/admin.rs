@@ -8,6 +8,7 @@
 //! | `PUT`, `DELETE /v1/users/{name}/policy` | attach, detach |
 //! | `GET /v1/policies`, `POST /v1/policies` | list, add or replace |
 //! | `GET`, `DELETE /v1/policies/{name}` | show, remove |
+//! | `POST /v1/simulate` | say what would be decided, and by which statement |
 //!
 //! Bodies stand in [`wire`]; every refusal is `{"code", "message"}`. Who may call is decided by `socket`, the
 //! rules stand in `identity`. Service accounts have no route here: their owners manage them through [`super::user_api`], not the
@@ -28,13 +29,13 @@ use axum::extract::{FromRequest, FromRequestParts, Path as UriPath, Request, Sta
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 
 use super::identity::{Identity, NewUser};
 use super::socket::{self, Socket};
-use super::{Error, ErrorKind, wire};
+use super::{Error, ErrorKind, simulate, wire};
 use crate::iam::PosixOwner;
 
 /// Largest body of a call. The largest sensible one is a policy of 2 KiB, every byte of it escaped in JSON.
@@ -58,6 +59,7 @@ pub fn router(identity: Arc<Identity>, can_chown: bool) -> Router {
         .route("/v1/users/{name}/policy", put(attach_policy).delete(detach_policy))
         .route("/v1/policies", get(list_policies).post(add_policy))
         .route("/v1/policies/{name}", get(show_policy).delete(remove_policy))
+        .route("/v1/simulate", post(simulate))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_route)
         .with_state(Admin { identity, can_chown })
@@ -170,6 +172,10 @@ async fn show_policy(State(admin): State<Admin>, Name(name): Name) -> Answer<wir
 async fn remove_policy(State(admin): State<Admin>, Name(name): Name) -> Result<StatusCode, Error> {
     let Json(()) = admin.run(move |identity| identity.remove_policy(&name)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn simulate(State(admin): State<Admin>, Body(body): Body<wire::Simulate>) -> Answer<wire::Simulated> {
+    admin.run(move |identity| simulate::run(&identity.published().load(), &body)).await
 }
 
 pub(super) async fn no_such_route(request: Request) -> Error {

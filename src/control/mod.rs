@@ -14,9 +14,11 @@
 //! - No secret is logged, shown by `Debug`, or written to disk unsealed.
 
 pub mod admin;
+pub mod buckets;
 pub mod identity;
 pub mod record;
 pub mod seal;
+pub mod simulate;
 pub mod socket;
 pub mod store;
 pub mod user_api;
@@ -72,6 +74,12 @@ pub enum ErrorKind {
     NoSuchPolicy,
     /// No such service account, or it belongs to another user.
     NoSuchServiceAccount,
+    /// No such bucket, or it has no policy.
+    NoSuchBucket,
+    /// There is a bucket or a directory of this name.
+    BucketExists,
+    /// The bucket holds objects or files of other programs.
+    BucketNotEmpty,
     /// The name is in use by a user or a service account.
     UserExists,
     /// The policy exists and replacing it was not asked for.
@@ -109,6 +117,9 @@ impl ErrorKind {
             Self::NoSuchUser => "NoSuchUser",
             Self::NoSuchPolicy => "NoSuchPolicy",
             Self::NoSuchServiceAccount => "NoSuchServiceAccount",
+            Self::NoSuchBucket => "NoSuchBucket",
+            Self::BucketExists => "BucketExists",
+            Self::BucketNotEmpty => "BucketNotEmpty",
             Self::UserExists => "UserExists",
             Self::PolicyExists => "PolicyExists",
             Self::PolicyInUse => "PolicyInUse",
@@ -133,10 +144,16 @@ impl ErrorKind {
             | Self::MalformedPolicy
             | Self::PolicyTooLarge => 400,
             Self::AccessDenied => 403,
-            Self::NoSuchUser | Self::NoSuchPolicy | Self::NoSuchServiceAccount | Self::NoSuchRoute => 404,
+            Self::NoSuchUser
+            | Self::NoSuchPolicy
+            | Self::NoSuchServiceAccount
+            | Self::NoSuchBucket
+            | Self::NoSuchRoute => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
             Self::UserExists
+            | Self::BucketExists
+            | Self::BucketNotEmpty
             | Self::PolicyExists
             | Self::PolicyInUse
             | Self::PolicyBuiltIn

@@ -181,6 +181,105 @@ pub struct NewServiceAccount {
     pub secret_key: SecretText,
 }
 
+/// `POST /v1/buckets`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddBucket {
+    /// Its name.
+    pub name: String,
+    /// `none`, `download`, `upload` or `public`.
+    #[serde(default)]
+    pub policy: Option<String>,
+    /// Owner of its directory; none: the server's user.
+    #[serde(default)]
+    pub posix_uid: Option<u32>,
+    /// Group of its directory; none: the server's group.
+    #[serde(default)]
+    pub posix_gid: Option<u32>,
+    /// Serve the directory of this name again, which was unlinked.
+    #[serde(default)]
+    pub existing: bool,
+}
+
+/// A bucket as shown.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Bucket {
+    /// Its name.
+    pub name: String,
+    /// `none`, `download`, `upload`, `public` or `custom`.
+    pub policy: String,
+    /// ISO 8601, UTC.
+    pub created: String,
+}
+
+/// Answer to `GET /v1/buckets`, in order of name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Buckets {
+    /// All buckets.
+    pub buckets: Vec<Bucket>,
+    /// Names of directories that were unlinked.
+    pub unlinked: Vec<String>,
+}
+
+/// `PUT /v1/buckets/{name}/policy`: either member.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetBucketPolicy {
+    /// `none`, `download`, `upload` or `public`.
+    #[serde(default)]
+    pub preset: Option<String>,
+    /// A JSON document, whose actions hold no wildcards.
+    #[serde(default)]
+    pub document: Option<String>,
+}
+
+/// Answer to `GET /v1/buckets/{name}/policy`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BucketPolicy {
+    /// `none`, `download`, `upload`, `public` or `custom`.
+    pub policy: String,
+    /// The document as it was sent.
+    pub document: Option<String>,
+}
+
+/// `POST /v1/simulate`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Simulate {
+    /// Name of the user who asks.
+    pub user: String,
+    /// One action: `s3:GetObject`.
+    pub action: String,
+    /// One ARN: `arn:aws:s3:::bucket/key`; `*` for actions on the account.
+    pub resource: String,
+    /// What limits the credentials: the policy of a session or of a service account.
+    #[serde(default)]
+    pub session_policy: Option<String>,
+    /// Stands in place of the bucket's policy.
+    #[serde(default)]
+    pub bucket_policy: Option<String>,
+    /// Condition keys and values.
+    #[serde(default)]
+    pub context: Vec<(String, String)>,
+}
+
+/// Answer to `POST /v1/simulate`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Simulated {
+    /// Whether the request would be carried out.
+    pub allowed: bool,
+    /// The decision in words, as in the server's log.
+    pub decision: String,
+    /// `identity`, `session` or `bucket`, if a statement decided.
+    pub layer: Option<String>,
+    /// The name of the deciding policy, if it is one of the user's.
+    pub policy: Option<String>,
+    /// Which statement of the policy decided, from 0.
+    pub statement: Option<usize>,
+    /// Its `Sid`.
+    pub sid: Option<String>,
+}
+
 /// Every refusal.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Refusal {

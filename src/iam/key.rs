@@ -197,6 +197,12 @@ impl Key {
     }
 }
 
+/// The names of all keys with at most one value.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    FIELDS.iter().map(|(name, ..)| *name)
+}
+
 #[rustfmt::skip]
 const FIELDS: [(&str, Field, KeyType); 49] = [
     ("aws:CurrentTime", Field::CurrentTime, KeyType::Date),

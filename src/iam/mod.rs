@@ -17,6 +17,8 @@ pub mod context;
 pub mod decide;
 pub mod document;
 mod element;
+mod explain;
+pub mod given;
 mod json;
 pub mod key;
 mod operand;
@@ -35,6 +37,7 @@ pub use compile::Policy;
 pub use context::{AuthType, Context, PrincipalType, Tag};
 pub use decide::{By, Decision, Layer, Request, decide};
 pub use document::{BUCKET_POLICY_BYTES_MAX, Document, Effect, Kind, POLICY_BYTES_MAX, Version};
+pub use given::Given;
 pub use preset::Preset;
 pub use principal::{
     ACCOUNT, Credential, CredentialKind, PosixOwner, Secret, Snapshot, SnapshotBuilder, User,

@@ -316,7 +316,7 @@ impl Caller<'_> {
             user,
             action = requirement.action.name(),
             bucket = requirement.bucket,
-            ?decision,
+            %decision,
             "denied"
         );
     }

@@ -14,9 +14,10 @@ use super::xml::{Versioning, write_location_constraint, write_versioning};
 use crate::digest::BodyDigests;
 use crate::iam::PosixOwner;
 use crate::limits;
+use crate::storage;
 use crate::storage::bucket::{self, Created, Deleted};
+use crate::storage::bucket_config::{self, Item};
 use crate::storage::layout::BucketName;
-use crate::storage::{self, bucket_config};
 
 /// `GET /`.
 pub async fn list_buckets(ctx: &Ctx<'_>, operation: Authorized<ListBuckets>) -> Result<Reply, S3Error> {
@@ -152,8 +153,13 @@ pub fn make(
 ) -> storage::Result<Created> {
     let root = &service.root;
     let _changing = root.lock_configuration();
-    let is_new = !root.is_unlinked(name) && root.bucket(name)?.is_none();
-    if is_new && bucket_config::remove_all(root, name)? {
+    if root.is_unlinked(name) {
+        if root.has_directory(name)? {
+            return Ok(Created::Exists(None));
+        }
+        root.link(name)?;
+    }
+    if root.bucket(name)?.is_none() && bucket_config::remove_all(root, name)? {
         (service.publish_policy)(name, None);
     }
     bucket::create(root, name, maker, owner)
@@ -171,6 +177,19 @@ pub fn remove(service: &Service, name: &BucketName) -> storage::Result<Deleted> 
         (service.publish_policy)(name, None);
     }
     Ok(deleted)
+}
+
+/// Forgets a bucket: its configuration goes, its directory stays with all that is in it and is served no more. False:
+/// there is no such bucket. Waits for the disk.
+pub fn unlink(service: &Service, name: &BucketName) -> storage::Result<bool> {
+    let _changing = service.root.lock_configuration();
+    if service.root.bucket(name)?.is_none() {
+        return Ok(false);
+    }
+    service.root.unlink(name)?;
+    bucket_config::remove(&service.root, name, Item::Policy)?;
+    (service.publish_policy)(name, None);
+    Ok(true)
 }
 
 /// `GET /bucket?location`.

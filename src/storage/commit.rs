@@ -20,6 +20,7 @@ use rustix::fs;
 use smallvec::SmallVec;
 
 use super::error::{At, Result, Subject};
+use super::root::Root;
 use crate::limits;
 use crate::runtime::mailbox::{Answer, question};
 
@@ -39,6 +40,17 @@ pub struct Change {
     pub files: SmallVec<[OwnedFd; 2]>,
     /// More was changed than `files` says: directories were made or removed on the way.
     pub wide: bool,
+}
+
+impl Change {
+    /// Flushes the change on the calling thread, whatever the durability of objects is.
+    pub fn flush(&self, root: &Root) -> Result<()> {
+        let flushed = match self.wide {
+            true => fs::syncfs(&root.fd),
+            false => self.files.iter().try_for_each(fs::fsync),
+        };
+        flushed.at(Subject::Root, "flush what was changed to stable storage")
+    }
 }
 
 /// The queue in front of the flushing threads.

@@ -182,6 +182,15 @@ impl Root {
         self.unlinked.load().contains(name)
     }
 
+    /// Whether there is a directory of this name, be it served or not.
+    pub fn has_directory(&self, name: &BucketName) -> Result<bool> {
+        match walk::open_directory(self.fd.as_fd(), name.as_bytes()) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
+            Err(errno) => Err(errno).at(Subject::Bucket, "open the bucket"),
+        }
+    }
+
     /// Serves the directory of this name no more; it stays as it is. The caller holds the lock of the configuration.
     pub fn unlink(&self, name: &BucketName) -> Result<()> {
         bucket_config::write(self, name, Item::Unlinked, b"")?;
