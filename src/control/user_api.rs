@@ -284,7 +284,7 @@ mod tests {
         refused(Call { service: Service::S3, ..GOOD }, "service");
         refused(Call { region: "us-east-1", ..GOOD }, "region");
         refused(Call { seconds_ago: 1000, ..GOOD }, "time");
-        refused(Call { body: b"{ }", ..GOOD }, "SHA256");
+        refused(Call { body: b"{ }", ..GOOD }, "x-amz-content-sha256");
         refused(Call { more: "x-amz-security-token: t\r\n", ..GOOD }, "signed");
     }
 

@@ -15,9 +15,10 @@ impl Document {
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.statements.iter().any(|statement| {
-            let everyone = statement.callers.as_ref().is_some_and(|callers| {
-                callers.negated || callers.list.iter().any(|caller| *caller == Caller::Everyone)
-            });
+            let everyone = statement
+                .callers
+                .as_ref()
+                .is_some_and(|callers| callers.negated || callers.list.contains(&Caller::Everyone));
             statement.effect == Effect::Allow && everyone && !statement.conditions.iter().any(is_fixing)
         })
     }

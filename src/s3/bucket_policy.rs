@@ -153,9 +153,12 @@ fn require(service: &Service, name: &BucketName) -> Result<(), Refusal> {
     }
 }
 
+/// The name of a bucket and its policy, as the identities take it.
+type Loaded = (Arc<str>, Option<Arc<Policy>>);
+
 /// All bucket policies, compiled, for the start of the server. One that is damaged does not stop the server: its bucket
 /// denies everybody everything until it has another policy, because what the policy denied is not known.
-pub fn load(root: &Root) -> storage::Result<Vec<(Arc<str>, Option<Arc<Policy>>)>> {
+pub fn load(root: &Root) -> storage::Result<Vec<Loaded>> {
     let mut policies = Vec::new();
     for name in bucket_config::with(root, Item::Policy)? {
         let document = bucket_config::read(root, &name, Item::Policy)?.unwrap_or_default();

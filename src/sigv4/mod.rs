@@ -176,7 +176,8 @@ pub fn verify(
         method: head.method_bytes(),
         path: head.path(),
         path_rule: match claim.service {
-            Service::S3 | Service::Control => PathRule::S3,
+            Service::S3 => PathRule::S3,
+            Service::Control => PathRule::Service { normalize: false },
             Service::Sts => PathRule::Service { normalize: true },
         },
         query: head.query(),

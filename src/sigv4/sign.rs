@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Service, SigningKey};
 use crate::codec::dates::Timestamp;
-use crate::codec::hex;
+use crate::codec::{hex, percent};
 
 /// A request to sign.
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +38,15 @@ pub fn sign(request: &Outgoing<'_>, access_key: &str, secret: &[u8]) -> Signatur
     let Outgoing { method, path, host, body, region, service, now } = *request;
     let (amz_date, date8) = (text(&now.amz()), now.date8());
     let hash = text(&hex::encode32(&Sha256::digest(body).into()));
+    // Services but S3 sign the path of the wire encoded once more.
+    let mut canonical_path = Vec::new();
+    match service {
+        Service::S3 => canonical_path.extend_from_slice(path.as_bytes()),
+        Service::Sts | Service::Control => percent::encode_path_into(path.as_bytes(), &mut canonical_path),
+    }
+    let canonical_path = text(&canonical_path);
     let canonical = format!(
-        "{method}\n{path}\n\nhost:{host}\nx-amz-content-sha256:{hash}\nx-amz-date:{amz_date}\n\n{SIGNED}\n{hash}"
+        "{method}\n{canonical_path}\n\nhost:{host}\nx-amz-content-sha256:{hash}\nx-amz-date:{amz_date}\n\n{SIGNED}\n{hash}"
     );
     let scope = format!("{}/{region}/{}/aws4_request", text(&date8), service.as_str());
     let digest = text(&hex::encode32(&Sha256::digest(canonical).into()));

@@ -3,12 +3,7 @@
 import contextlib
 import json
 import os
-import pathlib
-import re
-import shutil
-import signal
 import subprocess
-import tempfile
 import time
 
 import boto3
@@ -16,12 +11,10 @@ import botocore
 import botocore.config
 import botocore.exceptions
 
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.environ.get("SLUICEGATE_BIN", str(REPOSITORY / "target/release/sluicegate"))
+import sluicegate
+from sluicegate import BINARY, IS_ROOT, PATIENCE, environment_without_settings
+
 SECRET = "Passw0rd-of-everybody"
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICEGATE_", "AWS_"))}
-IS_ROOT = os.geteuid() == 0
-PATIENCE = 60
 
 
 class Refused(Exception):
@@ -32,68 +25,37 @@ class Refused(Exception):
         self.status, self.text = status, text
 
 
-class Server:
-    """The built binary on a data directory of its own."""
+class Server(sluicegate.Server):
+    """A server on two cores whose users all have the same secret."""
 
-    def __init__(self, *options, root=None, environment=None):
-        self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="sluicegate-", dir="/var/tmp"))
-        self.scratch.chmod(0o755)
-        self.root = pathlib.Path(root) if root else self.scratch / "data"
-        self.root.mkdir(exist_ok=True)
-        self.options, self.environment = options, environment or {}
-        self.process = None
-        self.starts = 0
-        self.start()
+    def __init__(self, *options, environment=None):
+        self.ended_logs = ""
+        super().__init__(options=["--workers", "2", *options], environment=environment)
 
     def start(self):
-        self.starts += 1
-        self.log_path = self.scratch / f"log-{self.starts}"
-        out_path = self.scratch / f"out-{self.starts}"
-        with open(self.log_path, "w") as log, open(out_path, "w") as out:
-            self.process = subprocess.Popen(
-                [BINARY, "serve", "--root", self.root, "--listen", "127.0.0.1:0", "--workers", "2", *self.options],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=log, env={**CLEAN, **self.environment})
-        deadline = time.monotonic() + PATIENCE
-        while not (match := re.search(r" on (http://\S+)", out_path.read_text())):
-            if self.process.poll() is not None:
-                raise Refused(self.process.returncode, self.log())
-            assert time.monotonic() < deadline, self.log()
-            time.sleep(0.005)
-        self.endpoint = match.group(1)
+        try:
+            super().start()
+        except AssertionError:
+            if self.process is None or self.process.poll() is None:
+                raise
+            status, text = self.process.wait(), self.log()
+            self.process = None
+            assert "panicked" not in text, text
+            raise Refused(status, text) from None
 
-    def log(self):
-        return self.log_path.read_text()
+    def ended(self, expected=0):
+        super().ended(expected)
+        self.ended_logs += self.ended_log
 
     def all_logs(self):
-        return "".join(path.read_text() for path in sorted(self.scratch.glob("log-*")))
-
-    def stop(self, how=signal.SIGTERM):
-        if self.process is None:
-            return
-        self.process.send_signal(how)
-        status = self.process.wait(timeout=PATIENCE)
-        self.process = None
-        assert "panicked" not in self.log(), self.log()
-        assert status == (0 if how == signal.SIGTERM else -how), self.log()
-
-    def restart(self):
-        self.stop()
-        self.start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        try:
-            self.stop()
-        finally:
-            shutil.rmtree(self.scratch)
+        """What the server wrote in all of its lives."""
+        return self.ended_logs + (self.log() if self.process else "")
 
     # The command line.
 
-    def cli(self, *arguments, secret=None, variables=None, input=None):
+    def cli(self, *arguments, secret=None, input=None):
         """Runs a command; returns what it printed, or raises what it said."""
-        environment = {**CLEAN, **(variables or {})}
+        environment = environment_without_settings()
         if secret is not None:
             environment["SLUICEGATE_SECRET"] = secret
         done = subprocess.run([BINARY, *map(str, arguments), "--root", str(self.root)], env=environment, input=input,
@@ -125,7 +87,7 @@ class Server:
     def file(self, content):
         """A file with this content, JSON unless it is text."""
         text = content if isinstance(content, str) else json.dumps(content)
-        path = self.scratch / f"file-{time.monotonic_ns()}"
+        path = self._scratch / f"file-{time.monotonic_ns()}"
         path.write_text(text)
         return path
 

@@ -1,18 +1,19 @@
 """The identity store of the running server: keys, damage, crashes, and where secrets must not be."""
 
+import http.client
 import json
 import os
 import pathlib
 import random
-import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
 
 import pytest
 
-from accounts import BINARY, CLEAN, SECRET, Refused, Server, allow, arn, command_refused
+from accounts import BINARY, SECRET, Refused, Server, allow, arn, environment_without_settings
 
 CHANGES = int(os.environ.get("SLUICEGATE_CRASH_CHANGES", "1000"))
 
@@ -33,7 +34,6 @@ def iam(server):
 def start_refused(server, *texts):
     with pytest.raises(Refused) as refusal:
         server.start()
-    server.process = None
     for text in texts:
         assert text in refusal.value.text, refusal.value.text
     assert refusal.value.status == 1
@@ -73,7 +73,7 @@ def test_a_damaged_store_is_refused_and_never_taken_as_empty(stopped):
 
 def test_a_second_server_and_open_directories_are_refused(stopped):
     stopped.start()
-    done = subprocess.run([BINARY, "serve", "--root", stopped.root, "--listen", "127.0.0.1:0"], env=CLEAN,
+    done = subprocess.run([BINARY, "serve", "--root", stopped.root, "--listen", "127.0.0.1:0"], env=environment_without_settings(),
                           capture_output=True, text=True)
     assert done.returncode == 1 and "another server runs on this root" in done.stderr, done
     stopped.stop()
@@ -92,7 +92,7 @@ def test_no_acknowledged_change_is_lost_by_kill():
         while made < CHANGES:
             lives += 1
             stop = threading.Event()
-            timer = threading.Timer(0.05 + chance.random() * 0.4, lambda: (stop.set(), server.process.kill()))
+            timer = threading.Timer(0.05 + chance.random() * 0.4, lambda: (stop.set(), os.kill(server.pid, signal.SIGKILL)))
             timer.start()
             with Admin(server) as admin:
                 while not stop.is_set():
@@ -111,8 +111,7 @@ def test_no_acknowledged_change_is_lost_by_kill():
                     (users.discard if remove else users.add)(name)
                     made += 1
             timer.join()
-            server.process.wait()
-            server.process = None
+            server.ended(-signal.SIGKILL)
             server.start()
             found = {user["name"] for user in server.json("user", "list")["users"]}
             assert found - cut == users - cut, f"in life {lives}, after {made} changes"
@@ -125,9 +124,6 @@ class Admin:
     """One connection to the admin socket, without the start of a process for each call."""
 
     def __init__(self, server):
-        import http.client
-        import socket
-
         class Connection(http.client.HTTPConnection):
             def connect(self):
                 self.sock = socket.socket(socket.AF_UNIX)
@@ -136,7 +132,6 @@ class Admin:
         self.connection = Connection("localhost")
 
     def call(self, method, path, body=None):
-        import http.client
         try:
             self.connection.request(method, path, json.dumps(body) if body else None)
             answer = self.connection.getresponse()

@@ -1,13 +1,14 @@
 """Service accounts: made by their users, limited by their users' policies, gone with them."""
 
+import json
 import os
 import socket
 import subprocess
 
 import pytest
 
-from accounts import (BINARY, CLEAN, IS_ROOT, SECRET, Refused, Server, allow, arn, command_refused, denied, policy, refused,
-                      statement)
+from accounts import (BINARY, IS_ROOT, SECRET, Server, allow, arn, command_refused, denied, environment_without_settings,
+                      policy, refused, statement)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,6 @@ def test_the_secret_is_shown_once(server):
     for arguments in (["list"], ["list", "--json"], ["show", access_key], ["show", access_key, "--json"]):
         shown = server.account("once", *arguments)
         assert access_key in shown and secret_key not in shown
-    import json
     shown = json.loads(server.account("once", "show", access_key, "--json"))
     assert shown["parent_user"] == "once" and shown["implied_policy"] is False
     assert json.loads(shown["policy_content"]) == READ_A
@@ -110,8 +110,9 @@ def test_those_of_others_do_not_exist(server):
     keys = server.add_account("alice")
     assert keys["access_key"] not in server.account("bob", "list")
     for action in ("show", "remove"):
-        with command_refused("no service account"):
-            server.account("bob", action, keys["access_key"])
+        for key in (keys["access_key"], "../users/alice", "a b/%41"):
+            with command_refused("no service account"):
+                server.account("bob", action, key)
     server.s3_of(keys).list_buckets()
 
 
@@ -157,7 +158,7 @@ def test_the_cluster_admin_is_refused(server):
 def test_every_user_of_the_machine_reaches_the_user_socket_and_no_other(server):
     def run(*arguments):
         return subprocess.run([BINARY, *arguments, "--root", str(server.root)], capture_output=True, text=True, user=65534,
-                              group=65534, extra_groups=[], env={**CLEAN, "SLUICEGATE_SECRET": SECRET})
+                              group=65534, extra_groups=[], env={**environment_without_settings(), "SLUICEGATE_SECRET": SECRET})
 
     try:
         subprocess.run([BINARY, "--version"], user=65534, group=65534, extra_groups=[], check=True, capture_output=True)
