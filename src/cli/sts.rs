@@ -14,6 +14,7 @@ use serde::Serialize;
 use self::exchange::Endpoint;
 use super::{Failure, policy, print, print_json, secret};
 use crate::codec::percent;
+use crate::control::record::POLICY_BYTES_MAX;
 use crate::runtime::now;
 use crate::sigv4::Service;
 use crate::sigv4::sign::{Outgoing, sign};
@@ -73,7 +74,7 @@ struct Credentials {
 /// See [`Failure`].
 pub fn run(args: &StsArgs) -> Result<(), Failure> {
     let StsCommand::AssumeRole(args) = &args.command;
-    let policy = args.policy_file.as_deref().map(policy::read).transpose()?;
+    let policy = args.policy_file.as_deref().map(|path| policy::read(path, POLICY_BYTES_MAX)).transpose()?;
     let secret = secret::known(args.secret_key_file.as_deref(), "--secret-key-file")?;
     let body = form(args.duration, policy.as_deref());
     let request = request(args, secret.expose().as_bytes(), &body)?;

@@ -8,10 +8,10 @@ use super::identity::now;
 use super::{Error, ErrorKind, wire};
 use crate::codec::dates::Timestamp;
 use crate::iam::{
-    Action, Context, Decision, Document, Given, Kind, Layer, Policy, PrincipalType, Request, ResourceKind,
-    Snapshot, decide,
+    ACCOUNT, Action, Context, Decision, Document, Given, Kind, Layer, Policy, PrincipalType, Request,
+    ResourceKind, Snapshot, decide,
 };
-use crate::s3::access::ACCOUNT;
+
 use crate::storage::BucketName;
 
 /// Decides one request.
