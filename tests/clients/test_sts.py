@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import pty
 import re
 import ssl
 import subprocess
@@ -633,6 +634,31 @@ def test_assume_role_of_the_command_line(server, bucket, user, tmp_path):
     if server.certificate:
         done = server.command(*call[:4], "--endpoint", server.endpoint, "--duration", "1h", secret=user.secret)
         assert (done.returncode, "cannot be reached" in done.stderr or "broke" in done.stderr) == (1, True), done.stderr
+
+
+def test_the_terminal_is_asked_for_the_secret(http):
+    """Without a file and a variable; what is typed is not shown."""
+    user = http.users["writer"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        command = [sluicegate.BINARY, "sts", "assume-role", "--access-key", user.name, "--duration", "1h",
+                   "--endpoint", http.endpoint]
+        os.execve(sluicegate.BINARY, list(map(str, command)), sluicegate.environment_without_settings())
+    shown = b""
+    while b"Secret: " not in shown:
+        shown += os.read(terminal, 1024)
+    os.write(terminal, user.secret.encode() + b"\n")
+    try:
+        while piece := os.read(terminal, 65536):
+            shown += piece
+    except OSError:
+        pass  # This is how Linux says that the other side of a terminal is closed.
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, shown
+    text = shown.decode().replace("\r", "").removeprefix("Secret: \n")
+    session = FromText(text)
+    assert user.secret not in shown.decode()
+    http.s3(session, session_token=session.token).list_buckets()
 
 
 def test_what_the_command_line_does_not_take(http):
