@@ -164,6 +164,47 @@ def test_sessions_get_no_sessions(http, user_http):
         assert refusal(sts.get_session_token) == ("AccessDenied", 403)
 
 
+def test_service_accounts_get_no_sessions(http, user_http):
+    keys = json.loads(http.admin("service-account", "add", "--access-key", user_http.name, "--json",
+                                 secret=user_http.secret))
+    account = sluicegate.User(keys["access_key"], keys["secret_key"], user_http.uid, user_http.gid)
+    http.s3(account).list_buckets()
+    sts = sts_of(http, account)
+    assert refusal(sts.assume_role, **ROLE) == ("AccessDenied", 403)
+    assert refusal(sts.get_session_token) == ("AccessDenied", 403)
+    assert sts.get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/{user_http.name}"
+    # A token of the user does not go with the keys of its service account.
+    session = assume(http, user_http)
+    assert refusal(http.s3(account, session_token=session.token).list_buckets) == ("InvalidToken", 400)
+    # And a session makes no service accounts.
+    http.refused("service-account", "add", "--access-key", session.name, secret=session.secret)
+
+
+def test_a_bucket_policy_reaches_sessions(http, user_http):
+    """A Deny of the bucket binds a session; an Allow adds to what its user may, but not to what it is limited to."""
+    bucket = f"b-{uuid.uuid4().hex[:12]}"
+    owner = http.s3()
+    owner.create_bucket(Bucket=bucket)
+    owner.put_object(Bucket=bucket, Key="k", Body=b"x")
+    http.admin("policy", "attach", "writeonly", user_http.name)
+    plain = s3_of(http, assume(http, user_http))
+    limited = s3_of(http, assume(http, user_http, Policy=document(statement("Allow", "s3:PutObject", "*"))))
+    assert refusal(plain.get_object, Bucket=bucket, Key="k") == ("AccessDenied", 403)
+    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{user_http.name}/ignored-by-weka-s3"
+    objects = f"arn:aws:s3:::{bucket}/*"
+    for principal in (arn, f"arn:aws:iam::{ACCOUNT}:user/{user_http.name}"):
+        owner.put_bucket_policy(Bucket=bucket, Policy=document(
+            statement("Allow", "s3:GetObject", objects, Principal={"AWS": principal})))
+        plain.get_object(Bucket=bucket, Key="k")
+        assert refusal(limited.get_object, Bucket=bucket, Key="k") == ("AccessDenied", 403)
+    limited.put_object(Bucket=bucket, Key="k", Body=b"y")
+    owner.put_bucket_policy(Bucket=bucket, Policy=document(
+        statement("Deny", "s3:PutObject", objects, Principal={"AWS": arn})))
+    for s3 in (plain, limited):
+        assert refusal(s3.put_object, Bucket=bucket, Key="k", Body=b"") == ("AccessDenied", 403)
+    http.s3(user_http).put_object(Bucket=bucket, Key="k", Body=b"z")
+
+
 def test_a_policy_can_deny_the_call(http, user_http):
     http.add_policy("no-sessions", [
         statement("Allow", "s3:*", "*"), statement("Deny", "sts:AssumeRole", "*"),
