@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use super::Failure;
 use crate::codec::dates::Timestamp;
 use crate::codec::percent;
+use crate::control::backup::BACKUP_BYTES_MAX;
 use crate::control::identity::now;
 use crate::control::record::SecretText;
 use crate::control::user_api;
@@ -28,8 +29,8 @@ use crate::sigv4::sign::{Outgoing, sign};
 const HOST: &str = "localhost";
 /// How long a call may take in all. A change takes milliseconds; a disk under load may take seconds to flush it.
 const CALL_TIME: Duration = Duration::from_secs(60);
-/// Largest answer that is read. A list of 1,024 users has about 300 KiB.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Largest answer that is read: an export. A list of 1,024 users has about 300 KiB.
+const ANSWER_BYTES_MAX: usize = BACKUP_BYTES_MAX;
 
 /// Speaks with the server behind this socket.
 #[derive(Debug)]

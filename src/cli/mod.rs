@@ -5,6 +5,7 @@
 
 pub mod bucket;
 pub mod client;
+pub mod identity;
 pub mod policy;
 pub mod secret;
 pub mod service_account;
@@ -43,6 +44,8 @@ pub enum Command {
     Policy(policy::PolicyArgs),
     /// Make, list and destroy the buckets of a running server, and change their policies
     Bucket(bucket::BucketArgs),
+    /// Back up the identity store of a running server, and restore it
+    Identity(identity::IdentityArgs),
     /// Add, list and remove one's own service accounts, with the keys of an S3 user
     ServiceAccount(service_account::ServiceAccountArgs),
     /// Get temporary credentials from a running server, with the keys of an S3 user
@@ -128,6 +131,7 @@ pub fn run() -> ExitCode {
         Command::User(args) => user::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Bucket(args) => bucket::run(&args),
+        Command::Identity(args) => identity::run(&args),
         Command::ServiceAccount(args) => service_account::run(&args),
         Command::Sts(args) => sts::run(&args),
     };
@@ -245,6 +249,8 @@ mod tests {
             "sluicegate bucket policy get-json photos",
             "sluicegate bucket policy unset photos",
             "sluicegate policy simulate --user bob --action s3:GetObject --resource arn:aws:s3:::b/k --context a=b c=d",
+            "sluicegate identity export f --passphrase-file p",
+            "sluicegate identity import f --replace --root /d",
             "sluicegate service-account add --access-key bob --policy-file p.json --secret-file s",
             "sluicegate service-account list --access-key bob --json",
             "sluicegate service-account --access-key bob show K --user-socket /s",

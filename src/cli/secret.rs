@@ -71,16 +71,39 @@ pub fn known(file: Option<&Path>, option: &str) -> Result<SecretText, Failure> {
     }
 }
 
+/// The passphrase of a backup: from this file, from SLUICEGATE_PASSPHRASE, or asked for, `twice` for a new one.
+///
+/// # Errors
+/// When there is none.
+pub fn passphrase(file: Option<&Path>, twice: bool) -> Result<SecretText, Failure> {
+    match given_in(file, PASSPHRASE_VARIABLE)? {
+        Some(text) => Ok(text),
+        None => ask_for("Passphrase", twice).map_err(|failure| match failure {
+            Failure::Usage(_) => Failure::Usage(format!(
+                "there is no passphrase and no terminal to ask for one; use --passphrase-file or {PASSPHRASE_VARIABLE}"
+            )),
+            refused => refused,
+        }),
+    }
+}
+
+/// The environment variable a passphrase can be given in.
+pub const PASSPHRASE_VARIABLE: &str = "SLUICEGATE_PASSPHRASE";
+
 /// The secret in this file, or in the variable.
 fn given(file: Option<&Path>) -> Result<Option<SecretText>, Failure> {
+    given_in(file, SECRET_VARIABLE)
+}
+
+fn given_in(file: Option<&Path>, variable: &str) -> Result<Option<SecretText>, Failure> {
     if let Some(path) = file {
         return read_file(path).map(Some);
     }
-    match std::env::var_os(SECRET_VARIABLE).filter(|value| !value.is_empty()) {
+    match std::env::var_os(variable).filter(|value| !value.is_empty()) {
         None => Ok(None),
         Some(value) => match value.into_string() {
             Ok(text) => Ok(Some(SecretText::new(text))),
-            Err(_) => Err(Failure::Refused(format!("{SECRET_VARIABLE} is no text"))),
+            Err(_) => Err(Failure::Refused(format!("{variable} is no text"))),
         },
     }
 }
@@ -117,6 +140,10 @@ fn first_line(text: &str) -> Result<SecretText, &'static str> {
 
 /// Asks the terminal, `twice` for a new secret.
 fn ask(twice: bool) -> Result<SecretText, Failure> {
+    ask_for("Secret", twice)
+}
+
+fn ask_for(what: &str, twice: bool) -> Result<SecretText, Failure> {
     let none = || {
         Failure::Usage(format!(
             "there is no secret and no terminal to ask for one; use --generate, --secret-file or {SECRET_VARIABLE}"
@@ -129,13 +156,13 @@ fn ask(twice: bool) -> Result<SecretText, Failure> {
     // Line editing and signals are switched off too: an interrupt in the middle would leave the terminal silent.
     silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     tcsetattr(&terminal, OptionalActions::Flush, &silent).map_err(|_| none())?;
-    let first = prompt(&mut terminal, "Secret: ")?;
+    let first = prompt(&mut terminal, &format!("{what}: "))?;
     if !twice {
         return Ok(SecretText::new(first.to_string()));
     }
-    let second = prompt(&mut terminal, "Secret again: ")?;
+    let second = prompt(&mut terminal, &format!("{what} again: "))?;
     if first.as_bytes() != second.as_bytes() {
-        return Err(Failure::Refused("the two secrets differ; nothing was changed".to_owned()));
+        return Err(Failure::Refused("the two differ; nothing was changed".to_owned()));
     }
     Ok(SecretText::new(first.to_string()))
 }

@@ -8,6 +8,7 @@
 //! | `PUT`, `DELETE /v1/users/{name}/policy` | attach, detach |
 //! | `GET /v1/policies`, `POST /v1/policies` | list, add or replace |
 //! | `GET`, `DELETE /v1/policies/{name}` | show, remove |
+//! | `GET`, `PUT /v1/identity` | everything, secrets included; put it into an empty store or in place of another |
 //! | `POST /v1/simulate` | say what would be decided, and by which statement |
 //!
 //! Bodies stand in [`wire`]; every refusal is `{"code", "message"}`. Who may call is decided by `socket`, the
@@ -33,6 +34,7 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 
+use super::backup::{BACKUP_BYTES_MAX, Backup};
 use super::identity::{Identity, NewUser};
 use super::socket::{self, Socket};
 use super::{Error, ErrorKind, simulate, wire};
@@ -42,6 +44,8 @@ use crate::iam::PosixOwner;
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long the body of a call may take to arrive.
 pub const BODY_TIME: Duration = Duration::from_secs(10);
+/// How long a backup may take to arrive.
+const BACKUP_TIME: Duration = Duration::from_secs(60);
 
 /// What the routes need.
 #[derive(Clone)]
@@ -59,6 +63,7 @@ pub fn router(identity: Arc<Identity>, can_chown: bool) -> Router {
         .route("/v1/users/{name}/policy", put(attach_policy).delete(detach_policy))
         .route("/v1/policies", get(list_policies).post(add_policy))
         .route("/v1/policies/{name}", get(show_policy).delete(remove_policy))
+        .route("/v1/identity", get(export).put(import))
         .route("/v1/simulate", post(simulate))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_route)
@@ -172,6 +177,21 @@ async fn show_policy(State(admin): State<Admin>, Name(name): Name) -> Answer<wir
 async fn remove_policy(State(admin): State<Admin>, Name(name): Name) -> Result<StatusCode, Error> {
     let Json(()) = admin.run(move |identity| identity.remove_policy(&name)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn export(State(admin): State<Admin>) -> Answer<Backup> {
+    admin.run(|identity| Ok(identity.export())).await
+}
+
+async fn import(State(admin): State<Admin>, request: Request) -> Answer<wire::Imported> {
+    let (parts, body) = request.into_parts();
+    let body = read_body(&parts.headers, body, BACKUP_BYTES_MAX, BACKUP_TIME).await?;
+    admin
+        .run(move |identity| {
+            let wire::Import { backup, replace } = parse(&body)?;
+            identity.import(backup, replace)
+        })
+        .await
 }
 
 async fn simulate(State(admin): State<Admin>, Body(body): Body<wire::Simulate>) -> Answer<wire::Simulated> {

@@ -18,6 +18,7 @@
 mod state;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::path::Path;

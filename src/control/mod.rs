@@ -14,6 +14,7 @@
 //! - No secret is logged, shown by `Debug`, or written to disk unsealed.
 
 pub mod admin;
+pub mod backup;
 pub mod buckets;
 pub mod identity;
 pub mod record;
@@ -68,6 +69,10 @@ pub enum ErrorKind {
     MalformedPolicy,
     /// The policy document exceeds [`record::POLICY_BYTES_MAX`].
     PolicyTooLarge,
+    /// A backup that is damaged, contradicts itself, or is of another release.
+    MalformedBackup,
+    /// The store is not empty and replacing it was not asked for.
+    StoreNotEmpty,
     /// No such user.
     NoSuchUser,
     /// No such policy.
@@ -114,6 +119,8 @@ impl ErrorKind {
             Self::InvalidOwner => "InvalidOwner",
             Self::MalformedPolicy => "MalformedPolicy",
             Self::PolicyTooLarge => "PolicyTooLarge",
+            Self::MalformedBackup => "MalformedBackup",
+            Self::StoreNotEmpty => "StoreNotEmpty",
             Self::NoSuchUser => "NoSuchUser",
             Self::NoSuchPolicy => "NoSuchPolicy",
             Self::NoSuchServiceAccount => "NoSuchServiceAccount",
@@ -142,6 +149,7 @@ impl ErrorKind {
             | Self::InvalidSecret
             | Self::InvalidOwner
             | Self::MalformedPolicy
+            | Self::MalformedBackup
             | Self::PolicyTooLarge => 400,
             Self::AccessDenied => 403,
             Self::NoSuchUser
@@ -152,6 +160,7 @@ impl ErrorKind {
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
             Self::UserExists
+            | Self::StoreNotEmpty
             | Self::BucketExists
             | Self::BucketNotEmpty
             | Self::PolicyExists

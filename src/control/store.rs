@@ -20,8 +20,8 @@
 //!
 //! Invariants:
 //! - The database file is made beside and renamed into place, so that it exists whole or not at all.
-//! - `sequence` grows with each commit; a secret's id is the sequence of the commit that wrote it, so no two
-//!   secrets ever have the same id.
+//! - `sequence` grows with each commit; a secret's id is the sequence of the commit that wrote it, so no
+//!   access key ever has two secrets with the same id.
 //! - A file that is damaged, newer than this program or sealed under another key stops the start. It is never
 //!   repaired by guessing, and never taken as empty.
 
@@ -93,7 +93,7 @@ pub struct StoredServiceAccount {
 /// An opened secret.
 #[derive(Clone, Debug)]
 pub struct StoredSecret {
-    /// Sequence of the commit that wrote it; unique.
+    /// Sequence of the commit that wrote it: different for each secret an access key ever had.
     pub id: u64,
     /// The secret.
     pub text: SecretText,
@@ -120,6 +120,10 @@ pub enum Write<'a> {
     PutServiceAccount(&'a str, &'a ServiceAccountRecord, &'a SecretText),
     /// Remove a service account and its secret.
     RemoveServiceAccount(&'a str),
+    /// Remove everything but the keys of the store.
+    Clear,
+    /// Replace the key of session tokens.
+    PutTokenKey(&'a Secret),
 }
 
 /// The open store. Holds the lock of its root.
@@ -248,6 +252,17 @@ impl Store {
                         service_accounts.remove(*access_key)?;
                         secrets.remove(*access_key)?;
                     }
+                    Write::Clear => {
+                        for table in
+                            [&mut users, &mut attachments, &mut policies, &mut service_accounts, &mut secrets]
+                        {
+                            table.retain(|_, _| false)?;
+                        }
+                    }
+                    Write::PutTokenKey(key) => {
+                        let sealed = self.sealer.seal(Kind::TokenKey, "", key.expose())?;
+                        transaction.open_table(META)?.insert(META_TOKEN_KEY, sealed.as_slice())?;
+                    }
                 }
             }
             transaction.open_table(META)?.insert(META_SEQUENCE, sequence.to_le_bytes().as_slice())?;
@@ -373,7 +388,8 @@ const META_FORMAT: &str = "format";
 const META_SEQUENCE: &str = "sequence";
 const META_KEY_CHECK: &str = "key_check";
 const META_TOKEN_KEY: &str = "token_key";
-const TOKEN_KEY_BYTES: usize = 32;
+/// Length of the key of session tokens.
+pub const TOKEN_KEY_BYTES: usize = 32;
 const KEY_CHECK: &[u8] = b"sluicegate identity store";
 
 /// The whole store is below 20 MiB at its limits, and it is read once.

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::backup::Backup;
 use super::record::SecretText;
 
 /// `POST /v1/users`.
@@ -278,6 +279,28 @@ pub struct Simulated {
     pub statement: Option<usize>,
     /// Its `Sid`.
     pub sid: Option<String>,
+}
+
+/// `PUT /v1/identity`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    /// What `GET /v1/identity` answered.
+    pub backup: Backup,
+    /// Take the place of what the store holds.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// Answer to `PUT /v1/identity`: how many of each there are now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Imported {
+    /// Users.
+    pub users: usize,
+    /// Custom policies.
+    pub policies: usize,
+    /// Service accounts.
+    pub service_accounts: usize,
 }
 
 /// Every refusal.

@@ -99,7 +99,7 @@ pub struct Credential {
     pub access_key: Arc<str>,
     /// The secret key.
     pub secret: Secret,
-    /// Different for each secret that ever was: the key of the caches of signing keys.
+    /// Different for each secret the access key ever had: with it, the key of the caches of signing keys.
     pub secret_id: u64,
     /// The user's own or a service account's.
     pub kind: CredentialKind,

@@ -223,6 +223,11 @@ impl PolicyEntry {
         Self { document: record.document.into(), compiled, changed: Some(record.changed) }
     }
 
+    /// The record of a custom policy.
+    pub(super) fn record(&self) -> Option<PolicyRecord> {
+        self.changed.map(|changed| PolicyRecord { document: self.document.to_string(), changed })
+    }
+
     pub(super) fn is_built_in(&self) -> bool {
         self.changed.is_none()
     }
