@@ -136,7 +136,7 @@ pub fn verify<'h>(
 }
 
 /// Whose keys the claim names. What a token says is looked at before the signature: it is authentic by itself, and
-/// says nothing that its bearer does not know. Keys of a session without their token are keys that nobody has.
+/// says nothing that its bearer does not know.
 fn identify(
     claim: &Claim<'_>,
     snapshot: &Snapshot,
@@ -147,7 +147,14 @@ fn identify(
     if let Some(credential) = snapshot.credential(access_key) {
         return Ok(Identity::Lasting(credential.clone()));
     }
-    let Some(token) = claim.session_token() else { return Ok(Identity::Nobody) };
+    let Some(token) = claim.session_token() else {
+        if token::is_access_key(access_key) {
+            return Err(Code::InvalidToken.because(
+                "The keys of a session are valid with its token only: send it as x-amz-security-token.",
+            ));
+        }
+        return Ok(Identity::Nobody);
+    };
     match sessions.find(snapshot, access_key, &token, now) {
         Ok((session, user)) => Ok(Identity::Session(session, user.clone())),
         Err(Invalid::Expired) => Err(S3Error::expired_token(&token)),
