@@ -75,6 +75,8 @@ pub const LINGER_MS_MAX: u64 = 2_000;
 
 /// Connections of one worker unless configured otherwise.
 pub const CONNECTIONS_MAX: usize = 20_000;
+/// Connections beyond that limit which are answered 503 SlowDown at the same time; more are closed without a word.
+pub const TURNED_AWAY_MAX: usize = 256;
 /// Blocking operations (listings, deletions of many keys, cold directories) that wait for an offload thread; at
 /// the limit the answer is 503 SlowDown.
 pub const OFFLOAD_QUEUE_MAX: usize = 4096;

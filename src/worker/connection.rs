@@ -15,7 +15,7 @@ use crate::http::head::{Head, HeadError, HeadReader};
 use crate::limits;
 use crate::runtime::{Accepted, Phase, Stream, Watch, now, watch};
 use crate::s3::access::Peer;
-use crate::s3::error::{S3Error, Subject};
+use crate::s3::error::{Code, S3Error, Subject};
 use crate::s3::reply::Reply;
 
 /// Serves one accepted connection until it ends.
@@ -29,7 +29,7 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
             Ok(head) => head,
             Err(End::Closed) => break,
             Err(End::Bad(error)) => {
-                refuse(&core, &mut stream, &watch, error).await;
+                answer_and_close(&core, &mut stream, &watch, &S3Error::from(error)).await;
                 break;
             }
         };
@@ -50,6 +50,20 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
         if !keep_alive || !rest.skip(&mut stream, &mut ahead, limits::LINGER_BYTES_MAX).await {
             break;
         }
+    }
+    linger(&mut stream, &watch).await;
+}
+
+/// Answers a connection for which there is no room: 503, whatever it asks.
+pub async fn turn_away(core: Rc<Core>, tcp: Accepted) {
+    let Ok(mut stream) = Stream::accept(tcp, core.shared.tls.clone()) else { return };
+    let watch = Watch::new(stream.hangup());
+    // With TLS the handshake needs some of the peer's bytes first.
+    watch.allow(Phase::Peer, Duration::from_millis(limits::LINGER_MS_MAX));
+    let asked = BytesMut::with_capacity(limits::READ_BUFFER_BYTES_MIN);
+    if matches!(stream.read(asked).await.0, Ok(count) if count > 0) {
+        let error = Code::SlowDown.because("The server has as many connections as it may. Try again later.");
+        answer_and_close(&core, &mut stream, &watch, &error).await;
     }
     linger(&mut stream, &watch).await;
 }
@@ -100,10 +114,9 @@ async fn read_head(
     }
 }
 
-/// Answers what is no HTTP request, and closes.
-async fn refuse(core: &Core, stream: &mut Stream, watch: &Watch, error: HeadError) {
-    let error = S3Error::from(error);
-    let reply = Reply::error(&error, &Subject::default(), false, now(), core.request_id());
+/// Sends an error that is the last answer of its connection.
+async fn answer_and_close(core: &Core, stream: &mut Stream, watch: &Watch, error: &S3Error) {
+    let reply = Reply::error(error, &Subject::default(), false, now(), core.request_id());
     let root = &core.shared.service.root;
     let _ = send::send(root, stream, watch, core.shared.service.stall, reply, false, false).await;
 }

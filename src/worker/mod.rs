@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 
 use crate::iam::Snapshot;
+use crate::limits;
 use crate::runtime::mailbox::{self, Reply};
 use crate::runtime::{Listener, now, sleep, spawn, watch};
 use crate::s3::access::Keyring;
@@ -113,15 +114,16 @@ async fn accept(core: Rc<Core>, listener: Rc<Listener>) {
     loop {
         match listener.accept().await {
             Ok((tcp, peer)) => {
-                if watch::connections() >= core.shared.limits.connections_max {
-                    // Closed at once: a slot per connection is the bound of this core's memory.
-                    tracing::warn!(
-                        connections = watch::connections(),
-                        "refused a connection: the limit is reached"
-                    );
-                    continue;
+                let over = (watch::connections() + 1).saturating_sub(core.shared.limits.connections_max);
+                match over {
+                    0 => spawn(connection::serve(core.clone(), tcp, peer.ip().to_canonical())),
+                    // Told to come back later, as long as there are not too many to be told.
+                    1..=limits::TURNED_AWAY_MAX => spawn(connection::turn_away(core.clone(), tcp)),
+                    _ => {}
                 }
-                spawn(connection::serve(core.clone(), tcp, peer.ip().to_canonical()));
+                if over == 1 {
+                    tracing::warn!("the limit of connections is reached: more are answered 503 SlowDown");
+                }
             }
             Err(_) if watch::draining() => return,
             Err(error) => {

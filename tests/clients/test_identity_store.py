@@ -14,6 +14,7 @@ import time
 import pytest
 
 from accounts import BINARY, SECRET, Refused, Server, allow, arn, environment_without_settings
+from sluicegate import wait_until
 
 CHANGES = int(os.environ.get("SLUICEGATE_CRASH_CHANGES", "1000"))
 
@@ -92,10 +93,13 @@ def test_no_acknowledged_change_is_lost_by_kill():
         while made < CHANGES:
             lives += 1
             stop = threading.Event()
-            timer = threading.Timer(0.05 + chance.random() * 0.4, lambda: (stop.set(), os.kill(server.pid, signal.SIGKILL)))
-            timer.start()
+            # The cut falls while changes go on, a little after one of the next fifty.
+            first = made + chance.randint(1, 50)
+            timer = threading.Timer(chance.random() * 0.003, lambda: (stop.set(), os.kill(server.pid, signal.SIGKILL)))
             with Admin(server) as admin:
                 while not stop.is_set():
+                    if made == first:
+                        timer.start()
                     name = f"user{made}"
                     remove = len(users) > 300 and (users - {"alice"})
                     if remove:
@@ -167,6 +171,13 @@ def test_secrets_are_nowhere_but_sealed():
 
         thread = threading.Thread(target=watch)
         thread.start()
+        # A command that waits for its secret, so that it is surely looked at.
+        slow = subprocess.Popen([BINARY, "user", "add", "slow", "--secret-file", "-", "--root", server.root],
+                                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                                env=environment_without_settings())
+        wait_until(lambda: any(b"slow" in line for line in seen), "the watch to see a command")
+        slow.communicate(known + "3\n", timeout=60)
+        assert slow.returncode == 0
         server.cli("user", "add", "alice", "--policy", "readwrite", secret=known)
         client = server.s3("alice", known)
         client.create_bucket(Bucket="data")
@@ -189,7 +200,6 @@ def test_secrets_are_nowhere_but_sealed():
         logs = server.all_logs()
         assert "added a user" in logs
         disk = b"".join(path.read_bytes() for path in server.root.rglob("*") if path.is_file())
-        assert any(b"user" in line for line in seen), "the watch saw commands"
         for secret in secrets:
             assert secret not in logs
             assert secret.encode() not in disk

@@ -13,7 +13,7 @@ import botocore.exceptions
 import pytest
 
 from conftest import needs_root, new_bucket
-from sluicegate import BINARY, REGION, Server, User, scratch
+from sluicegate import BINARY, REGION, Server, User, scratch, wait_until
 
 MIB = 1 << 20
 
@@ -196,3 +196,26 @@ def test_bad_settings_say_what_to_do():
 
     assert "The data directory must exist" in refused("serve", "--root", "/nonexistent/root")
     assert "--durability" in refused("serve", "--durability", "sometimes")
+
+
+def test_too_many_connections_are_told_to_come_back():
+    with Server(options=["--workers", "1", "--connections-max", "4"]) as server:
+        kept = [http.client.HTTPConnection(server.host, server.port, timeout=60) for _ in range(4)]
+        for connection in kept:
+            connection.request("GET", "/")
+            connection.getresponse().read()
+        refused = http.client.HTTPConnection(server.host, server.port, timeout=60)
+        refused.request("GET", "/")
+        answer = refused.getresponse()
+        assert (answer.status, answer.getheader("Connection")) == (503, "close")
+        assert answer.getheader("Retry-After") and b"<Code>SlowDown</Code>" in answer.read()
+        kept[0].request("GET", "/")
+        assert kept[0].getresponse().status == 403
+        kept.pop().close()
+
+        def served():
+            again = http.client.HTTPConnection(server.host, server.port, timeout=60)
+            again.request("GET", "/")
+            return again.getresponse().status == 403
+
+        wait_until(served, "room for a new connection")
