@@ -33,6 +33,7 @@ use crate::runtime::socket::listen;
 use crate::runtime::{Driver, Offload, run_core};
 use crate::s3::bucket_policy;
 use crate::s3::context::{PublishPolicy, Service};
+use crate::s3::settings::Settings;
 use crate::storage::Root;
 use crate::storage::root::process_owner;
 use crate::worker::{self, Limits, Shared};
@@ -110,6 +111,7 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     let identity = Arc::new(Identity::open(&config.root, key).map_err(|error| Failure(error.to_string()))?);
     let policies = bucket_policy::load(&root).map_err(|error| Failure(format!("{error}.")))?;
     identity.set_bucket_policies(policies);
+    let settings = Settings::load(&root).map_err(|error| Failure(format!("{error}.")))?;
     let text = prepare(&identity)?;
     warn_of_lacks(&root, &identity);
     let driver = choose_driver(config.driver)?;
@@ -133,6 +135,7 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             domains: config.domains.clone(),
             anonymous: config.anonymous,
             publish_policy: publisher(identity.clone()),
+            settings,
             stall: config.stall_timeout,
         }),
         identities: identity.published().clone(),

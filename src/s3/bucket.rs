@@ -5,18 +5,16 @@
 use super::access::Authorized;
 use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
-use super::integrity::Integrity;
 use super::operation::{ContinuationToken, ListBuckets};
 use super::reply::Reply;
 use super::xml::CreateBucketConfiguration;
 use super::xml::{BucketEntry, Buckets, Owner};
 use super::xml::{Versioning, write_location_constraint, write_versioning};
-use crate::digest::BodyDigests;
 use crate::iam::PosixOwner;
 use crate::limits;
 use crate::storage;
 use crate::storage::bucket::{self, Created, Deleted};
-use crate::storage::bucket_config::{self, Item};
+use crate::storage::bucket_config;
 use crate::storage::layout::BucketName;
 
 /// `GET /`.
@@ -95,11 +93,7 @@ fn refuse_unsupported(ctx: &Ctx<'_>) -> Result<(), S3Error> {
 
 /// The body, if there is one, may name this server's region and nothing else.
 async fn check_configuration(ctx: &mut Ctx<'_>) -> Result<(), S3Error> {
-    let integrity = Integrity::of(ctx.head, &ctx.payload_kind)?;
-    let body = ctx.payload.read_all(limits::FORM_BODY_BYTES_MAX).await?;
-    let mut digests = BodyDigests::new(integrity.wanted(false, None));
-    digests.update(&body);
-    integrity.verify(&digests.finish(), ctx.payload.trailers())?;
+    let body = ctx.read_body(limits::FORM_BODY_BYTES_MAX).await?;
     if body.is_empty() {
         return Ok(());
     }
@@ -160,7 +154,7 @@ pub fn make(
         root.link(name)?;
     }
     if root.bucket(name)?.is_none() && bucket_config::remove_all(root, name)? {
-        (service.publish_policy)(name, None);
+        service.forget_configuration(name);
     }
     bucket::create(root, name, maker, owner)
 }
@@ -174,7 +168,7 @@ pub fn remove(service: &Service, name: &BucketName) -> storage::Result<Deleted> 
             // The bucket is gone; the next one of its name removes it before it is made.
             tracing::warn!(%error, bucket = name.as_str(), "the configuration of a deleted bucket is left behind");
         }
-        (service.publish_policy)(name, None);
+        service.forget_configuration(name);
     }
     Ok(deleted)
 }
@@ -187,8 +181,8 @@ pub fn unlink(service: &Service, name: &BucketName) -> storage::Result<bool> {
         return Ok(false);
     }
     service.root.unlink(name)?;
-    bucket_config::remove(&service.root, name, Item::Policy)?;
-    (service.publish_policy)(name, None);
+    bucket_config::remove_settings(&service.root, name)?;
+    service.forget_configuration(name);
     Ok(true)
 }
 

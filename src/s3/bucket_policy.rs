@@ -12,10 +12,8 @@ use std::sync::Arc;
 use super::access::Authorized;
 use super::context::{Ctx, Service, open_bucket};
 use super::error::{Code, S3Error};
-use super::integrity::Integrity;
 use super::reply::Reply;
 use super::xml::write_policy_status;
-use crate::digest::BodyDigests;
 use crate::iam::document::BUCKET_POLICY_BYTES_MAX;
 use crate::iam::refusal::Reason;
 use crate::iam::{Document, Kind, Policy, PolicyError};
@@ -41,15 +39,10 @@ pub async fn put_bucket_policy(
     if ctx.payload.length().is_some_and(|length| length > BUCKET_POLICY_BYTES_MAX as u64) {
         return Err(Code::PolicyTooLarge.into());
     }
-    let integrity = Integrity::of(ctx.head, &ctx.payload_kind)?;
-    let body =
-        ctx.payload.read_all(limits::FORM_BODY_BYTES_MAX).await.map_err(|error| match error.code() {
-            Code::EntityTooLarge => Code::PolicyTooLarge.into(),
-            _ => error,
-        })?;
-    let mut digests = BodyDigests::new(integrity.wanted(false, None));
-    digests.update(&body);
-    integrity.verify(&digests.finish(), ctx.payload.trailers())?;
+    let body = ctx.read_body(limits::FORM_BODY_BYTES_MAX).await.map_err(|error| match error.code() {
+        Code::EntityTooLarge => Code::PolicyTooLarge.into(),
+        _ => error,
+    })?;
     ctx.offload(move |service| Ok(set(service, &name, &body)?)).await?;
     Ok(Reply::new(ctx, 204))
 }

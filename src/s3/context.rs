@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use super::access::Caller;
 use super::error::{Code, S3Error};
+use super::integrity::Integrity;
 use super::payload::Payload;
+use super::settings::Settings;
 use crate::codec::dates::Timestamp;
+use crate::digest::BodyDigests;
 use crate::http::head::Head;
 use crate::iam::{Policy, PosixOwner};
 use crate::runtime::Offload;
@@ -27,12 +30,22 @@ pub struct Service {
     pub anonymous: PosixOwner,
     /// Publishes the policy of a bucket, or that it has none, to all cores.
     pub publish_policy: PublishPolicy,
+    /// What is configured for buckets besides their policies.
+    pub settings: Settings,
     /// How long a peer may keep silent in the middle of a body or an answer.
     pub stall: Duration,
 }
 
 /// How a bucket policy gets into the identities that every core reads. It returns when they all do.
 pub type PublishPolicy = Box<dyn Fn(&BucketName, Option<Arc<Policy>>) + Send + Sync>;
+
+impl Service {
+    /// Forgets what is configured for a bucket that is gone. The caller holds the lock of the configuration.
+    pub fn forget_configuration(&self, bucket: &BucketName) {
+        (self.publish_policy)(bucket, None);
+        self.settings.forget(bucket);
+    }
+}
 
 /// One request, for its handler.
 pub struct Ctx<'c> {
@@ -78,6 +91,38 @@ impl Ctx<'_> {
     /// Opens a bucket that has to exist.
     pub fn bucket(&self, name: &BucketName) -> Result<Bucket, S3Error> {
         open_bucket(&self.service.root, name)
+    }
+
+    /// Reads a whole body and verifies what the client said of it.
+    ///
+    /// # Errors
+    /// It has more than `bytes_max`, or is not what the client said.
+    pub async fn read_body(&mut self, bytes_max: usize) -> Result<Vec<u8>, S3Error> {
+        let integrity = Integrity::of(self.head, &self.payload_kind)?;
+        self.read_protected(&integrity, bytes_max).await
+    }
+
+    /// As [`Ctx::read_body`], for the operations whose body has to come with a digest: Content-MD5 or a checksum.
+    pub async fn read_document(&mut self, bytes_max: usize) -> Result<Vec<u8>, S3Error> {
+        let integrity = Integrity::of(self.head, &self.payload_kind)?;
+        if !integrity.is_protected() {
+            return Err(Code::InvalidRequest
+                .because("Missing required header for this request: Content-MD5 or x-amz-checksum-*."));
+        }
+        self.read_protected(&integrity, bytes_max).await
+    }
+
+    /// As [`Ctx::read_body`], where what the client said has been read already.
+    pub async fn read_protected(
+        &mut self,
+        integrity: &Integrity,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, S3Error> {
+        let body = self.payload.read_all(bytes_max).await?;
+        let mut digests = BodyDigests::new(integrity.wanted(false, None));
+        digests.update(&body);
+        integrity.verify(&digests.finish(), self.payload.trailers())?;
+        Ok(body)
     }
 
     /// Runs a job that may wait on the disk on an offload thread.

@@ -6,14 +6,12 @@ use super::access::Authorized;
 use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
 use super::get_object::require_null_version;
-use super::integrity::Integrity;
 use super::operation::{DeleteObject, Operation, VersionId};
 use super::put_object::holds;
 use super::reply::Reply;
 use super::xml;
 use super::xml::{DeleteOutcome, write_delete_result};
 use crate::codec::dates::Timestamp;
-use crate::digest::BodyDigests;
 use crate::http::conditional::WriteConditions;
 use crate::iam::Action;
 use crate::limits;
@@ -43,15 +41,7 @@ pub async fn delete_object(ctx: &Ctx<'_>, operation: Authorized<DeleteObject>) -
 /// `POST /bucket?delete`.
 pub async fn delete_objects(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>) -> Result<Reply, S3Error> {
     let name = operation.into_inner();
-    let integrity = Integrity::of(ctx.head, &ctx.payload_kind)?;
-    if !integrity.is_protected() {
-        return Err(Code::InvalidRequest
-            .because("Missing required header for this request: Content-MD5 or x-amz-checksum-*."));
-    }
-    let body = ctx.payload.read_all(limits::XML_BODY_BYTES_MAX).await?;
-    let mut digests = BodyDigests::new(integrity.wanted(false, None));
-    digests.update(&body);
-    integrity.verify(&digests.finish(), ctx.payload.trailers())?;
+    let body = ctx.read_document(limits::XML_BODY_BYTES_MAX).await?;
     let request = xml::Delete::parse(&body).map_err(|_| S3Error::from(Code::MalformedXML))?;
     let bucket = ctx.bucket(&name)?;
     let entries: Vec<Entry> = request.objects.into_iter().map(|object| check(ctx, &name, object)).collect();

@@ -15,12 +15,14 @@ pub mod payload;
 
 pub mod bucket;
 pub mod bucket_policy;
+pub mod bucket_tagging;
 pub mod copy_object;
 pub mod delete_objects;
 pub mod get_object;
 pub mod list_objects;
 pub mod multipart;
 pub mod put_object;
+pub mod settings;
 pub mod sts;
 
 pub mod error;

@@ -17,7 +17,7 @@ use super::xml::{ChecksumText, Completed, write_initiate_multipart_upload};
 use super::xml::{Owner, PartEntry, Parts};
 use crate::codec::dates::Timestamp;
 use crate::codec::hex;
-use crate::digest::{Algorithm, BodyDigests, CHECKSUM_BASE64_BYTES_MAX, Checksum, ChecksumType};
+use crate::digest::{Algorithm, CHECKSUM_BASE64_BYTES_MAX, Checksum, ChecksumType};
 use crate::http::conditional::WriteConditions;
 use crate::limits;
 use crate::runtime::AlignedBuf;
@@ -105,10 +105,7 @@ pub async fn complete_multipart_upload(
     let CompleteMultipartUpload { bucket: name, key, upload_id } = operation.into_inner();
     // `x-amz-checksum-*` speaks of the object here, not of the body.
     let integrity = Integrity::of_body_alone(ctx.head, &ctx.payload_kind)?;
-    let body = ctx.payload.read_all(limits::XML_BODY_BYTES_MAX).await?;
-    let mut digests = BodyDigests::new(integrity.wanted(false, None));
-    digests.update(&body);
-    integrity.verify(&digests.finish(), ctx.payload.trailers())?;
+    let body = ctx.read_protected(&integrity, limits::XML_BODY_BYTES_MAX).await?;
     let request =
         xml::CompleteMultipartUpload::parse(&body).map_err(|_| S3Error::from(Code::MalformedXML))?;
     if !request.parts.is_sorted_by_key(|part| part.part_number) {

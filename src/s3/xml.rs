@@ -16,6 +16,7 @@ use std::borrow::Cow;
 mod answer;
 mod listing;
 mod read;
+pub mod reader;
 
 pub use answer::{
     ChecksumText, Completed, Copied, DeleteOutcome, Versioning, write_delete_result,
@@ -27,8 +28,10 @@ pub use listing::{
 };
 pub use read::{
     CHECKSUM_ELEMENTS, CompleteMultipartUpload, CompletedPart, CreateBucketConfiguration, Delete,
-    DeleteObject, Malformed, fuzz,
+    DeleteObject, fuzz,
 };
+
+pub use reader::Malformed;
 
 /// The namespace of every S3 document but errors.
 pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";

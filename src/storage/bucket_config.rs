@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <root>/.sluicegate/buckets/<bucket>/policy.json   the bucket policy, byte for byte as it was sent
+//! <root>/.sluicegate/buckets/<bucket>/tagging.xml   its tags, and so on: the XML document of each setting
 //! <root>/.sluicegate/buckets/<bucket>/unlinked      empty; the directory of this name is no bucket while it stands
 //! ```
 //!
@@ -30,14 +31,18 @@ use super::{recover, walk};
 pub enum Item {
     /// The bucket policy.
     Policy,
+    /// Tags of the bucket.
+    Tagging,
     /// The directory is no bucket.
     Unlinked,
 }
 
 impl Item {
-    const fn file(self) -> &'static str {
+    /// The name of its file.
+    pub const fn file(self) -> &'static str {
         match self {
             Self::Policy => "policy.json",
+            Self::Tagging => "tagging.xml",
             Self::Unlinked => "unlinked",
         }
     }
@@ -47,13 +52,14 @@ impl Item {
 pub fn read(root: &Root, bucket: &BucketName, item: Item) -> Result<Option<Vec<u8>>> {
     let read = || -> rustix::io::Result<Option<Vec<u8>>> {
         let Some(directory) = open(root, bucket)? else { return Ok(None) };
-        let Some((file, _)) = found(
+        let Some((file, stat)) = found(
             walk::open_regular(directory.as_fd(), item.file().as_bytes()).map_err(|error| error.errno),
         )?
         .flatten() else {
             return Ok(None);
         };
-        let mut content = vec![0; CONTENT_BYTES_MAX];
+        let size = usize::try_from(stat.st_size).unwrap_or(CONTENT_BYTES_MAX);
+        let mut content = vec![0; size.min(CONTENT_BYTES_MAX)];
         let mut length = 0;
         while length < content.len() {
             match rustix::io::pread(&file, &mut content[length..], length as u64)? {
@@ -117,6 +123,23 @@ pub fn remove_all(root: &Root, bucket: &BucketName) -> Result<bool> {
     remove().at(Subject::Configuration, "remove the configuration")
 }
 
+/// Removes all that is configured of a bucket but that it is unlinked, durably.
+pub fn remove_settings(root: &Root, bucket: &BucketName) -> Result<()> {
+    let remove = || -> rustix::io::Result<()> {
+        let Some(directory) = open(root, bucket)? else { return Ok(()) };
+        for entry in Dir::read_from(&directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if !matches!(name.to_bytes(), b"." | b"..") && name.to_bytes() != Item::Unlinked.file().as_bytes()
+            {
+                found(fs::unlinkat(&directory, name, AtFlags::empty()))?;
+            }
+        }
+        fs::fsync(&directory)
+    };
+    remove().at(Subject::Configuration, "remove the configuration")
+}
+
 /// All buckets that have an item configured, those that are gone included.
 pub fn with(root: &Root, item: Item) -> Result<Vec<BucketName>> {
     let list = || -> rustix::io::Result<Vec<BucketName>> {
@@ -147,7 +170,7 @@ fn found<T>(result: rustix::io::Result<T>) -> rustix::io::Result<Option<T>> {
 }
 
 /// Most bytes of an item that are read: more than any item may have, so that one that is too long is noticed.
-pub const CONTENT_BYTES_MAX: usize = 64 * 1024;
+pub const CONTENT_BYTES_MAX: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

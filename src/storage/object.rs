@@ -216,6 +216,31 @@ pub fn publish<E>(
     })
 }
 
+/// Gives an object another record in place; its content, and what fits to it of the record, stay. `record_of` makes the
+/// new record from the object as it stands, under the key's lock; its error ends the change. `Ok(Ok(None))`: there is no
+/// such object.
+pub fn amend<E>(
+    root: &Root,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    record_of: &dyn Fn(&Object) -> std::result::Result<Record, E>,
+) -> Result<std::result::Result<Option<Change>, E>> {
+    let _order = root.lock(&bucket.name, key);
+    let Some(object) = open_at(root, bucket, &layout::path(key))? else { return Ok(Ok(None)) };
+    let mut record = match record_of(&object) {
+        Ok(record) => record,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let inode = fs::fstat(&object.file).at(Subject::Object, "stat the object")?.st_ino;
+    (record.size, record.mtime, record.spill) = (object.size, object.modified, None);
+    let old = super::spill::of_file(object.file.as_fd(), inode);
+    attach(root, object.file.as_fd(), &record, inode)?;
+    if let Some(old) = old {
+        super::spill::remove(root, &old);
+    }
+    Ok(Ok(Some(Change { files: smallvec![object.file], wide: false })))
+}
+
 /// Deletes an object. `Ok(Ok(None))`: there was none. The inner error is the condition's.
 pub fn delete<E>(
     root: &Root,

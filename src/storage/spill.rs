@@ -55,9 +55,14 @@ pub fn read(root: &Root, id: &SpillId, inode: u64) -> Option<Record> {
 pub fn of(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Spill> {
     let (file, stat) = walk::open_regular(directory, name).ok()??;
     debug_assert_eq!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile);
+    of_file(file.as_fd(), stat.st_ino)
+}
+
+/// The spill file of an open object, whose record is about to be replaced.
+pub fn of_file(file: BorrowedFd<'_>, inode: u64) -> Option<Spill> {
     let mut bytes = [0u8; 512];
-    let length = fs::fgetxattr(&file, XATTR_NAME, &mut bytes[..]).ok()?;
-    Some(Spill { id: Record::decode(&bytes[..length]).ok()?.spill?, inode: stat.st_ino })
+    let length = fs::fgetxattr(file, XATTR_NAME, &mut bytes[..]).ok()?;
+    Some(Spill { id: Record::decode(&bytes[..length]).ok()?.spill?, inode })
 }
 
 /// A spill file and the file it belongs to.

@@ -26,7 +26,8 @@ use crate::s3::operation::{Operation, route};
 use crate::s3::payload::{Payload, Rest};
 use crate::s3::reply::Reply;
 use crate::s3::{
-    bucket, bucket_policy, copy_object, delete_objects, get_object, list_objects, multipart, put_object, sts,
+    bucket, bucket_policy, bucket_tagging, copy_object, delete_objects, get_object, list_objects, multipart,
+    put_object, sts,
 };
 
 /// Answers one request. The rest of its body, if the request was refused before it was read, is the caller's to skip.
@@ -129,6 +130,9 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::DeleteBucket(op) => bucket::delete_bucket(ctx, permit.of(op)).await,
         Operation::GetBucketLocation(op) => bucket::get_bucket_location(ctx, permit.of(op)).await,
         Operation::GetBucketVersioning(op) => bucket::get_bucket_versioning(ctx, permit.of(op)).await,
+        Operation::GetBucketTagging(op) => bucket_tagging::get_bucket_tagging(ctx, permit.of(op)).await,
+        Operation::PutBucketTagging(op) => bucket_tagging::put_bucket_tagging(ctx, permit.of(op)).await,
+        Operation::DeleteBucketTagging(op) => bucket_tagging::delete_bucket_tagging(ctx, permit.of(op)).await,
         Operation::GetBucketPolicy(op) => bucket_policy::get_bucket_policy(ctx, permit.of(op)).await,
         Operation::PutBucketPolicy(op) => bucket_policy::put_bucket_policy(ctx, permit.of(op)).await,
         Operation::DeleteBucketPolicy(op) => bucket_policy::delete_bucket_policy(ctx, permit.of(op)).await,

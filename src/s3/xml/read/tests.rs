@@ -1,6 +1,8 @@
 //! Tables of documents, a round trip through the writer's escaping, and seeded noise.
 
 use super::*;
+use crate::limits::XML_BODY_BYTES_MAX;
+use crate::s3::error::{Code, S3Error};
 use proptest::prelude::*;
 
 fn delete(body: &str) -> Result<Delete, Malformed> {
