@@ -43,7 +43,7 @@ type Shared = State<Arc<Service>>;
 
 async fn list(State(service): Shared) -> Answer<wire::Buckets> {
     run(service, |service| {
-        let shown = bucket::list(&service.root)?.into_iter().map(|entry| {
+        let shown = bucket::list(&service.root, false)?.into_iter().map(|entry| {
             let document = bucket_config::read(&service.root, &entry.name, Item::Policy)?;
             Ok(wire::Bucket {
                 policy: policy_name(document.as_deref(), &entry.name).to_owned(),

@@ -11,7 +11,7 @@ use super::caller::Callers;
 use super::condition::Condition;
 use super::context::Context;
 use super::document::{Document, Effect, Statement};
-use super::key::{Key, TagSet};
+use super::key::{Field, Key, TagSet};
 use super::pattern::{Resource, ResourcePattern};
 
 /// One or several documents, compiled. Immutable; share it in an `Arc`.
@@ -22,8 +22,46 @@ pub struct Policy {
     denies: usize,
     deny_actions: ActionSet,
     allow_actions: ActionSet,
-    reads_existing_object_tags: bool,
-    reads_bucket_tags: bool,
+    reads: Reads,
+}
+
+/// What a decision can depend on that is not in the request. What no policy that takes part reads need not be fetched.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Reads {
+    /// The tags of the existing object.
+    pub existing_object_tags: bool,
+    /// The tags that the request gives to an object: they are in the request, but have to be parsed.
+    pub request_object_tags: bool,
+    /// The tags of the bucket.
+    pub bucket_tags: bool,
+    /// Who made the bucket.
+    pub bucket_owner: bool,
+}
+
+impl Reads {
+    /// What any of two policies reads.
+    #[must_use]
+    pub fn union(self, other: Reads) -> Reads {
+        Reads {
+            existing_object_tags: self.existing_object_tags | other.existing_object_tags,
+            request_object_tags: self.request_object_tags | other.request_object_tags,
+            bucket_tags: self.bucket_tags | other.bucket_tags,
+            bucket_owner: self.bucket_owner | other.bucket_owner,
+        }
+    }
+
+    fn add(&mut self, key: &Key) {
+        match key {
+            Key::Tag(set, _) | Key::TagKeys(set) => match set {
+                TagSet::ExistingObject => self.existing_object_tags = true,
+                TagSet::RequestObject => self.request_object_tags = true,
+                TagSet::Bucket => self.bucket_tags = true,
+                TagSet::RequestBucket => {}
+            },
+            Key::Field(Field::BucketOwner) => self.bucket_owner = true,
+            Key::Field(_) | Key::NeverPresent => {}
+        }
+    }
 }
 
 /// One statement.
@@ -64,30 +102,15 @@ impl Policy {
         let all = |rules: &[Rule]| rules.iter().fold(ActionSet::EMPTY, |set, rule| set.union(rule.actions));
         let (deny_actions, allow_actions, deny_count) = (all(&denies), all(&allows), denies.len());
         denies.append(&mut allows);
-        let reads = |set: TagSet| {
-            let of_set = |key: &Key| matches!(key, Key::Tag(of, _) | Key::TagKeys(of) if *of == set);
-            denies.iter().any(|rule| rule.keys().any(of_set))
-        };
-        Policy {
-            reads_existing_object_tags: reads(TagSet::ExistingObject),
-            reads_bucket_tags: reads(TagSet::Bucket),
-            rules: denies.into(),
-            denies: deny_count,
-            deny_actions,
-            allow_actions,
-        }
+        let mut reads = Reads::default();
+        denies.iter().flat_map(Rule::keys).for_each(|key| reads.add(key));
+        Policy { reads, rules: denies.into(), denies: deny_count, deny_actions, allow_actions }
     }
 
-    /// Whether a decision can depend on the tags of the existing object. If not, they need not be read.
+    /// What a decision can depend on besides the request.
     #[must_use]
-    pub fn reads_existing_object_tags(&self) -> bool {
-        self.reads_existing_object_tags
-    }
-
-    /// Whether a decision can depend on the tags of the bucket. If not, they need not be read.
-    #[must_use]
-    pub fn reads_bucket_tags(&self) -> bool {
-        self.reads_bucket_tags
+    pub fn reads(&self) -> Reads {
+        self.reads
     }
 
     /// The first rule that denies the request.

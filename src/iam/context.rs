@@ -69,12 +69,13 @@ pub struct Context<'a> {
     /// `s3:versionid`.
     pub version_id: Option<&'a [u8]>,
     /// Tags the object has: `s3:ExistingObjectTag/<key>`. See
-    /// [`Policy::reads_existing_object_tags`](super::Policy::reads_existing_object_tags).
+    /// [`Reads::existing_object_tags`](super::Reads::existing_object_tags).
     pub existing_object_tags: &'a [Tag<'a>],
-    /// Tags the request gives to the object: `s3:RequestObjectTag/<key>`, `s3:RequestObjectTagKeys`.
+    /// Tags the request gives to the object: `s3:RequestObjectTag/<key>`, `s3:RequestObjectTagKeys`. See
+    /// [`Reads::request_object_tags`](super::Reads::request_object_tags).
     pub request_object_tags: &'a [Tag<'a>],
     /// Tags of the bucket: `s3:BucketTag/<key>`, `aws:ResourceTag/<key>`. See
-    /// [`Policy::reads_bucket_tags`](super::Policy::reads_bucket_tags).
+    /// [`Reads::bucket_tags`](super::Reads::bucket_tags).
     pub bucket_tags: &'a [Tag<'a>],
     /// Tags the request gives to the bucket: `aws:RequestTag/<key>`, `aws:TagKeys`.
     pub request_bucket_tags: &'a [Tag<'a>],
@@ -124,6 +125,10 @@ pub struct Context<'a> {
     pub location_constraint: Option<&'a [u8]>,
     /// `s3:x-amz-object-ownership` of CreateBucket.
     pub object_ownership: Option<&'a [u8]>,
+
+    /// `sluicegate:BucketOwner`: the name of the user who made the bucket, or who makes it by this request. Absent for
+    /// directories that other programs made. See [`Reads::bucket_owner`](super::Reads::bucket_owner).
+    pub bucket_owner: Option<&'a str>,
 }
 
 /// `aws:PrincipalType`.
@@ -295,6 +300,7 @@ impl<'a> Context<'a> {
             Field::ObjectCreationOperation => self.object_creation_operation.map(Value::Flag),
             Field::LocationConstraint => self.location_constraint.map(Value::Text),
             Field::ObjectOwnership => self.object_ownership.map(Value::Text),
+            Field::BucketOwner => text(self.bucket_owner),
         }
     }
 }

@@ -119,7 +119,7 @@ fn by(layer: Layer, rule: &Rule) -> By<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Document, Kind, PrincipalType, built_in_policy};
+    use super::super::{Document, Kind, PrincipalType, Reads, built_in_policy};
     use super::*;
 
     fn identity(text: &str) -> Policy {
@@ -332,19 +332,40 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_knows_which_tags_it_reads() {
-        let check = |part: &str, object: bool, bucket: bool| {
+    fn a_policy_knows_what_it_reads() {
+        let check = |part: &str, expected: Reads| {
             let policy = statements(&format!(r#"{{"Effect":"Allow","Action":"s3:*",{part}}}"#));
-            assert_eq!(policy.reads_existing_object_tags(), object, "{part}");
-            assert_eq!(policy.reads_bucket_tags(), bucket, "{part}");
+            assert_eq!(policy.reads(), expected, "{part}");
         };
+        let nothing = Reads::default();
+        let existing = Reads { existing_object_tags: true, ..nothing };
         let tested = |key: &str| format!(r#""Resource":"*","Condition":{{"StringEquals":{{"{key}":"x"}}}}"#);
-        check(r#""Resource":"*""#, false, false);
-        check(&tested("s3:RequestObjectTag/a"), false, false);
-        check(&tested("s3:ExistingObjectTag/a"), true, false);
-        check(&tested("aws:ResourceTag/a"), false, true);
-        check(r#""Resource":"arn:aws:s3:::b/${s3:ExistingObjectTag/a}/*""#, true, false);
+        check(r#""Resource":"*""#, nothing);
+        check(&tested("s3:prefix"), nothing);
+        check(&tested("s3:RequestObjectTag/a"), Reads { request_object_tags: true, ..nothing });
+        check(&tested("s3:ExistingObjectTag/a"), existing);
+        check(&tested("aws:ResourceTag/a"), Reads { bucket_tags: true, ..nothing });
+        check(&tested("sluicegate:BucketOwner"), Reads { bucket_owner: true, ..nothing });
+        check(r#""Resource":"arn:aws:s3:::b/${s3:ExistingObjectTag/a}/*""#, existing);
         let by_variable = r#"{"StringLike":{"s3:prefix":"${s3:BucketTag/a}"}}"#;
-        check(&format!(r#""Resource":"*","Condition":{by_variable}"#), false, true);
+        check(
+            &format!(r#""Resource":"*","Condition":{by_variable}"#),
+            Reads { bucket_tags: true, ..nothing },
+        );
+    }
+
+    #[test]
+    fn each_user_in_buckets_of_their_own() {
+        let policy = statements(
+            r#"{"Effect":"Allow","Action":"s3:*","Resource":"*",
+                "Condition":{"StringEquals":{"sluicegate:BucketOwner":"${aws:username}"}}}"#,
+        );
+        let ask = |username: &str, bucket_owner: Option<&str>| {
+            let context = Context { username: Some(username), bucket_owner, ..Context::default() };
+            let request = Request { action: Action::GetObject, bucket: "b", key: b"k", context: &context };
+            decide(Some(&policy), None, None, false, &request).is_allowed()
+        };
+        assert!(ask("alice", Some("alice")));
+        assert!(!ask("alice", Some("bob")) && !ask("alice", None) && !ask("*", Some("bob")));
     }
 }

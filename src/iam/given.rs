@@ -193,6 +193,7 @@ fn set_plain<'a>(context: &mut Context<'a>, field: Field, text: &'a str) {
         Field::IfNoneMatch => context.if_none_match = bytes,
         Field::LocationConstraint => context.location_constraint = bytes,
         Field::ObjectOwnership => context.object_ownership = bytes,
+        Field::BucketOwner => context.bucket_owner = Some(text),
         Field::CurrentTime
         | Field::EpochTime
         | Field::TokenIssueTime

@@ -2,6 +2,8 @@
 //!
 //! A name is known, known but never present here (services and features this server has none of), or unknown. Only
 //! the last is refused: it is a slip of the pen that would otherwise silently make a condition hold or fail for ever.
+//! One name is of this server: `sluicegate:BucketOwner`, the user who made the bucket, with which one policy gives
+//! each user everything in buckets of their own and nothing in those of others.
 //! The values come from [`Context`](super::Context), never from a map that request headers could reach.
 //!
 //! Names match in any case; the tag's own key behind the slash keeps its case. Spec: AWS global condition context keys,
@@ -119,6 +121,8 @@ pub enum Field {
     LocationConstraint,
     /// `s3:x-amz-object-ownership`.
     ObjectOwnership,
+    /// `sluicegate:BucketOwner`.
+    BucketOwner,
 }
 
 /// Whose tags a key speaks of.
@@ -204,7 +208,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 #[rustfmt::skip]
-const FIELDS: [(&str, Field, KeyType); 49] = [
+const FIELDS: [(&str, Field, KeyType); 50] = [
     ("aws:CurrentTime", Field::CurrentTime, KeyType::Date),
     ("aws:EpochTime", Field::EpochTime, KeyType::Epoch),
     ("aws:SecureTransport", Field::SecureTransport, KeyType::Flag),
@@ -254,6 +258,7 @@ const FIELDS: [(&str, Field, KeyType); 49] = [
     ("s3:ObjectCreationOperation", Field::ObjectCreationOperation, KeyType::Flag),
     ("s3:locationconstraint", Field::LocationConstraint, KeyType::Text),
     ("s3:x-amz-object-ownership", Field::ObjectOwnership, KeyType::Text),
+    ("sluicegate:BucketOwner", Field::BucketOwner, KeyType::Text),
 ];
 
 const TAG_KEYS: [(&str, TagSet); 2] =

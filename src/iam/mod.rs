@@ -33,7 +33,7 @@ pub mod refusal;
 
 pub use action::{Action, ActionSet, ResourceKind};
 pub use builtin::{BUILT_IN_POLICIES, built_in_policy};
-pub use compile::Policy;
+pub use compile::{Policy, Reads};
 pub use context::{AuthType, Context, PrincipalType, Tag};
 pub use decide::{By, Decision, Layer, Request, decide};
 pub use document::{BUCKET_POLICY_BYTES_MAX, Document, Effect, Kind, POLICY_BYTES_MAX, Version};

@@ -3,24 +3,32 @@
 //! [`verify`] is the only maker of a [`Caller`], [`authorize`] the only maker of a [`Permit`], and a permit the only way
 //! to an [`Authorized`] operation, which every handler takes: a skipped check does not compile.
 //!
-//! Condition values are filled here, each from one named source of the request, so that a header or query parameter
-//! that happens to be called like a condition key never becomes its value.
+//! In its directory: `conditions` (the values of condition keys that the request has) and `facts` (those that are on
+//! disk, read only when a policy that takes part asks for them).
 
-use std::fmt::Write;
+mod conditions;
+mod facts;
+
+pub use facts::user_of;
+
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use self::conditions::ArnBuffer;
+use self::facts::Facts;
+use super::context::Service;
 use super::error::{Code, S3Error};
 use super::operation::{Operation, Requirement};
 use crate::codec::dates::Timestamp;
 use crate::http::head::Head;
 use crate::iam::{
-    ACCOUNT, Action, AuthType, Context, Credential, CredentialKind, Decision, Policy, PosixOwner,
-    PrincipalType, Request, Snapshot, User, decide,
+    Action, Context, Credential, CredentialKind, Decision, Policy, PosixOwner, Reads, Request, Snapshot,
+    User, decide,
 };
 use crate::limits;
 use crate::sigv4::{self, Authorization, Claim, Rules, Seed, SigningKeys};
+use crate::storage::bucket::Maker;
 use crate::sts::{Invalid, Requester, Session, Sessions, token};
 
 /// What the connection knows of the peer.
@@ -35,12 +43,12 @@ pub struct Peer {
 /// Who sent a request whose signature was verified, or nobody.
 pub struct Caller<'h> {
     head: &'h Head,
+    service: &'h Service,
     snapshot: Arc<Snapshot>,
     identity: Identity,
     claim: Option<Claim<'h>>,
     peer: Peer,
     now: Timestamp,
-    region: &'h str,
 }
 
 /// Whose keys a request was signed with.
@@ -62,8 +70,8 @@ pub struct Arrival<'h> {
     pub peer: Peer,
     /// When it was taken up.
     pub now: Timestamp,
-    /// The region of the server.
-    pub region: &'h str,
+    /// The server it came to.
+    pub service: &'h Service,
 }
 
 /// What one core remembers of keys it has seen: nothing that cannot be found again, and nothing that can go stale.
@@ -99,9 +107,9 @@ pub fn verify<'h>(
     snapshot: Arc<Snapshot>,
     keyring: &mut Keyring,
 ) -> Result<Verified<'h>, S3Error> {
-    let Arrival { head, body_sha256, peer, now, region } = arrival;
+    let Arrival { head, body_sha256, peer, now, service } = arrival;
     let rules = Rules {
-        region,
+        region: &service.region,
         service: match operation {
             Operation::Sts => sigv4::Service::Sts,
             _ => sigv4::Service::S3,
@@ -113,7 +121,7 @@ pub fn verify<'h>(
         Authorization::Anonymous => {
             let payload = sigv4::Payload::of_anonymous(head)?;
             let caller =
-                Caller { head, snapshot, identity: Identity::Nobody, claim: None, peer, now, region };
+                Caller { head, service, snapshot, identity: Identity::Nobody, claim: None, peer, now };
             return Ok(Verified { caller, payload, seed: None });
         }
         Authorization::Signed(claim) => claim,
@@ -131,7 +139,7 @@ pub fn verify<'h>(
         return Err(S3Error::invalid_token(&token));
     }
     let payload = *claim.payload();
-    let caller = Caller { head, snapshot, identity, claim: Some(claim), peer, now, region };
+    let caller = Caller { head, service, snapshot, identity, claim: Some(claim), peer, now };
     Ok(Verified { caller, payload, seed: Some(seed) })
 }
 
@@ -271,14 +279,24 @@ impl Caller<'_> {
     }
 
     /// Whether one more thing is allowed, which shows itself only while the operation is carried out: a key of
-    /// DeleteObjects, the listing that tells 404 from 403.
+    /// DeleteObjects, the listing that tells 404 from 403. What cannot be found out is not allowed.
     pub fn may_also(&self, action: Action, bucket: &str, key: &[u8], operation: &Operation) -> bool {
-        self.may(&Requirement { action, bucket, key }, operation)
+        self.may(&Requirement { action, bucket, key }, operation).unwrap_or(false)
     }
 
     /// As [`Caller::may_also`], with the error that says what is not allowed.
     pub fn require(&self, requirement: &Requirement<'_>, operation: &Operation) -> Result<(), S3Error> {
-        if self.may(requirement, operation) { Ok(()) } else { Err(self.denied(requirement)) }
+        if self.may(requirement, operation)? { Ok(()) } else { Err(self.denied(requirement)) }
+    }
+
+    /// Which buckets a list of all of them shows to the caller: those for which listing all is allowed. `None`: all,
+    /// because no policy tells buckets apart by who made them.
+    pub fn may_see(&self) -> Option<impl Fn(Option<&Maker>) -> bool> {
+        let requirement = Requirement { action: Action::ListAllMyBuckets, bucket: "", key: b"" };
+        self.reads(None).bucket_owner.then_some(move |maker: Option<&Maker>| {
+            let owner = maker.and_then(|maker| user_of(&self.snapshot, maker));
+            self.decide(&requirement, None, None, &Facts::of_owner(owner.map(|user| &*user.name)))
+        })
     }
 
     fn denied(&self, requirement: &Requirement<'_>) -> S3Error {
@@ -293,16 +311,39 @@ impl Caller<'_> {
         }
     }
 
-    fn may(&self, requirement: &Requirement<'_>, operation: &Operation) -> bool {
+    /// What the decision can depend on besides the request.
+    fn reads(&self, bucket_policy: Option<&Policy>) -> Reads {
+        let identity = self.user().and_then(|user| user.policy.as_deref());
+        let all = [identity, self.limit(), bucket_policy];
+        all.into_iter().flatten().fold(Reads::default(), |reads, policy| reads.union(policy.reads()))
+    }
+
+    fn may(&self, requirement: &Requirement<'_>, operation: &Operation) -> Result<bool, S3Error> {
+        let bucket_policy = self.snapshot.bucket_policy(requirement.bucket).map(|policy| &**policy);
+        let facts = Facts::gather(self, self.reads(bucket_policy), requirement, operation)?;
+        Ok(self.decide(requirement, Some(operation), bucket_policy, &facts))
+    }
+
+    /// Decides by all policies that take part.
+    fn decide(
+        &self,
+        requirement: &Requirement<'_>,
+        operation: Option<&Operation>,
+        bucket_policy: Option<&Policy>,
+        facts: &Facts,
+    ) -> bool {
         let user = self.user();
         let identity = user.and_then(|user| user.policy.as_deref());
-        let bucket_policy = self.snapshot.bucket_policy(requirement.bucket).map(|policy| &**policy);
         if identity.is_none() && bucket_policy.is_none() {
             return false;
         }
         let mut arn = ArnBuffer::default();
         let mut context = self.context(&mut arn);
-        self.add_operation(&mut context, requirement.action, operation);
+        if let Some(operation) = operation {
+            self.add_operation(&mut context, requirement.action, operation);
+        }
+        let tags = facts.tags();
+        facts.add(&tags, &mut context);
         let request = Request {
             action: requirement.action,
             bucket: requirement.bucket,
@@ -327,123 +368,4 @@ impl Caller<'_> {
             "denied"
         );
     }
-
-    /// What holds for every action.
-    fn context<'a>(&'a self, arn: &'a mut ArnBuffer) -> Context<'a> {
-        let mut context = Context {
-            principal_type: Some(PrincipalType::Anonymous),
-            userid: Some("anonymous"),
-            now: Some(self.now),
-            source_ip: Some(self.peer.address),
-            secure_transport: Some(self.peer.tls_version.is_some()),
-            tls_version: self.peer.tls_version.map(|version| if version > 1.25 { "1.3" } else { "1.2" }),
-            user_agent: self.head.header("user-agent"),
-            referer: self.head.header("referer"),
-            requested_region: Some(self.region),
-            account: Some(ACCOUNT),
-            ..Context::default()
-        };
-        if let Some(user) = self.user() {
-            context.principal_type = Some(PrincipalType::User);
-            context.username = Some(&user.name);
-            context.userid = Some(&user.unique_id);
-            context.principal_arn = Some(arn.of(user));
-        }
-        if let Some(session) = self.session() {
-            if session.arn.is_some() {
-                context.principal_type = Some(PrincipalType::AssumedRole);
-            }
-            context.userid = Some(&session.user_id);
-            context.session_arn = session.arn.as_deref();
-            context.token_issue_time = Some(session.issued);
-        }
-        if let Some(claim) = &self.claim {
-            context.auth_type = Some(match claim.auth_type() {
-                sigv4::AuthType::Header => AuthType::Header,
-                sigv4::AuthType::Query => AuthType::Query,
-            });
-            context.signature_version = Some("AWS4-HMAC-SHA256");
-            let age = self.now.seconds.saturating_sub(claim.signed_at().seconds).max(0) as u64;
-            context.signature_age_ms = Some(age.saturating_mul(1000));
-            context.content_sha256 = claim.content_sha256();
-        }
-        context
-    }
-
-    /// What the Service Authorization Reference lists for one action.
-    fn add_operation<'a>(&'a self, context: &mut Context<'a>, action: Action, operation: &'a Operation) {
-        let header = |name| self.head.header(name);
-        match action {
-            Action::ListBucket | Action::ListBucketVersions => {
-                let settings = match operation {
-                    Operation::ListObjects(list) => Some(&list.settings),
-                    Operation::ListObjectsV2(list) => Some(&list.settings),
-                    Operation::ListObjectVersions(list) => Some(&list.settings),
-                    _ => None,
-                };
-                if let Some(settings) = settings {
-                    context.prefix = Some(settings.prefix.as_bytes());
-                    context.delimiter = settings.delimiter.as_deref().map(str::as_bytes);
-                    context.max_keys = Some(settings.max_keys.into());
-                }
-            }
-            Action::PutObject => {
-                context.acl = header("x-amz-acl");
-                context.grant_read = header("x-amz-grant-read");
-                context.grant_write = header("x-amz-grant-write");
-                context.grant_read_acp = header("x-amz-grant-read-acp");
-                context.grant_write_acp = header("x-amz-grant-write-acp");
-                context.grant_full_control = header("x-amz-grant-full-control");
-                context.copy_source = header("x-amz-copy-source");
-                context.metadata_directive = header("x-amz-metadata-directive");
-                context.server_side_encryption = header("x-amz-server-side-encryption");
-                context.kms_key_id = header("x-amz-server-side-encryption-aws-kms-key-id");
-                context.customer_algorithm = header("x-amz-server-side-encryption-customer-algorithm");
-                context.storage_class = header("x-amz-storage-class");
-                context.website_redirect_location = header("x-amz-website-redirect-location");
-                context.object_lock_mode = header("x-amz-object-lock-mode");
-                context.object_lock_legal_hold = header("x-amz-object-lock-legal-hold");
-                context.if_match = header("if-match");
-                context.if_none_match = header("if-none-match");
-                context.object_creation_operation = Some(matches!(
-                    operation,
-                    Operation::PutObject(_)
-                        | Operation::CopyObject(_)
-                        | Operation::PostObject(_)
-                        | Operation::CompleteMultipartUpload(_)
-                ));
-            }
-            Action::DeleteObject => context.if_match = header("if-match"),
-            Action::CreateBucket => {
-                context.acl = header("x-amz-acl");
-                context.object_ownership = header("x-amz-object-ownership");
-            }
-            Action::GetObjectVersion | Action::DeleteObjectVersion => {
-                let version = match operation {
-                    Operation::GetObject(get) => get.version_id.as_ref(),
-                    Operation::HeadObject(get) => get.version_id.as_ref(),
-                    Operation::DeleteObject(delete) => delete.version_id.as_ref(),
-                    Operation::CopyObject(copy) => copy.source.version_id.as_ref(),
-                    _ => None,
-                };
-                context.version_id = version.map(|version| version.as_str().as_bytes());
-            }
-            _ => {}
-        }
-    }
 }
-
-/// Room for `arn:aws:iam::<account>:user/<name>` without an allocation for each decision.
-#[derive(Default)]
-struct ArnBuffer(String);
-
-impl ArnBuffer {
-    fn of(&mut self, user: &User) -> &str {
-        self.0.reserve(ARN_BYTES);
-        // Writing to a string cannot fail.
-        let _ = write!(self.0, "arn:aws:iam::{ACCOUNT}:user/{}", user.name);
-        &self.0
-    }
-}
-
-const ARN_BYTES: usize = 128;

@@ -93,7 +93,8 @@ fn user_metadata(head: &Head) -> Result<UserMetadata, S3Error> {
     })
 }
 
-fn tags(head: &Head) -> Result<Tags, S3Error> {
+/// The tags that the header `x-amz-tagging` gives to an object.
+pub fn tags(head: &Head) -> Result<Tags, S3Error> {
     let Some(header) = head.header("x-amz-tagging").filter(|header| !header.is_empty()) else {
         return Ok(Tags::default());
     };

@@ -21,10 +21,15 @@ use crate::storage::layout::BucketName;
 pub async fn list_buckets(ctx: &Ctx<'_>, operation: Authorized<ListBuckets>) -> Result<Reply, S3Error> {
     let ListBuckets { prefix, continuation_token, max_buckets, bucket_region } = operation.into_inner();
     let elsewhere = bucket_region.is_some_and(|region| region != ctx.service.region);
-    let all = ctx.offload(|service| Ok(bucket::list(&service.root)?)).await?;
+    let may_see = ctx.caller.may_see();
+    let with_makers = may_see.is_some();
+    let all = ctx.offload(move |service| Ok(bucket::list(&service.root, with_makers)?)).await?;
     let after = continuation_token.as_ref().map_or("", ContinuationToken::after);
     let mut wanted = all.iter().filter(|entry| {
-        !elsewhere && entry.name.as_str().starts_with(&prefix) && entry.name.as_str() > after
+        !elsewhere
+            && entry.name.as_str().starts_with(&prefix)
+            && entry.name.as_str() > after
+            && may_see.as_ref().is_none_or(|may_see| may_see(entry.maker.as_ref()))
     });
     let count = max_buckets.map_or(limits::BUCKETS_MAX, |count| count as usize);
     let page: Vec<_> = wanted.by_ref().take(count).collect();

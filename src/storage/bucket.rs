@@ -1,7 +1,8 @@
 //! Buckets: directories of the root with a legal bucket name.
 //!
 //! A bucket made through S3 records who made it in the attribute `user.s3.bucket` of its directory (the user's unique
-//! id, ASCII). A directory made by a POSIX program is a bucket without a known maker.
+//! id, ASCII). A directory made by a POSIX program is a bucket without a known maker. The attribute is input: who may
+//! write to the directory may write it, so its reader asks whether the directory belongs to that user ([`Maker`]).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -26,6 +27,17 @@ pub struct Entry {
     pub name: BucketName,
     /// When its directory was made, or last changed where the file system does not say.
     pub created: Timestamp,
+    /// Who made it, if that was asked for.
+    pub maker: Option<Maker>,
+}
+
+/// Who made a bucket, as its directory says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maker {
+    /// The unique id of the user.
+    pub unique_id: String,
+    /// To whom the directory belongs: what it says is to be believed only of the user with this UID.
+    pub uid: u32,
 }
 
 /// What became of a request to make a bucket.
@@ -41,7 +53,7 @@ pub enum Created {
 /// Makes a bucket that belongs to `owner`. It appears complete, with its maker's id, or not at all.
 pub fn create(root: &Root, name: &BucketName, maker: &str, owner: PosixOwner) -> Result<Created> {
     if let Some(bucket) = root.bucket(name)? {
-        return Ok(Created::Exists(self::maker(&bucket)));
+        return Ok(Created::Exists(recorded_maker(&bucket)));
     }
     if names(root)?.len() >= limits::BUCKETS_MAX {
         return Ok(Created::TooMany);
@@ -76,7 +88,7 @@ pub fn create(root: &Root, name: &BucketName, maker: &str, owner: PosixOwner) ->
             let above = root.fd.try_clone().at(Subject::Root, op)?;
             Ok(Created::Made(Change { files: smallvec![fd, above], wide: false }))
         }
-        None => Ok(Created::Exists(root.bucket(name)?.as_ref().and_then(self::maker))),
+        None => Ok(Created::Exists(root.bucket(name)?.as_ref().and_then(recorded_maker))),
     }
 }
 
@@ -109,22 +121,31 @@ pub fn delete(root: &Root, name: &BucketName) -> Result<Deleted> {
     Ok(Deleted::Gone(Change { files: smallvec![above], wide: true }))
 }
 
-/// All buckets in byte order of their names.
-pub fn list(root: &Root) -> Result<Vec<Entry>> {
+/// All buckets in byte order of their names, with their makers if they are asked for.
+pub fn list(root: &Root, with_makers: bool) -> Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = names(root)?
         .into_iter()
         .filter_map(|name| {
             let stat = fs::statx(&root.fd, name.as_str(), AtFlags::SYMLINK_NOFOLLOW, WANTED).ok()?;
-            (FileType::from_raw_mode(u32::from(stat.stx_mode)) == FileType::Directory)
-                .then(|| Entry { name, created: created(&stat) })
+            if FileType::from_raw_mode(u32::from(stat.stx_mode)) != FileType::Directory {
+                return None;
+            }
+            let maker = if with_makers { maker(&root.bucket(&name).ok()??).ok()? } else { None };
+            Some(Entry { name, created: created(&stat), maker })
         })
         .collect();
     entries.sort_by(|one, other| one.name.as_bytes().cmp(other.name.as_bytes()));
     Ok(entries)
 }
 
-/// The unique id of the user who made a bucket through S3.
-pub fn maker(bucket: &Bucket) -> Option<String> {
+/// Who made a bucket through S3.
+pub fn maker(bucket: &Bucket) -> Result<Option<Maker>> {
+    let Some(unique_id) = recorded_maker(bucket) else { return Ok(None) };
+    let uid = fs::fstat(&bucket.fd).at(Subject::Bucket, "stat the bucket")?.st_uid;
+    Ok(Some(Maker { unique_id, uid }))
+}
+
+fn recorded_maker(bucket: &Bucket) -> Option<String> {
     let mut id = [0u8; 64];
     let length = fs::fgetxattr(&bucket.fd, MAKER_XATTR, &mut id[..]).ok()?;
     let id = std::str::from_utf8(&id[..length]).ok()?;

@@ -98,7 +98,7 @@ async fn carry_out<'c>(
     };
     let body_sha256 = form.as_ref().map(|form| Sha256::digest(form).into());
     let snapshot = core.shared.identities.load_full();
-    let arrival = Arrival { head, body_sha256, peer, now, region: &service.region };
+    let arrival = Arrival { head, body_sha256, peer, now, service };
     let verified = verify(arrival, operation, snapshot, &mut core.keyring.borrow_mut())?;
     let permit = authorize(&verified.caller, operation)?;
     let Some(mut body) = payload.take() else { return Err(Code::InternalError.into()) };

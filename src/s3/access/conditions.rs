@@ -1,0 +1,137 @@
+//! The values of condition keys that a request has: each from one named source, so that a header or query parameter
+//! that happens to be called like a condition key never becomes its value.
+//!
+//! Spec: Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3".
+
+use std::fmt::Write;
+
+use super::Caller;
+use crate::iam::{ACCOUNT, Action, AuthType, Context, PrincipalType, User};
+use crate::s3::operation::Operation;
+use crate::sigv4;
+
+impl Caller<'_> {
+    /// What holds for every action.
+    pub(super) fn context<'a>(&'a self, arn: &'a mut ArnBuffer) -> Context<'a> {
+        let mut context = Context {
+            principal_type: Some(PrincipalType::Anonymous),
+            userid: Some("anonymous"),
+            now: Some(self.now),
+            source_ip: Some(self.peer.address),
+            secure_transport: Some(self.peer.tls_version.is_some()),
+            tls_version: self.peer.tls_version.map(|version| if version > 1.25 { "1.3" } else { "1.2" }),
+            user_agent: self.head.header("user-agent"),
+            referer: self.head.header("referer"),
+            requested_region: Some(&self.service.region),
+            account: Some(ACCOUNT),
+            ..Context::default()
+        };
+        if let Some(user) = self.user() {
+            context.principal_type = Some(PrincipalType::User);
+            context.username = Some(&user.name);
+            context.userid = Some(&user.unique_id);
+            context.principal_arn = Some(arn.of(user));
+        }
+        if let Some(session) = self.session() {
+            if session.arn.is_some() {
+                context.principal_type = Some(PrincipalType::AssumedRole);
+            }
+            context.userid = Some(&session.user_id);
+            context.session_arn = session.arn.as_deref();
+            context.token_issue_time = Some(session.issued);
+        }
+        if let Some(claim) = &self.claim {
+            context.auth_type = Some(match claim.auth_type() {
+                sigv4::AuthType::Header => AuthType::Header,
+                sigv4::AuthType::Query => AuthType::Query,
+            });
+            context.signature_version = Some("AWS4-HMAC-SHA256");
+            let age = self.now.seconds.saturating_sub(claim.signed_at().seconds).max(0) as u64;
+            context.signature_age_ms = Some(age.saturating_mul(1000));
+            context.content_sha256 = claim.content_sha256();
+        }
+        context
+    }
+
+    /// What the Service Authorization Reference lists for one action.
+    pub(super) fn add_operation<'a>(
+        &'a self,
+        context: &mut Context<'a>,
+        action: Action,
+        operation: &'a Operation,
+    ) {
+        let header = |name| self.head.header(name);
+        match action {
+            Action::ListBucket | Action::ListBucketVersions => {
+                let settings = match operation {
+                    Operation::ListObjects(list) => Some(&list.settings),
+                    Operation::ListObjectsV2(list) => Some(&list.settings),
+                    Operation::ListObjectVersions(list) => Some(&list.settings),
+                    _ => None,
+                };
+                if let Some(settings) = settings {
+                    context.prefix = Some(settings.prefix.as_bytes());
+                    context.delimiter = settings.delimiter.as_deref().map(str::as_bytes);
+                    context.max_keys = Some(settings.max_keys.into());
+                }
+            }
+            Action::PutObject => {
+                context.acl = header("x-amz-acl");
+                context.grant_read = header("x-amz-grant-read");
+                context.grant_write = header("x-amz-grant-write");
+                context.grant_read_acp = header("x-amz-grant-read-acp");
+                context.grant_write_acp = header("x-amz-grant-write-acp");
+                context.grant_full_control = header("x-amz-grant-full-control");
+                context.copy_source = header("x-amz-copy-source");
+                context.metadata_directive = header("x-amz-metadata-directive");
+                context.server_side_encryption = header("x-amz-server-side-encryption");
+                context.kms_key_id = header("x-amz-server-side-encryption-aws-kms-key-id");
+                context.customer_algorithm = header("x-amz-server-side-encryption-customer-algorithm");
+                context.storage_class = header("x-amz-storage-class");
+                context.website_redirect_location = header("x-amz-website-redirect-location");
+                context.object_lock_mode = header("x-amz-object-lock-mode");
+                context.object_lock_legal_hold = header("x-amz-object-lock-legal-hold");
+                context.if_match = header("if-match");
+                context.if_none_match = header("if-none-match");
+                context.object_creation_operation = Some(matches!(
+                    operation,
+                    Operation::PutObject(_)
+                        | Operation::CopyObject(_)
+                        | Operation::PostObject(_)
+                        | Operation::CompleteMultipartUpload(_)
+                ));
+            }
+            Action::DeleteObject => context.if_match = header("if-match"),
+            Action::CreateBucket => {
+                context.acl = header("x-amz-acl");
+                context.object_ownership = header("x-amz-object-ownership");
+            }
+            Action::GetObjectVersion | Action::DeleteObjectVersion => {
+                let version = match operation {
+                    Operation::GetObject(get) => get.version_id.as_ref(),
+                    Operation::HeadObject(get) => get.version_id.as_ref(),
+                    Operation::DeleteObject(delete) => delete.version_id.as_ref(),
+                    Operation::CopyObject(copy) => copy.source.version_id.as_ref(),
+                    _ => None,
+                };
+                context.version_id = version.map(|version| version.as_str().as_bytes());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Room for `arn:aws:iam::<account>:user/<name>` without an allocation for each decision.
+#[derive(Default)]
+pub(super) struct ArnBuffer(String);
+
+impl ArnBuffer {
+    fn of(&mut self, user: &User) -> &str {
+        self.0.reserve(ARN_BYTES);
+        // Writing to a string cannot fail.
+        let _ = write!(self.0, "arn:aws:iam::{ACCOUNT}:user/{}", user.name);
+        &self.0
+    }
+}
+
+const ARN_BYTES: usize = 128;
