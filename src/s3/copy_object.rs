@@ -19,14 +19,14 @@ use super::put_object::{holds, owner};
 use super::reply::Reply;
 use super::xml::{ChecksumText, Copied};
 use crate::codec::dates::Timestamp;
-use crate::digest::{Algorithm, BodyDigests, ChecksumType, Digests, Wanted};
+use crate::digest::{Algorithm, ChecksumType, Digests, Wanted};
 use crate::http::conditional::{ReadConditions, ReadOutcome, Validators, WriteConditions};
 use crate::http::head::Head;
 use crate::iam::Action;
 use crate::limits;
 use crate::storage::error::{At, Subject};
 use crate::storage::layout;
-use crate::storage::multipart::copy;
+use crate::storage::multipart::{copy, read_digests};
 use crate::storage::object::{self, Condition, Object};
 use crate::storage::record::{ETag, HeaderField, Record, StoredChecksum};
 use crate::storage::writer::Staged;
@@ -45,7 +45,7 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     let Some(original) = object::open(root, &from, &source.key)? else {
         return Err(missing(ctx, &source.bucket, &source.key));
     };
-    check_source(ctx.head, &original)?;
+    check_source(ctx.head, &original, original.size)?;
     let takes_tags = original.record.as_ref().is_some_and(|record| !record.tags.is_empty()) && !replace_tags;
     if takes_tags {
         let operation =
@@ -77,15 +77,17 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     let staged = Staged::create(root, &bucket, &layout::path(&key))?;
     let compute = missing_digests(&original, wanted_checksum.map(|(algorithm, _)| algorithm));
     let to = staged.as_fd().try_clone_to_owned().at(Subject::Object, "open a file")?;
-    let size = original.size;
+    let (size, content) = (original.size, original.content());
     let source_file = original.file.try_clone().at(Subject::Object, "open a file")?;
     let digests = ctx
         .offload(move |_| {
             copy(source_file.as_fd(), 0, to.as_fd(), 0, size)?;
-            match compute {
-                Some(wanted) => Ok(Some(read_digests(to.as_fd(), size, wanted)?)),
-                None => Ok(None),
-            }
+            let digests = match compute {
+                Some(wanted) => Some(read_digests(to.as_fd(), 0, size, wanted)?),
+                None => None,
+            };
+            content.check(source_file.as_fd())?;
+            Ok(digests)
         })
         .await?;
     if let Some(digests) = digests {
@@ -113,8 +115,8 @@ fn directive(head: &Head, name: &'static str) -> Result<bool, S3Error> {
     }
 }
 
-/// Whether the source may be copied: its conditions hold and it is not too large.
-pub fn check_source(head: &Head, source: &Object) -> Result<(), S3Error> {
+/// Whether `length` bytes of the source may be copied: its conditions hold and they are not too many.
+pub fn check_source(head: &Head, source: &Object, length: u64) -> Result<(), S3Error> {
     let mut etag = Vec::new();
     source.etag.write_into(&mut etag);
     let validators = Validators { etag: &etag, last_modified: source.modified };
@@ -123,7 +125,7 @@ pub fn check_source(head: &Head, source: &Object) -> Result<(), S3Error> {
         ReadOutcome::Failed(condition) => return Err(S3Error::precondition_failed(condition)),
         ReadOutcome::NotModified => return Err(Code::PreconditionFailed.into()),
     }
-    if source.size > limits::PUT_BYTES_MAX {
+    if length > limits::PUT_BYTES_MAX {
         return Err(Code::InvalidRequest.because(format!(
             "The specified copy source is larger than the maximum allowable size for a copy source: {}. Copy it in parts.",
             limits::PUT_BYTES_MAX
@@ -176,22 +178,6 @@ fn missing_digests(source: &Object, wanted: Option<Algorithm>) -> Option<Wanted>
     }
     let checksum = (!has).then_some(wanted.unwrap_or(Algorithm::Crc64Nvme));
     Some(Wanted { md5, sha256: false, checksums: [checksum, None] })
-}
-
-fn read_digests(file: std::os::fd::BorrowedFd<'_>, size: u64, wanted: Wanted) -> Result<Digests, S3Error> {
-    let mut digests = BodyDigests::new(wanted);
-    let mut buf = vec![0; limits::TRANSFER_BYTES];
-    let mut offset = 0;
-    while offset < size {
-        match rustix::io::pread(file, &mut buf[..], offset).at(Subject::Object, "read a copy")? {
-            0 => break,
-            count => {
-                digests.update(&buf[..count]);
-                offset += count as u64;
-            }
-        }
-    }
-    Ok(digests.finish())
 }
 
 fn apply(digests: &Digests, record: &mut Record) {

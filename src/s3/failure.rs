@@ -47,6 +47,10 @@ impl From<storage::Error> for S3Error {
             tracing::warn!(%error, "the storage is full");
             return Code::InsufficientStorage.into();
         }
+        if error.is_changed_meanwhile() {
+            return Code::SlowDown
+                .because("Another program changed the object while it was read. Try again.");
+        }
         tracing::error!(%error, "the storage failed");
         if error.is_read_only() {
             return Code::ServiceUnavailable.because(

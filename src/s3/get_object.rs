@@ -61,7 +61,9 @@ fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
         }
     }
     let selected = select(ctx, read, &object, &validators)?;
-    let mut reply = Reply::new(ctx, if selected.is_some() { 206 } else { 200 });
+    // The last part of an upload may be empty, which no Content-Range can say.
+    let empty_part = read.part_number.is_some() && selected.is_none() && object.size > 0;
+    let mut reply = Reply::new(ctx, if selected.is_some() || empty_part { 206 } else { 200 });
     reply.header("Last-Modified", &object.modified.http()).header("Accept-Ranges", b"bytes");
     reply.resume().etag(&etag);
     if let Some(range) = selected {
@@ -77,7 +79,11 @@ fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
             reply.header(field.name(), value.as_bytes());
         }
     }
-    let (offset, length) = selected.map_or((0, object.size), |range| (range.first(), range.len()));
+    let (offset, length) = match selected {
+        Some(range) => (range.first(), range.len()),
+        None if empty_part => (0, 0),
+        None => (0, object.size),
+    };
     reply.body = if read.is_head {
         Body::Omitted(length)
     } else if length == 0 {
@@ -88,7 +94,7 @@ fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     Ok(reply)
 }
 
-/// The bytes that are asked for; none for the whole object.
+/// The bytes that are asked for; none for the whole object, and for a part without any.
 fn select(
     ctx: &Ctx<'_>,
     read: &Read,

@@ -19,11 +19,13 @@ pub mod bucket_tagging;
 pub mod copy_object;
 pub mod delete_objects;
 pub mod get_object;
+pub mod list_multipart_uploads;
 pub mod list_objects;
 pub mod multipart;
 pub mod put_object;
 pub mod settings;
 pub mod sts;
+pub mod upload_part_copy;
 
 pub mod error;
 pub mod failure;

@@ -336,7 +336,8 @@ pub async fn list_parts(ctx: &Ctx<'_>, operation: Authorized<ListParts>) -> Resu
     Ok(reply)
 }
 
-fn open_upload(ctx: &Ctx<'_>, bucket: &BucketName, key: &ObjectKey, id: &str) -> Result<Upload, S3Error> {
+/// Opens an upload that has to exist.
+pub fn open_upload(ctx: &Ctx<'_>, bucket: &BucketName, key: &ObjectKey, id: &str) -> Result<Upload, S3Error> {
     let upload = match UploadId::parse(id.as_bytes()) {
         Some(id) => multipart::open(&ctx.service.root, bucket, key, &id)?,
         None => None,
@@ -344,6 +345,7 @@ fn open_upload(ctx: &Ctx<'_>, bucket: &BucketName, key: &ObjectKey, id: &str) ->
     upload.ok_or_else(|| no_such_upload(id))
 }
 
-fn no_such_upload(id: &str) -> S3Error {
+/// There is no upload of this id for the key, or it is completed or aborted.
+pub fn no_such_upload(id: &str) -> S3Error {
     Code::NoSuchUpload.with("UploadId", id)
 }

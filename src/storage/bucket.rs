@@ -16,7 +16,6 @@ use super::layout::BucketName;
 use super::root::{Bucket, Root};
 use super::{recover, walk};
 use crate::codec::dates::Timestamp;
-use crate::codec::hex;
 use crate::iam::principal::PosixOwner;
 use crate::limits;
 
@@ -195,13 +194,6 @@ fn remove_empty_directories(directory: BorrowedFd<'_>, depth: usize) {
             return;
         }
     }
-}
-
-/// A random name for the state of an upload: 32 hexadecimal digits.
-pub(super) fn random_id() -> Result<[u8; 32]> {
-    let mut id = [0u8; 16];
-    getrandom::fill(&mut id).map_err(|_| Errno::IO).at(Subject::Upload, "draw a random id")?;
-    Ok(hex::encode16(&id))
 }
 
 const MAKER_XATTR: &str = "user.s3.bucket";

@@ -48,6 +48,11 @@ impl Error {
         self.errno == Errno::ROFS
     }
 
+    /// Another program changed a file while it was read: no failure, and trying again may work.
+    pub fn is_changed_meanwhile(&self) -> bool {
+        self.errno == Errno::AGAIN && self.subject == Subject::Object
+    }
+
     /// The server lacks the right to do this.
     pub fn is_not_permitted(&self) -> bool {
         matches!(self.errno, Errno::PERM | Errno::ACCESS)

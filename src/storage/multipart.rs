@@ -19,38 +19,52 @@
 //! (a claim exists), Complete copies everything instead of publishing a file that somebody may still write to.
 
 mod complete;
+mod part;
 mod table;
+mod uploads;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, AtFlags, Dir, Mode, OFlags};
+use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
 pub use self::complete::{CompleteError, Completed, Expected, PartWanted, complete, copy};
+pub use self::part::{PartWriter, Source, copy_part, read_digests};
+use self::part::{has_claims, part_name};
 use self::table::Table;
 pub use self::table::{Part, Place};
+pub use self::uploads::{UploadPage, UploadRequest, Uploading, uploads};
 
 use super::commit::Change;
 use super::error::{At, Error, Result, Subject};
 use super::layout::{BucketName, ObjectKey};
 use super::record::Record;
 use super::root::Root;
-use super::writer::{self, Writer, write_all};
-use super::{bucket, recover, walk};
+use super::writer::write_all;
+use super::{recover, walk};
 use crate::codec::dates::Timestamp;
 use crate::codec::hex;
-use crate::digest::{Algorithm, Checksum, ChecksumType};
+use crate::digest::{Algorithm, ChecksumType};
 use crate::iam::principal::PosixOwner;
 use crate::limits::{self, DIRECT_ALIGNMENT};
-use crate::runtime::AlignedBuf;
 
-/// The name of an upload: 32 lower-case hexadecimal digits. Exists only valid.
+/// The name of an upload: 32 lower-case hexadecimal digits, of which the first 16 are the time of its creation in
+/// nanoseconds and the others random, so that ids sort as the uploads were created. Exists only valid.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UploadId([u8; 32]);
 
 impl UploadId {
+    /// An id that no other upload has.
+    fn new(initiated: Timestamp) -> Result<UploadId> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id[8..]).map_err(|_| Errno::IO).at(Subject::Upload, "draw a random id")?;
+        let nanos = u64::try_from(initiated.seconds).unwrap_or(0).wrapping_mul(1_000_000_000);
+        id[..8].copy_from_slice(&nanos.wrapping_add(initiated.nanos.into()).to_be_bytes());
+        Ok(UploadId(hex::encode16(&id)))
+    }
+
     /// Takes an id as a client sends it back. `None`: no upload can have this id.
     pub fn parse(text: &[u8]) -> Option<UploadId> {
         let id: [u8; 32] = text.try_into().ok()?;
@@ -99,7 +113,7 @@ pub struct Upload {
 /// Creates an upload. The change makes it durable.
 pub fn create(root: &Root, bucket: &BucketName, description: &Description) -> Result<(UploadId, Change)> {
     let op = "create the upload";
-    let id = UploadId(bucket::random_id()?);
+    let id = UploadId::new(description.initiated)?;
     match fs::mkdirat(&root.uploads, bucket.as_str(), PRIVATE_DIRECTORY) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno).at(Subject::Upload, op),
@@ -191,136 +205,6 @@ impl Upload {
     }
 }
 
-/// One part on its way.
-pub struct PartWriter<'r> {
-    root: &'r Root,
-    upload: &'r Upload,
-    number: u32,
-    place: Place,
-    writer: Writer<'r>,
-    claim: Option<Claim<'r>>,
-}
-
-/// The right to write a part into its place, given back when dropped.
-struct Claim<'r> {
-    upload: &'r Upload,
-    number: u32,
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        let _ = fs::unlinkat(&self.upload.directory, claim_name(self.number).as_str(), AtFlags::empty());
-    }
-}
-
-impl<'r> PartWriter<'r> {
-    /// Starts a part: in its final place if its `length` is known, it fits there, and nobody was there before.
-    pub fn create(
-        root: &'r Root,
-        upload: &'r Upload,
-        number: u32,
-        length: Option<u64>,
-    ) -> Result<PartWriter<'r>> {
-        let direct = root.capabilities.direct_io;
-        let part_size = length.map(|length| upload.settle_part_size(length)).transpose()?.flatten();
-        let claimed = match part_size {
-            Some(size) if length.is_some_and(|length| length <= size) => {
-                claim(upload, number)?.map(|claim| (claim, size))
-            }
-            _ => None,
-        };
-        let mut flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-        if direct {
-            flags |= OFlags::DIRECT;
-        }
-        let (place, offset, name, claim) = match claimed {
-            Some((claim, size)) => (Place::Data, u64::from(number - 1) * size, DATA.to_owned(), Some(claim)),
-            None => {
-                let mut random = [0; 8];
-                getrandom::fill(&mut random)
-                    .map_err(|_| Errno::IO)
-                    .at(Subject::Upload, "draw a random id")?;
-                let id = u64::from_ne_bytes(random);
-                (Place::Beside(id), 0, part_name(id), None)
-            }
-        };
-        let fd = fs::openat(&upload.directory, name.as_str(), flags, walk::FILE_MODE)
-            .at(Subject::Upload, "open the part's file")?;
-        if let Some(length) = length.filter(|length| *length >= limits::PART_BYTES_MIN) {
-            writer::allocate(fd.as_fd(), offset, length)?;
-        }
-        let writer = Writer::at(root, fd, direct, offset)?;
-        Ok(PartWriter { root, upload, number, place, writer, claim })
-    }
-
-    /// As [`Writer::spare`].
-    pub fn spare(&mut self) -> Option<AlignedBuf> {
-        self.writer.spare()
-    }
-
-    /// As [`Writer::write`].
-    pub async fn write(&mut self, buf: AlignedBuf) -> Result<()> {
-        self.writer.write(buf).await
-    }
-
-    /// Waits for the data and enters the part into the table. `Ok(None)`: the upload is gone meanwhile. Dropped
-    /// instead, the part was never there.
-    pub async fn finish(
-        self,
-        md5: [u8; 16],
-        checksum: Option<Checksum>,
-        modified: Timestamp,
-    ) -> Result<Option<(Part, Change)>> {
-        let PartWriter { root, upload, number, place, writer, claim } = self;
-        let (staged, size) = writer.finish().await?;
-        let part = Part { number, size, modified, md5, checksum, place };
-        let file = staged.into_fd()?;
-        let Some(table) = Table::open(upload.directory.as_fd(), true)? else { return Ok(None) };
-        let replaced = {
-            let _order = root.lock_bytes(&upload.id.0, &number.to_le_bytes());
-            let replaced = table.read(number)?;
-            table.write(&part)?;
-            replaced
-        };
-        drop(claim);
-        if let Some(Part { place: Place::Beside(id), .. }) = replaced {
-            let _ = fs::unlinkat(&upload.directory, part_name(id).as_str(), AtFlags::empty());
-        }
-        if !upload.exists(root)? {
-            return Ok(None);
-        }
-        let directory = upload.directory.try_clone().at(Subject::Upload, "open the upload")?;
-        Ok(Some((part, Change { files: smallvec![table.into_fd(), file, directory], wide: false })))
-    }
-}
-
-/// Claims the place of a part in `data`, unless the part is there already or on its way.
-fn claim(upload: &Upload, number: u32) -> Result<Option<Claim<'_>>> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    match fs::openat(&upload.directory, claim_name(number).as_str(), flags, PRIVATE_FILE) {
-        Ok(_) => {}
-        Err(Errno::EXIST) => return Ok(None),
-        Err(errno) => return Err(errno).at(Subject::Upload, "claim the part's place"),
-    }
-    let claim = Claim { upload, number };
-    // Looked up after the claim: whoever held it before has entered its part by now.
-    let taken = match Table::open(upload.directory.as_fd(), false)? {
-        Some(table) => table.read(number)?.is_some(),
-        None => false,
-    };
-    Ok((!taken).then_some(claim))
-}
-
-fn has_claims(directory: BorrowedFd<'_>) -> Result<bool> {
-    let op = "read the upload's directory";
-    for entry in Dir::read_from(directory).at(Subject::Upload, op)? {
-        if entry.at(Subject::Upload, op)?.file_name().to_bytes().starts_with(b"claim-") {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 fn open_upload_directory(root: &Root, bucket: &BucketName, name: &str) -> Result<Option<OwnedFd>> {
     let path = format!("{}/{name}", bucket.as_str());
     match walk::open_directory(root.uploads.as_fd(), path.as_bytes()) {
@@ -404,14 +288,6 @@ fn read_description(directory: BorrowedFd<'_>) -> Result<Option<Description>> {
             errno: Errno::IO,
         }),
     }
-}
-
-fn claim_name(number: u32) -> String {
-    format!("claim-{number}")
-}
-
-fn part_name(id: u64) -> String {
-    format!("part-{id:016x}")
 }
 
 /// The table of parts.

@@ -74,6 +74,32 @@ pub fn inspect(root: &Root, file: OwnedFd, stat: &Stat) -> Result<Object> {
     Ok(Object { file, size, modified, etag, record, owner })
 }
 
+/// What tells one content of a file from another: every program that writes to the file changes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Content {
+    size: u64,
+    modified: Timestamp,
+}
+
+impl Object {
+    /// Which content of the file the rest speaks of.
+    pub fn content(&self) -> Content {
+        Content { size: self.size, modified: self.modified }
+    }
+}
+
+impl Content {
+    /// Whether an open file still has this content: what was read of it meanwhile is then of one version.
+    ///
+    /// # Errors
+    /// EAGAIN: another program changed it.
+    pub fn check(self, file: BorrowedFd<'_>) -> Result<()> {
+        let stat = fs::fstat(file).at(Subject::Object, "stat the object")?;
+        let same = self == Content { size: stat.st_size as u64, modified: modified(&stat) };
+        if same { Ok(()) } else { Err(Errno::AGAIN).at(Subject::Object, "read one version of the object") }
+    }
+}
+
 /// The time of the last change of the content, from a stat.
 pub fn modified(stat: &Stat) -> Timestamp {
     Timestamp { seconds: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 }

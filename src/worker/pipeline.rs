@@ -26,8 +26,8 @@ use crate::s3::operation::{Operation, route};
 use crate::s3::payload::{Payload, Rest};
 use crate::s3::reply::Reply;
 use crate::s3::{
-    bucket, bucket_policy, bucket_tagging, copy_object, delete_objects, get_object, list_objects, multipart,
-    put_object, sts,
+    bucket, bucket_policy, bucket_tagging, copy_object, delete_objects, get_object, list_multipart_uploads,
+    list_objects, multipart, put_object, sts, upload_part_copy,
 };
 
 /// Answers one request. The rest of its body, if the request was refused before it was read, is the caller's to skip.
@@ -150,11 +150,15 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::CopyObject(op) => copy_object::copy_object(ctx, permit.of(op)).await,
         Operation::CreateMultipartUpload(op) => multipart::create_multipart_upload(ctx, permit.of(op)).await,
         Operation::UploadPart(op) => multipart::upload_part(ctx, permit.of(op)).await,
+        Operation::UploadPartCopy(op) => upload_part_copy::upload_part_copy(ctx, permit.of(op)).await,
         Operation::CompleteMultipartUpload(op) => {
             multipart::complete_multipart_upload(ctx, permit.of(op)).await
         }
         Operation::AbortMultipartUpload(op) => multipart::abort_multipart_upload(ctx, permit.of(op)).await,
         Operation::ListParts(op) => multipart::list_parts(ctx, permit.of(op)).await,
+        Operation::ListMultipartUploads(op) => {
+            list_multipart_uploads::list_multipart_uploads(ctx, permit.of(op)).await
+        }
         Operation::Sts => sts::answer(ctx, permit.of(())),
         other => {
             Err(Code::NotImplemented.because(format!("{} is not implemented by this server.", other.name())))
