@@ -214,8 +214,9 @@ fn expected(ctx: &Ctx<'_>, upload: &Upload) -> Result<Expected, S3Error> {
         if let Some(text) = ctx.head.header(algorithm.header_name()) {
             // A composite value ends in the number of parts, which the upload knows.
             let digits = text.split(|byte| *byte == b'-').next().unwrap_or_default();
+            // What is no checksum at all is that of no object.
             let value = Checksum::parse(algorithm, digits)
-                .ok_or_else(|| S3Error::invalid_checksum(algorithm.header_name()))?;
+                .ok_or_else(|| S3Error::checksum_mismatch(algorithm.header_name()))?;
             checksum = Some(value);
         }
     }

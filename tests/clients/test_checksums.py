@@ -267,7 +267,7 @@ def check_parts(server, connection, target, algorithm, expected, kind):
             assert checksums(answer)[name(algorithm)] == value(algorithm, part)
             assert answer.body == (part if method == "GET" else b"")
         offset += len(part)
-    stored(server, connection, f"{target}?partNumber={len(PARTS) + 1}").expect(416, "InvalidPartNumber")
+    stored(server, connection, f"{target}?partNumber={len(PARTS) + 1}").expect(400, "InvalidPart")
     assert server.path(target[1:]).read_bytes() == whole
     user = server.users["writer"]
     stat = server.path(target[1:]).stat()
