@@ -7,6 +7,7 @@ use crate::digest::{CHECKSUM_BASE64_BYTES_MAX, Checksum, ChecksumType};
 use crate::http::head::Head;
 use crate::limits;
 use crate::storage::layout::ObjectKey;
+use crate::storage::object::Object;
 use crate::storage::record::{FieldText, HeaderField, Headers, Record, StoredChecksum, Tags, UserMetadata};
 
 /// Reads what PutObject, CopyObject with REPLACE and CreateMultipartUpload say of their object.
@@ -124,12 +125,35 @@ pub fn tags(head: &Head) -> Result<Tags, S3Error> {
             return Err(invalid("The header 'x-amz-tagging' shall not have a tag key twice."));
         }
     }
-    Tags::from_pairs(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()))).map_err(|_| {
+    tags_of(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+}
+
+/// Keys and values as the tags of an object.
+///
+/// # Errors
+/// `InvalidTag`: they break a limit.
+pub fn tags_of<'t>(pairs: impl IntoIterator<Item = (&'t str, &'t str)>) -> Result<Tags, S3Error> {
+    Tags::from_pairs(pairs).map_err(|_| {
         Code::InvalidTag.because(
-            "An object has at most 10 tags, with keys of 1 to 128 and values of at most 256 characters: letters, digits, \
-             spaces and + - = . _ : / @.",
+            "An object has at most 10 tags, each key once, with keys of 1 to 128 and values of at most 256 characters \
+             without control characters.",
         )
     })
+}
+
+/// What is known of an object, to be changed and attached to it. A file of another program gets the content type that
+/// reading it shows.
+pub fn record_of(object: &Object, key: &ObjectKey) -> Record {
+    object.record.clone().unwrap_or_else(|| {
+        let mut record = Record::new(object.size, object.modified, object.etag.clone());
+        record.headers.set(HeaderField::ContentType, FieldText::parse(guessed_content_type(key)).ok());
+        record
+    })
+}
+
+/// The content type of a file that another program wrote: by its name.
+fn guessed_content_type(key: &ObjectKey) -> &'static [u8] {
+    mime_guess::from_path(key.as_str()).first_raw().map_or(DEFAULT_CONTENT_TYPE, str::as_bytes)
 }
 
 /// Headers that ask for what the server does not do are refused, not ignored.
@@ -162,8 +186,7 @@ pub fn write(
 ) {
     let Some(record) = record else {
         if !overridden(HeaderField::ContentType) {
-            let guess = mime_guess::from_path(key.as_str()).first_raw();
-            reply.header("Content-Type", guess.map_or(DEFAULT_CONTENT_TYPE, str::as_bytes));
+            reply.header("Content-Type", guessed_content_type(key));
         }
         return;
     };

@@ -3,14 +3,16 @@
 //! Spec: the operations of these names in the Amazon S3 API reference.
 
 use super::access::Authorized;
+use super::bucket_tagging::BucketTagging;
 use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
-use super::operation::{ContinuationToken, ListBuckets};
+use super::operation::{ContinuationToken, ListBuckets, Operation, Requirement};
 use super::reply::Reply;
+use super::settings;
 use super::xml::CreateBucketConfiguration;
 use super::xml::{BucketEntry, Buckets, Owner};
 use super::xml::{Versioning, write_location_constraint, write_versioning};
-use crate::iam::PosixOwner;
+use crate::iam::{Action, PosixOwner};
 use crate::limits;
 use crate::storage;
 use crate::storage::bucket::{self, Created, Deleted};
@@ -62,11 +64,19 @@ pub async fn list_buckets(ctx: &Ctx<'_>, operation: Authorized<ListBuckets>) -> 
 pub async fn create_bucket(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>) -> Result<Reply, S3Error> {
     let name = operation.into_inner();
     refuse_unsupported(ctx)?;
-    check_configuration(ctx).await?;
+    let tagging = read_configuration(ctx, &name).await?;
     let owner = super::put_object::owner(ctx)?;
     let maker = ctx.caller.unique_id().to_owned();
     let job_maker = maker.clone();
-    let created = ctx.offload(move |service| Ok(make(service, &name, &job_maker, owner)?)).await?;
+    let created = ctx
+        .offload(move |service| {
+            let created = make(service, &name, &job_maker, owner)?;
+            if let (Created::Made(_), Some(tagging)) = (&created, tagging) {
+                settings::change(service, &name, Some(tagging))?;
+            }
+            Ok(created)
+        })
+        .await?;
     match created {
         Created::Made(change) => ctx.service.root.committer.commit(change).await?,
         // As AWS: in its first region the owner's repeated call succeeds, in all others it is told.
@@ -96,19 +106,13 @@ fn refuse_unsupported(ctx: &Ctx<'_>) -> Result<(), S3Error> {
     super::attributes::refuse_acl(ctx.head)
 }
 
-/// The body, if there is one, may name this server's region and nothing else.
-async fn check_configuration(ctx: &mut Ctx<'_>) -> Result<(), S3Error> {
-    let body = ctx.read_body(limits::FORM_BODY_BYTES_MAX).await?;
-    if body.is_empty() {
-        return Ok(());
-    }
+/// The body, if there is one, may name this server's region, and the tags to make the bucket with.
+async fn read_configuration(ctx: &mut Ctx<'_>, name: &BucketName) -> Result<Option<BucketTagging>, S3Error> {
+    let body = ctx.read_body(limits::SETTING_BODY_BYTES_MAX).await?;
     let configuration =
         CreateBucketConfiguration::parse(&body).map_err(|_| S3Error::from(Code::MalformedXML))?;
     if configuration.directory_bucket {
         return Err(S3Error::not_implemented("Element", "Bucket"));
-    }
-    if !configuration.tags.is_empty() {
-        return Err(S3Error::not_implemented("Element", "Tags"));
     }
     match configuration.location_constraint {
         Some(region) if !region.is_empty() && region != ctx.service.region => {
@@ -119,7 +123,12 @@ async fn check_configuration(ctx: &mut Ctx<'_>) -> Result<(), S3Error> {
                 ))
                 .with("LocationConstraint", region))
         }
-        _ => Ok(()),
+        _ if configuration.tags.is_empty() => Ok(None),
+        _ => {
+            let needed = Requirement { action: Action::TagResource, bucket: name.as_str(), key: b"" };
+            ctx.caller.require(&needed, &Operation::CreateBucket(*name))?;
+            BucketTagging::from_pairs(configuration.tags).map(Some)
+        }
     }
 }
 

@@ -89,8 +89,11 @@ pub fn read_tagging(document: &[u8], count_max: usize) -> Result<Vec<(String, St
     tags.ok_or(Malformed)
 }
 
-/// Reads the `Tag` elements inside the open one.
-fn read_tag_set(reader: &mut Reader<'_>, count_max: usize) -> Result<Vec<(String, String)>, Malformed> {
+/// Reads the `Tag` elements inside the open one, as [`read_tagging`] does.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn read_tag_set(reader: &mut Reader<'_>, count_max: usize) -> Result<Vec<(String, String)>, Malformed> {
     let mut tags = Vec::new();
     while let Some(element) = reader.child()? {
         if name(&element) != "Tag" {

@@ -22,6 +22,7 @@ pub mod get_object;
 pub mod list_multipart_uploads;
 pub mod list_objects;
 pub mod multipart;
+pub mod object_tagging;
 pub mod put_object;
 pub mod settings;
 pub mod sts;

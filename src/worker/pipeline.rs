@@ -27,7 +27,7 @@ use crate::s3::payload::{Payload, Rest};
 use crate::s3::reply::Reply;
 use crate::s3::{
     bucket, bucket_policy, bucket_tagging, copy_object, delete_objects, get_object, list_multipart_uploads,
-    list_objects, multipart, put_object, sts, upload_part_copy,
+    list_objects, multipart, object_tagging, put_object, sts, upload_part_copy,
 };
 
 /// Answers one request. The rest of its body, if the request was refused before it was read, is the caller's to skip.
@@ -145,6 +145,9 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::PutObject(op) => put_object::put_object(ctx, permit.of(op)).await,
         Operation::GetObject(op) => get_object::get_object(ctx, permit.of(op)).await,
         Operation::HeadObject(op) => get_object::head_object(ctx, permit.of(op)).await,
+        Operation::GetObjectTagging(op) => object_tagging::get_object_tagging(ctx, permit.of(op)).await,
+        Operation::PutObjectTagging(op) => object_tagging::put_object_tagging(ctx, permit.of(op)).await,
+        Operation::DeleteObjectTagging(op) => object_tagging::delete_object_tagging(ctx, permit.of(op)).await,
         Operation::DeleteObject(op) => delete_objects::delete_object(ctx, permit.of(op)).await,
         Operation::DeleteObjects(op) => delete_objects::delete_objects(ctx, permit.of(op)).await,
         Operation::CopyObject(op) => copy_object::copy_object(ctx, permit.of(op)).await,

@@ -9,6 +9,7 @@
 use super::reader::{Malformed, Reader, name, once, parse_boolean, parse_number, parse_time};
 use crate::codec::dates::Timestamp;
 use crate::limits::{PAGE_KEYS_MAX, PARTS_MAX};
+use crate::s3::bucket_tagging::{BUCKET_TAGS_MAX, read_tag_set};
 
 /// The body of DeleteObjects.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -175,14 +176,11 @@ impl CompletedPart {
 pub struct CreateBucketConfiguration {
     /// The region to create the bucket in, if one is named.
     pub location_constraint: Option<String>,
-    /// Tags to create it with, as sent.
+    /// Tags to create it with, as sent; more than [`BUCKET_TAGS_MAX`] of them only by one.
     pub tags: Vec<(String, String)>,
     /// Whether it asks for a directory bucket (`Location` or `Bucket`), which this server does not have.
     pub directory_bucket: bool,
 }
-
-/// Most tags of a bucket (AWS: "Using cost allocation S3 bucket tags").
-const BUCKET_TAGS_MAX: usize = 50;
 
 impl CreateBucketConfiguration {
     /// Reads a `CreateBucketConfiguration` document. An empty body is the same as an empty document.
@@ -195,7 +193,7 @@ impl CreateBucketConfiguration {
             return Ok(configuration);
         }
         let mut reader = Reader::open(body, "CreateBucketConfiguration")?;
-        let mut tagged = None;
+        let mut tags = None;
         while let Some(element) = reader.child()? {
             match name(&element) {
                 "LocationConstraint" => {
@@ -204,14 +202,12 @@ impl CreateBucketConfiguration {
                 }
                 "Location" => configuration.read_directory_bucket(&mut reader, ["Type", "Name"])?,
                 "Bucket" => configuration.read_directory_bucket(&mut reader, ["Type", "DataRedundancy"])?,
-                "Tags" => {
-                    once(&mut tagged, ())?;
-                    configuration.read_tags(&mut reader)?;
-                }
+                "Tags" => once(&mut tags, read_tag_set(&mut reader, BUCKET_TAGS_MAX)?)?,
                 _ => return Err(Malformed),
             }
         }
         reader.finish()?;
+        configuration.tags = tags.unwrap_or_default();
         configuration.location_constraint =
             configuration.location_constraint.filter(|region| !region.is_empty());
         Ok(configuration)
@@ -228,25 +224,6 @@ impl CreateBucketConfiguration {
                 return Err(Malformed);
             }
             reader.text()?;
-        }
-        Ok(())
-    }
-
-    fn read_tags(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
-        while let Some(element) = reader.child()? {
-            if name(&element) != "Tag" || self.tags.len() >= BUCKET_TAGS_MAX {
-                return Err(Malformed);
-            }
-            let (mut key, mut value) = (None, None);
-            while let Some(element) = reader.child()? {
-                let text = reader.text()?;
-                match name(&element) {
-                    "Key" => once(&mut key, text)?,
-                    "Value" => once(&mut value, text)?,
-                    _ => return Err(Malformed),
-                }
-            }
-            self.tags.push((key.ok_or(Malformed)?, value.ok_or(Malformed)?));
         }
         Ok(())
     }
@@ -274,7 +251,7 @@ pub fn fuzz(data: &[u8]) {
         assert!(upload.parts.iter().all(is_sound));
     }
     if let Ok(configuration) = CreateBucketConfiguration::parse(data) {
-        assert!(configuration.tags.len() <= BUCKET_TAGS_MAX);
+        assert!(configuration.tags.len() <= BUCKET_TAGS_MAX + 1);
     }
 }
 

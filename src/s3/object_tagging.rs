@@ -1,0 +1,132 @@
+//! GetObjectTagging, PutObjectTagging, DeleteObjectTagging.
+//!
+//! Tags are a field of the object's record, which is replaced in place under the key's lock: neither the data nor its
+//! time of modification changes. The tags of a new object come in the header `x-amz-tagging` (see [`attributes`]).
+//!
+//! Spec: the operations of these names in the Amazon S3 API reference; "Categorizing your objects using tags".
+
+use super::access::Authorized;
+use super::attributes;
+use super::bucket_tagging::{read_tagging, write_tagging};
+use super::context::Ctx;
+use super::error::S3Error;
+use super::get_object::{missing, require_null_version};
+use super::operation::ObjectVersion;
+use super::reply::Reply;
+use crate::limits;
+use crate::storage::object;
+use crate::storage::record::Tags;
+
+/// `GET /bucket/key?tagging`.
+pub async fn get_object_tagging(
+    ctx: &Ctx<'_>,
+    operation: Authorized<ObjectVersion>,
+) -> Result<Reply, S3Error> {
+    let ObjectVersion { bucket, key, version_id } = operation.into_inner();
+    require_null_version(version_id.as_ref())?;
+    let Some(object) = object::open(&ctx.service.root, &ctx.bucket(&bucket)?, &key)? else {
+        return Err(missing(ctx, &bucket, &key));
+    };
+    let tags = object.record.map(|record| record.tags).unwrap_or_default();
+    // By key, whatever their order was when they were given: clients compare the list as a whole.
+    let mut sorted: Vec<(&str, &str)> = tags.iter().collect();
+    sorted.sort_unstable();
+    let mut document = Vec::with_capacity(512);
+    write_tagging(&mut document, sorted.into_iter());
+    let mut reply = Reply::new(ctx, 200);
+    reply.xml(document);
+    Ok(reply)
+}
+
+/// `PUT /bucket/key?tagging`.
+pub async fn put_object_tagging(
+    ctx: &mut Ctx<'_>,
+    operation: Authorized<ObjectVersion>,
+) -> Result<Reply, S3Error> {
+    let object = operation.into_inner();
+    let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await?;
+    replace(ctx, &object, parse(&body)?).await?;
+    Ok(Reply::new(ctx, 200))
+}
+
+/// `DELETE /bucket/key?tagging`.
+pub async fn delete_object_tagging(
+    ctx: &Ctx<'_>,
+    operation: Authorized<ObjectVersion>,
+) -> Result<Reply, S3Error> {
+    replace(ctx, &operation, Tags::default()).await?;
+    Ok(Reply::new(ctx, 204))
+}
+
+/// The tags of a `Tagging` document.
+///
+/// # Errors
+/// `MalformedXML`; `InvalidTag` where a limit is broken.
+pub fn parse(document: &[u8]) -> Result<Tags, S3Error> {
+    let pairs = read_tagging(document, Tags::COUNT_MAX)?;
+    attributes::tags_of(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+}
+
+/// Gives an object these tags in place of what it has, durably.
+async fn replace(ctx: &Ctx<'_>, object: &ObjectVersion, tags: Tags) -> Result<(), S3Error> {
+    let ObjectVersion { bucket: name, key, version_id } = object;
+    require_null_version(version_id.as_ref())?;
+    let root = &ctx.service.root;
+    let changed = object::amend(root, &ctx.bucket(name)?, key, &|object| -> Result<_, S3Error> {
+        let mut record = attributes::record_of(object, key);
+        record.tags.clone_from(&tags);
+        Ok(record)
+    })??;
+    let Some(change) = changed else { return Err(missing(ctx, name, key)) };
+    Ok(root.committer.commit(change).await?)
+}
+
+/// Whatever is taken is written and read back as the same.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    if let Ok(tags) = parse(data) {
+        let mut document = Vec::new();
+        write_tagging(&mut document, tags.iter());
+        assert_eq!(parse(&document).ok(), Some(tags));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::s3::error::Code;
+
+    fn document(tags: &[(&str, &str)]) -> Vec<u8> {
+        let mut document = Vec::new();
+        write_tagging(&mut document, tags.iter().copied());
+        document
+    }
+
+    #[test]
+    fn limits_of_aws_hold() {
+        let check = |tags: &[(&str, &str)], expected: Option<Code>| {
+            assert_eq!(parse(&document(tags)).err().map(|error| error.code()), expected, "{tags:?}");
+        };
+        check(&[], None);
+        check(&[("team", "red"), ("Team", ""), ("é", "ü <&>")], None);
+        check(&[("team", "red"), ("team", "blue")], Some(Code::InvalidTag));
+        check(&[("", "x")], Some(Code::InvalidTag));
+        check(&[(&"é".repeat(128), &"ü".repeat(256))], None);
+        check(&[(&"k".repeat(129), "")], Some(Code::InvalidTag));
+        check(&[("k", &"v".repeat(257))], Some(Code::InvalidTag));
+        let names: Vec<String> = (0..200).map(|index| format!("k{index}")).collect();
+        let tags: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "v")).collect();
+        check(&tags[..10], None);
+        check(&tags[..11], Some(Code::InvalidTag));
+        check(&tags, Some(Code::InvalidTag));
+    }
+
+    #[test]
+    fn no_document_breaks_the_reader() {
+        let whole = document(&[("team", "red"), ("é", "<&>")]);
+        for length in 0..=whole.len() {
+            fuzz(&whole[..length]);
+        }
+        assert_eq!(parse(b"<TagSet/>").map_err(|error| error.code()), Err(Code::MalformedXML));
+    }
+}
