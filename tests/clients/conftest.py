@@ -81,6 +81,19 @@ def bucket(server):
     return new_bucket(server)
 
 
+@pytest.fixture(autouse=True)
+def no_upload_is_left(request):
+    """Uploads that a test leaves unfinished on a shared server end with it: other tests look for leftovers."""
+    yield
+    for name in {"http", "https", "http_epoll", "https_epoll"} & set(request.fixturenames):
+        server = request.getfixturevalue(name)
+        s3 = server.s3()
+        for directory in (server.root / ".sluicegate/uploads").iterdir():
+            for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=directory.name):
+                for upload in page.get("Uploads", []):
+                    s3.abort_multipart_upload(Bucket=directory.name, Key=upload["Key"], UploadId=upload["UploadId"])
+
+
 @pytest.fixture
 def s3(server):
     return server.s3()
