@@ -221,6 +221,39 @@ def test_locks_survive_a_restart_and_a_damaged_configuration():
 
 
 @needs_root
+def test_policies_limit_retentions(http):
+    http.add_policy("ten-days", [
+        {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": ["s3:PutObject", "s3:PutObjectRetention"], "Resource": "*",
+         "Condition": {"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": "10"}}},
+        {"Effect": "Deny", "Action": "s3:PutObjectRetention", "Resource": "*",
+         "Condition": {"StringEquals": {"s3:object-lock-mode": "COMPLIANCE"}}},
+    ])
+    http.add_user("brief", "ten-days", number=20)
+    s3 = http.s3(http.users["brief"])
+    bucket = f"policies-of-locks-{next(IDS)}"
+    s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+    for days, allowed in [(1, True), (10, True), (11, False)]:
+        until = now + days * DAY
+        lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
+        calls = [(s3.put_object, {"Bucket": bucket, "Key": "put", "Body": b"", **lock}),
+                 (s3.put_object_retention, {"Bucket": bucket, "Key": "k", "Retention": retention(until=until)})]
+        put(s3, bucket)
+        for call, arguments in calls:
+            if allowed:
+                call(**arguments)
+            else:
+                assert code(call, **arguments) == DENIED, days
+    compliance = retention("COMPLIANCE", now + DAY)
+    assert code(s3.put_object_retention, Bucket=bucket, Key="put", Retention=compliance) == DENIED
+    # Who may not is told so before anything else.
+    nobody = http.s3(http.add_user("lockless-too", None, number=21))
+    assert code(nobody.put_object_retention, Bucket=bucket, Key="k", Retention={"Mode": "x"}) == DENIED
+    assert code(nobody.put_object_retention, Bucket="no-such-bucket", Key="k", Retention=compliance) == DENIED
+
+
+@needs_root
 def test_locks_need_permissions_of_their_own(http):
     s3 = http.s3()
     bucket = f"permissions-of-locks-{next(IDS)}"

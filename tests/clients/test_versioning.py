@@ -506,6 +506,23 @@ def test_versions_have_permissions_of_their_own(http):
         assert code(call, Bucket=bucket, Key="k", VersionId=version) == (403, "AccessDenied")
     assert code(plain.list_object_versions, Bucket=bucket) == (403, "AccessDenied")
     assert plain.delete_object(Bucket=bucket, Key="k")["DeleteMarker"]
+    # A policy can speak of one version, and of the tags of the version in question.
+    tagged = put(s3, bucket, "tagged", b"old", Tagging="secret=yes")
+    untagged = put(s3, bucket, "tagged", b"new")
+    http.add_policy("some-versions", [
+        {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "s3:GetObjectVersion", "Resource": "*",
+         "Condition": {"StringEquals": {"s3:versionid": version}}},
+        {"Effect": "Deny", "Action": "s3:GetObjectVersion", "Resource": "*",
+         "Condition": {"StringEquals": {"s3:ExistingObjectTag/secret": "yes"}}},
+    ])
+    http.add_user("some", "some-versions", number=6)
+    some = http.s3(http.users["some"])
+    assert read(some, bucket, "tagged") == read(some, bucket, "tagged", untagged) == b"new"
+    for key, denied in [("tagged", tagged), ("k", version)]:
+        assert code(some.get_object, Bucket=bucket, Key=key, VersionId=denied) == (403, "AccessDenied")
+        source = {"Bucket": bucket, "Key": key, "VersionId": denied}
+        assert code(some.copy_object, Bucket=bucket, Key="copy", CopySource=source) == (403, "AccessDenied")
     # Who may not list is not told of markers either.
     missing = failure(plain.get_object, Bucket=bucket, Key="k")
     assert missing["Error"]["Code"] == "AccessDenied" and "x-amz-version-id" not in headers(missing)
