@@ -12,7 +12,7 @@ use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
 use super::get_object::missing;
 use super::object_lock::ObjectLock;
-use super::operation::{Operation, VersionId};
+use super::operation::{CopySource, Operation, VersionId};
 use super::reply::Reply;
 use super::settings::{self, BucketSettings, Setting};
 use super::xml::reader::{Malformed, Reader, name, once};
@@ -165,6 +165,19 @@ pub fn find(
     let version = named(version_id)?;
     versions::find(&ctx.service.root, bucket, key, version)?
         .map_err(|absence| absent(ctx, &bucket.name, key, version, &absence))
+}
+
+/// As [`find`], of what is to be copied.
+///
+/// # Errors
+/// As [`find`]; a delete marker that is named is `InvalidRequest`.
+pub fn find_source(ctx: &Ctx<'_>, bucket: &Bucket, source: &CopySource) -> Result<Object, S3Error> {
+    find(ctx, bucket, &source.key, source.version_id.as_ref()).map_err(|error| match error.code() {
+        Code::MethodNotAllowed => Code::InvalidRequest.because(
+            "The source of a copy request may not specifically refer to a delete marker by version id.",
+        ),
+        _ => error,
+    })
 }
 
 /// Why a request does not get an object: `NoSuchKey`, `NoSuchVersion`, or `MethodNotAllowed` where it names a delete
