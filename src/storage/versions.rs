@@ -17,7 +17,7 @@
 //! its file says. The version of a current one stands in its record and so moves with the file.
 //!
 //! Noncurrent versions belong to whom they belonged before, and count into that user's quota. A program that holds a file
-//! open when it ceases to be current still writes into it. Who renames a bucket's directory by hand renames the one below
+//! open when it ceases to be current, or gave it another name, still writes into it. Who renames a bucket's directory by hand renames the one below
 //! `versions` as well.
 //!
 //! # Order
@@ -121,11 +121,13 @@ pub(super) fn look(
     key: &ObjectKey,
     version: Option<Version>,
 ) -> Result<std::result::Result<Object, Absence>> {
-    let current = object::open(root, bucket, key)?;
-    if let Some(object) = current
-        && version.is_none_or(|version| version == object.version)
-    {
-        return Ok(Ok(object));
+    if let Some(mut object) = object::open(root, bucket, key)? {
+        if version.is_some() {
+            doubt(root, bucket, &layout::path(key), &mut object)?;
+        }
+        if version.is_none_or(|version| version == object.version) {
+            return Ok(Ok(object));
+        }
     }
     match version {
         None => Ok(Err(latest(root, bucket, &layout::path(key))?)),
@@ -160,6 +162,21 @@ fn noncurrent(
     Ok(history.object(root, &kept)?.ok_or(Absence::Nothing))
 }
 
+/// Takes a current object for the null version if it claims to be one that the history holds: the owner of its file copied
+/// or forged the record. So nobody can pass a file off as a noncurrent version, let alone have that one deleted with it.
+fn doubt(root: &Root, bucket: &Bucket, path: &KeyPath, current: &mut Object) -> Result<()> {
+    if current.version == Version::Null {
+        return Ok(());
+    }
+    let Some(history) = History::open(root, &bucket.name, path)? else { return Ok(()) };
+    let Some(kept) = history.find(current.version)? else { return Ok(()) };
+    // Both names are of one file only where a crash came between two steps.
+    if history.inode(&kept)? != Some(inode_of(current)?) {
+        current.version = Version::Null;
+    }
+    Ok(())
+}
+
 /// Where the current object of a key stands, or would stand. Looked up under the key's lock.
 struct Place {
     /// The directory; none if it is not there.
@@ -189,6 +206,13 @@ impl Place {
                 }
                 Some(FileType::RegularFile) => object::open_in(root, bucket, parent.as_fd(), path.name())?,
                 _ => None,
+            };
+            let current = match current {
+                Some(mut current) => {
+                    doubt(root, bucket, &layout::path(key), &mut current)?;
+                    Some(current)
+                }
+                None => None,
             };
             return Ok(Place { parent: Some(parent), path, current });
         }

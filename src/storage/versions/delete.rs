@@ -14,7 +14,7 @@ use super::super::root::{Bucket, Root};
 use super::super::{spill, walk};
 use super::history::{History, remove_file};
 use super::name::Kept;
-use super::replace::{Site, Way, floor, keep};
+use super::replace::{Site, Way, floor, keep, remove_nulls};
 use super::{Absence, Place, Version, Versioning, inode_of, latest};
 use crate::iam::principal::PosixOwner;
 use crate::limits;
@@ -116,11 +116,12 @@ fn mark<E>(
         None => 0,
     };
     let nanos = root.tick().max(floor + 1);
-    let (version, outdated) = match versioning {
-        Versioning::Enabled => (Version::Named(Version::new_id(nanos)?), Default::default()),
-        _ => (Version::Null, history.nulls()?),
+    let version = match versioning {
+        Versioning::Enabled => Version::Named(Version::new_id(nanos)?),
+        _ => Version::Null,
     };
-    history.mark(root, &Kept::marker(version, nanos), owner)?;
+    let marker = Kept::marker(version, nanos);
+    history.mark(root, &marker, owner)?;
     let mut files: SmallVec<[OwnedFd; 2]> = SmallVec::new();
     if let (Some(current), Some(parent)) = (&place.current, place.parent) {
         let site = Site { directory: parent.as_fd(), name: place.path.name() };
@@ -132,8 +133,8 @@ fn mark<E>(
         files.push(parent);
         walk::remove_empty_parents(bucket, &place.path);
     }
-    for null in &outdated {
-        history.remove(root, null)?;
+    if version == Version::Null {
+        remove_nulls(root, &history, None, Some(&marker))?;
     }
     files.push(history.fd);
     // The marker and its owner, and directories made or removed on the way.
@@ -211,9 +212,9 @@ fn remove<E>(
             files.push(parent);
         }
         let was_marker = kept.is_marker();
-        match version {
-            Version::Named(_) => history.remove(root, &kept)?,
-            Version::Null => remove_all(root, &history, version)?,
+        history.remove(root, &kept)?;
+        if version == Version::Null {
+            remove_nulls(root, &history, None, None)?;
         }
         History::prune(root, &bucket.name, &base);
         drop(order);
@@ -236,13 +237,14 @@ fn remove<E>(
 fn remove_current(root: &Root, history: Option<&History>, site: Site<'_>, current: &Object) -> Result<()> {
     let Some(history) = history else { return remove_file(root, site.directory, site.name) };
     let inode = inode_of(current)?;
-    // What a crash left of it.
-    remove_all(root, history, current.version)?;
+    if current.version == Version::Null {
+        remove_nulls(root, history, Some(inode), None)?;
+    }
     loop {
-        match history.newest(Some(current.version))? {
+        match history.newest(None)? {
             Some(next) if !next.is_marker() => {
-                if history.object(root, &next)?.map(|next| inode_of(&next)).transpose()? == Some(inode) {
-                    // Another name of the same file: renaming it over itself would do nothing.
+                if history.inode(&next)? == Some(inode) {
+                    // What a crash left of it. Renaming a file over another name of its own would do nothing.
                     history.remove(root, &next)?;
                     continue;
                 }
@@ -272,17 +274,5 @@ fn uncover(history: &History, kept: &Kept, into: Site<'_>, flags: RenameFlags) -
         // Another program put a file there just now: that one is current.
         Err(Errno::EXIST) => Ok(()),
         done => done.at(Subject::Object, "make a version the current one"),
-    }
-}
-
-fn remove_all(root: &Root, history: &History, version: Version) -> Result<()> {
-    match version {
-        Version::Null => {
-            for kept in history.nulls()? {
-                history.remove(root, &kept)?;
-            }
-            Ok(())
-        }
-        Version::Named(_) => history.remove(root, &Kept::data(version, 0)),
     }
 }

@@ -129,6 +129,15 @@ impl History {
         Ok(page)
     }
 
+    /// The inode of an entry. `Ok(None)`: it is gone.
+    pub(super) fn inode(&self, kept: &Kept) -> Result<Option<u64>> {
+        match fs::statat(&self.fd, kept.name(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat.st_ino)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno).at(Subject::Object, "stat a version"),
+        }
+    }
+
     /// Opens the data of an entry. `Ok(None)`: it is gone, or a marker.
     pub(super) fn object(&self, root: &Root, kept: &Kept) -> Result<Option<Object>> {
         if kept.is_marker() {

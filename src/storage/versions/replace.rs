@@ -76,46 +76,66 @@ pub(super) fn keep(
 ) -> Result<()> {
     let inode = inode_of(current)?;
     let mut kept = Kept::data(current.version, nanos);
-    let mut outdated = match current.version {
-        Version::Null => history.nulls()?,
-        Version::Named(_) => Default::default(),
-    };
-    let now = crate::runtime::now().seconds;
-    for null in &outdated {
-        if history
-            .object(root, null)?
-            .and_then(|null| null.record)
-            .is_some_and(|record| record.is_locked(now))
-        {
-            // There is one null version, and the old one must not go: the new one, which a program wrote, gets an id.
-            kept = Kept::data(Version::Named(Version::new_id(nanos)?), nanos);
-            outdated.clear();
-            break;
+    if current.version == Version::Null {
+        let nulls = history.nulls()?;
+        for null in &nulls {
+            if history.inode(null)? == Some(inode) {
+                // A crash came between this and the next step.
+                if way == Way::Move {
+                    remove_file(root, site.directory, site.name)?;
+                }
+                return remove_nulls(root, history, None, Some(null));
+            }
+        }
+        for null in &nulls {
+            if is_locked(root, history, null)? {
+                // There is one null version, and the old one must not go: the new one, which a program wrote, gets an id.
+                kept = Kept::data(Version::Named(Version::new_id(nanos)?), nanos);
+            }
         }
     }
-    outdated.remove(&kept);
     for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
         match place(history, site, &kept, way) {
             // Another program removed it: nothing is left to keep.
             Ok(()) | Err(Errno::NOENT) => break,
-            Err(Errno::EXIST) => match fs::statat(&history.fd, kept.name(), AtFlags::SYMLINK_NOFOLLOW) {
-                // A crash came between this step and the next.
-                Ok(stat) if stat.st_ino == inode => {
-                    if way == Way::Move {
-                        remove_file(root, site.directory, site.name)?;
-                    }
-                    break;
+            Err(Errno::EXIST) if history.inode(&kept)? == Some(inode) => {
+                // As above, of a version with an id.
+                if way == Way::Move {
+                    remove_file(root, site.directory, site.name)?;
                 }
-                // The record was copied or forged: two files claim one version. Both are kept.
-                _ => kept = Kept::data(Version::Named(Version::new_id(nanos)?), nanos),
-            },
+                break;
+            }
+            // The record was copied or forged: two files claim one version. Both are kept.
+            Err(Errno::EXIST) => kept = Kept::data(Version::Named(Version::new_id(nanos)?), nanos),
             // The file system has no links, or none to a file of another owner. For readers there is a gap then.
             Err(Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP) if way == Way::Link => way = Way::Move,
             Err(errno) => return Err(errno).at(Subject::Object, "keep a version of the object"),
         }
     }
-    for null in &outdated {
-        history.remove(root, null)?;
+    match kept.version() {
+        Version::Null => remove_nulls(root, history, None, Some(&kept)),
+        Version::Named(_) => Ok(()),
+    }
+}
+
+fn is_locked(root: &Root, history: &History, kept: &Kept) -> Result<bool> {
+    let record = history.object(root, kept)?.and_then(|object| object.record);
+    Ok(record.is_some_and(|record| record.is_locked(crate::runtime::now().seconds)))
+}
+
+/// Removes the entries of the null version, except `except` and those that are locked. A name of the file `inode` goes
+/// in any case.
+pub(super) fn remove_nulls(
+    root: &Root,
+    history: &History,
+    inode: Option<u64>,
+    except: Option<&Kept>,
+) -> Result<()> {
+    for null in history.nulls()?.iter().filter(|null| Some(*null) != except) {
+        let is_name_of_file = inode.is_some() && history.inode(null)? == inode;
+        if is_name_of_file || !is_locked(root, history, null)? {
+            history.remove(root, null)?;
+        }
     }
     Ok(())
 }
@@ -139,11 +159,8 @@ fn place(history: &History, site: Site<'_>, kept: &Kept, way: Way) -> rustix::io
 /// Removes what the history has of the null version, which was written anew.
 pub(in crate::storage) fn forget_nulls(root: &Root, bucket: &Bucket, path: &KeyPath) -> Result<()> {
     let Some(history) = History::open(root, &bucket.name, path)? else { return Ok(()) };
-    let nulls = history.nulls()?;
-    for null in &nulls {
-        history.remove(root, null)?;
-    }
-    if !nulls.is_empty() {
+    if !history.nulls()?.is_empty() {
+        remove_nulls(root, &history, None, None)?;
         History::prune(root, &bucket.name, path);
     }
     Ok(())

@@ -470,6 +470,94 @@ fn a_locked_null_version_is_not_pushed_out_by_another() {
     assert_eq!(bodies, ["last", "foreign", "locked"]);
 }
 
+/// Gives the current object of `k` another record, as the owner of its file can.
+fn forge(fixture: &Fixture, change: impl Fn(&mut Record)) {
+    let amended = object::amend::<Never>(&fixture.root, &fixture.bucket, &key("k"), None, &|found| {
+        let mut record = found.unwrap().record.clone().unwrap();
+        change(&mut record);
+        Ok(record)
+    });
+    assert!(amended.unwrap().is_ok());
+}
+
+#[test]
+fn a_forged_record_harms_no_other_version() {
+    let fixture = Fixture::new(Versioning::Enabled);
+    let mut record = Record::new(0, Timestamp::from_seconds(0), ETag::Md5([7; 16]));
+    record.retention = Some(Retention { mode: RetentionMode::Compliance, until_seconds: i64::MAX });
+    let Version::Named(locked) = fixture.put_record("k", "locked", record) else { panic!("it has an id") };
+    let version = Version::Named(locked);
+    fixture.put("k", "evil");
+    forge(&fixture, |record| record.version = Some(locked));
+    assert_eq!(fixture.read("k", Some(version)).unwrap().1, "locked");
+    let versions: Vec<_> = fixture.page(&ALL).entries.iter().map(|it| it.version).collect();
+    assert_eq!(versions, [Version::Null, version]);
+    let refuse_locked = |found: Result<&Object, &Absence>| match found {
+        Ok(object) if object.record.as_ref().is_some_and(|record| record.is_locked(0)) => Err("locked"),
+        _ => Ok(true),
+    };
+    let delete = |version: Version| {
+        let (root, bucket, owner) = (&fixture.root, &fixture.bucket, process_owner());
+        delete(root, bucket, &key("k"), Some(version), owner, Some(&refuse_locked)).unwrap()
+    };
+    assert!(matches!(delete(version), Err("locked")));
+    assert!(matches!(delete(Version::Null), Ok(Deleted::Removed { .. })));
+    assert_eq!(fixture.read("k", None), Ok((version, "locked".to_owned())));
+    // The same, and then it is put aside.
+    fixture.put("k", "evil");
+    forge(&fixture, |record| record.version = Some(locked));
+    fixture.put("k", "last");
+    assert_eq!(fixture.read("k", Some(version)).unwrap().1, "locked");
+    assert_eq!(fixture.page(&ALL).entries.len(), 3);
+    // An id of the end of time breaks nothing.
+    forge(&fixture, |record| record.version = Some([0; 16]));
+    fixture.put("k", "after");
+    assert_eq!(fixture.read("k", None).unwrap().1, "after");
+    assert_eq!(fixture.page(&ALL).entries.len(), 4);
+    fixture.delete("k", None);
+    assert!(fixture.read("k", None).is_err());
+}
+
+#[test]
+fn a_locked_null_version_outlives_what_is_written_over_it() {
+    let fixture = Fixture::new(Versioning::Suspended);
+    let mut record = Record::new(0, Timestamp::from_seconds(0), ETag::Md5([7; 16]));
+    record.legal_hold = Some(true);
+    fixture.put_record("k", "locked", record);
+    fixture.set(Versioning::Enabled);
+    fixture.put("k", "named");
+    std::fs::write(fixture.natural("k"), "foreign").unwrap();
+    let newest_null = |fixture: &Fixture| fixture.read("k", Some(Version::Null)).unwrap().1;
+    assert_eq!(newest_null(&fixture), "foreign");
+    fixture.delete("k", Some(Version::Null));
+    assert_eq!(
+        (newest_null(&fixture), fixture.read("k", None).unwrap().1),
+        ("locked".into(), "locked".into())
+    );
+    fixture.put("k", "again");
+    fixture.set(Versioning::Suspended);
+    fixture.put("k", "null");
+    fixture.delete("k", None);
+    fixture.delete("k", Some(Version::Null));
+    assert_eq!(newest_null(&fixture), "locked");
+    // A crash between the link and the rename, while the null version is current.
+    fixture.set(Versioning::Enabled);
+    std::fs::write(fixture.natural("x"), "null").unwrap();
+    fixture.put("x", "named");
+    std::fs::write(fixture.natural("x"), "foreign").unwrap();
+    let kept = Kept::data(Version::Null, fixture.root.tick());
+    let name = std::str::from_utf8(kept.name()).unwrap();
+    std::fs::hard_link(fixture.natural("x"), fixture.history("x").join(name)).unwrap();
+    fixture.put("x", "last");
+    let bodies: Vec<_> = fixture
+        .page(&VersionRequest { prefix: b"x", ..ALL })
+        .entries
+        .iter()
+        .map(|it| fixture.read("x", Some(it.version)).unwrap().1)
+        .collect();
+    assert_eq!(bodies, ["last", "foreign"]);
+}
+
 #[test]
 fn ids_grow_although_the_clock_does_not() {
     let fixture = Fixture::new(Versioning::Enabled);
