@@ -385,6 +385,26 @@ fn files_are_where_they_are_said_to_be() {
 }
 
 #[test]
+fn the_longest_keys_have_versions() {
+    let fixture = Fixture::new(Versioning::Enabled);
+    let keys =
+        ["/".repeat(1024), "x".repeat(1024), "%\0".repeat(512), ".sgate~v".to_owned()];
+    for name in &keys {
+        let (old, new) = (fixture.put(name, "old"), fixture.put(name, "new"));
+        assert_eq!(fixture.read(name, Some(old)), Ok((old, "old".to_owned())), "{name}");
+        let Deleted::Marked { version, .. } = fixture.delete(name, None) else { panic!("a marker is made") };
+        fixture.delete(name, Some(version));
+        assert_eq!(fixture.read(name, None), Ok((new, "new".to_owned())), "{name}");
+    }
+    let found = fixture.page(&ALL).entries;
+    assert_eq!(found.len(), 2 * keys.len());
+    for entry in found {
+        fixture.delete(entry.key.as_str(), Some(entry.version));
+    }
+    fixture.assert_gone();
+}
+
+#[test]
 fn a_crash_between_two_steps_shows_nothing_and_loses_nothing() {
     let fixture = Fixture::new(Versioning::Enabled);
     let first = fixture.put("k", "first");
