@@ -237,14 +237,18 @@ fn remove<E>(
 fn remove_current(root: &Root, history: Option<&History>, site: Site<'_>, current: &Object) -> Result<()> {
     let Some(history) = history else { return remove_file(root, site.directory, site.name) };
     let inode = inode_of(current)?;
-    if current.version == Version::Null {
-        remove_nulls(root, history, Some(inode), None)?;
+    // What a crash left of it goes first.
+    let own = Kept::data(current.version, 0);
+    match current.version {
+        Version::Null => remove_nulls(root, history, Some(inode), None)?,
+        Version::Named(_) if history.inode(&own)? == Some(inode) => history.remove(root, &own)?,
+        Version::Named(_) => {}
     }
     loop {
         match history.newest(None)? {
             Some(next) if !next.is_marker() => {
                 if history.inode(&next)? == Some(inode) {
-                    // What a crash left of it. Renaming a file over another name of its own would do nothing.
+                    // Renaming a file over another name of its own would do nothing.
                     history.remove(root, &next)?;
                     continue;
                 }

@@ -387,8 +387,7 @@ fn files_are_where_they_are_said_to_be() {
 #[test]
 fn the_longest_keys_have_versions() {
     let fixture = Fixture::new(Versioning::Enabled);
-    let keys =
-        ["/".repeat(1024), "x".repeat(1024), "%\0".repeat(512), ".sgate~v".to_owned()];
+    let keys = ["/".repeat(1024), "x".repeat(1024), "%\0".repeat(512), ".sgate~v".to_owned()];
     for name in &keys {
         let (old, new) = (fixture.put(name, "old"), fixture.put(name, "new"));
         assert_eq!(fixture.read(name, Some(old)), Ok((old, "old".to_owned())), "{name}");
@@ -424,6 +423,13 @@ fn a_crash_between_two_steps_shows_nothing_and_loses_nothing() {
     let phantom = Kept::marker(Version::Named(Version::new_id(fixture.root.tick()).unwrap()), 0);
     std::fs::write(fixture.history("k").join(std::str::from_utf8(phantom.name()).unwrap()), "").unwrap();
     assert_eq!(fixture.read("k", None), Ok((second, "second".to_owned())));
+    // Both at once, and then the current version is deleted: the marker is the latest, and nothing of it is left.
+    std::fs::hard_link(fixture.natural("k"), fixture.history("k").join(second.to_string())).unwrap();
+    assert!(matches!(fixture.delete("k", Some(second)), Deleted::Removed { .. }));
+    assert_eq!(fixture.read("k", None), Err(Some(phantom.version())));
+    assert_eq!(fixture.read("k", Some(second)), Err(None));
+    fixture.delete("k", Some(phantom.version()));
+    assert_eq!(fixture.read("k", None), Ok((first, "first".to_owned())));
     // Null entries behind another.
     fixture.set(Versioning::Suspended);
     fixture.put("k", "null");
