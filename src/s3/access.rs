@@ -9,7 +9,7 @@
 mod conditions;
 mod facts;
 
-pub use facts::user_of;
+pub use facts::{Lock, user_of};
 
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -29,7 +29,6 @@ use crate::iam::{
 use crate::limits;
 use crate::sigv4::{self, Authorization, Claim, Rules, Seed, SigningKeys};
 use crate::storage::bucket::Maker;
-use crate::storage::record::Retention;
 use crate::sts::{Invalid, Requester, Session, Sessions, token};
 
 /// What the connection knows of the peer.
@@ -204,10 +203,10 @@ impl<T> Deref for Authorized<T> {
 
 /// Decides whether the caller may carry out `operation`; everything it needs must be allowed.
 ///
-/// Policies can make putting a retention depend on which one: its handler asks when it has read that
-/// ([`Caller::require_with_retention`]).
+/// Policies can make putting a retention or a legal hold depend on which one: their handlers ask when they have read that
+/// ([`Caller::require_with_lock`]).
 pub fn authorize(caller: &Caller<'_>, operation: &Operation) -> Result<Permit, S3Error> {
-    if matches!(operation, Operation::PutObjectRetention(_)) {
+    if matches!(operation, Operation::PutObjectRetention(_) | Operation::PutObjectLegalHold(_)) {
         return Ok(Permit(()));
     }
     for requirement in operation.actions(caller.head) {
@@ -296,19 +295,15 @@ impl Caller<'_> {
         if self.may(requirement, operation)? { Ok(()) } else { Err(self.denied(requirement)) }
     }
 
-    /// Whether everything is allowed that `operation` needs, which puts this retention.
+    /// Whether everything is allowed that `operation` needs, which puts this lock.
     ///
     /// # Errors
     /// As [`Caller::require`].
-    pub fn require_with_retention(
-        &self,
-        operation: &Operation,
-        retention: Option<Retention>,
-    ) -> Result<(), S3Error> {
+    pub fn require_with_lock(&self, operation: &Operation, lock: Lock) -> Result<(), S3Error> {
         for requirement in operation.actions(self.head) {
             let bucket_policy = self.snapshot.bucket_policy(requirement.bucket).map(|policy| &**policy);
             let facts = Facts::gather(self, self.reads(bucket_policy), &requirement, operation)?;
-            let facts = facts.with_retention(retention);
+            let facts = facts.with_lock(lock);
             if !self.decide(&requirement, Some(operation), bucket_policy, &facts) {
                 return Err(self.denied(&requirement));
             }

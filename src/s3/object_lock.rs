@@ -15,7 +15,7 @@ mod configuration;
 
 pub use self::configuration::{DefaultRetention, ObjectLock, Period};
 
-use super::access::Authorized;
+use super::access::{Authorized, Lock};
 use super::attributes;
 use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
@@ -111,8 +111,8 @@ pub async fn put_object_retention(
     let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await;
     let wanted = body.and_then(|body| Ok(read_retention(&body)?));
     // First of all whether the caller may, which can depend on what is wanted.
-    let asked = wanted.as_ref().ok().copied().flatten();
-    ctx.caller.require_with_retention(&Operation::PutObjectRetention(operation.clone()), asked)?;
+    let lock = Lock { retention: wanted.as_ref().ok().copied().flatten(), legal_hold: None };
+    ctx.caller.require_with_lock(&Operation::PutObjectRetention(operation.clone()), lock)?;
     let wanted = wanted?;
     require_lock(ctx, &operation.bucket)?;
     if let Some(retention) = wanted {
@@ -134,9 +134,12 @@ pub async fn put_object_legal_hold(
     ctx: &mut Ctx<'_>,
     operation: Authorized<ObjectVersion>,
 ) -> Result<Reply, S3Error> {
-    let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await?;
+    let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await;
+    let held = body.and_then(|body| Ok(read_legal_hold(&body)?));
+    let lock = Lock { retention: None, legal_hold: held.as_ref().ok().copied() };
+    ctx.caller.require_with_lock(&Operation::PutObjectLegalHold(operation.clone()), lock)?;
+    let held = held?;
     require_lock(ctx, &operation.bucket)?;
-    let held = read_legal_hold(&body)?;
     change(ctx, &operation, |record| {
         record.legal_hold = Some(held);
         Ok(())

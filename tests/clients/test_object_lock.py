@@ -228,6 +228,8 @@ def test_policies_limit_retentions(http):
          "Condition": {"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": "10"}}},
         {"Effect": "Deny", "Action": "s3:PutObjectRetention", "Resource": "*",
          "Condition": {"StringEquals": {"s3:object-lock-mode": "COMPLIANCE"}}},
+        {"Effect": "Deny", "Action": "s3:PutObjectLegalHold", "Resource": "*",
+         "Condition": {"StringEquals": {"s3:object-lock-legal-hold": "OFF"}}},
     ])
     http.add_user("brief", "ten-days", number=20)
     s3 = http.s3(http.users["brief"])
@@ -247,9 +249,12 @@ def test_policies_limit_retentions(http):
                 assert code(call, **arguments) == DENIED, days
     compliance = retention("COMPLIANCE", now + DAY)
     assert code(s3.put_object_retention, Bucket=bucket, Key="put", Retention=compliance) == DENIED
+    s3.put_object_legal_hold(Bucket=bucket, Key="put", LegalHold={"Status": "ON"})
+    assert code(s3.put_object_legal_hold, Bucket=bucket, Key="put", LegalHold={"Status": "OFF"}) == DENIED
     # Who may not is told so before anything else.
     nobody = http.s3(http.add_user("lockless-too", None, number=21))
     assert code(nobody.put_object_retention, Bucket=bucket, Key="k", Retention={"Mode": "x"}) == DENIED
+    assert code(nobody.put_object_legal_hold, Bucket=bucket, Key="k", LegalHold={"Status": "x"}) == DENIED
     assert code(nobody.put_object_retention, Bucket="no-such-bucket", Key="k", Retention=compliance) == DENIED
 
 

@@ -32,7 +32,16 @@ pub(super) struct Facts {
     settings: Option<Arc<BucketSettings>>,
     existing_object_tags: Option<Tags>,
     request_object_tags: Option<Tags>,
-    retention: Option<Retention>,
+    lock: Lock,
+}
+
+/// The lock that a request puts in its body.
+#[derive(Clone, Copy, Default)]
+pub struct Lock {
+    /// A retention.
+    pub retention: Option<Retention>,
+    /// A legal hold, on or off.
+    pub legal_hold: Option<bool>,
 }
 
 /// The tags among the facts, as a context takes them.
@@ -48,9 +57,9 @@ impl Facts {
         Facts { bucket_owner: name.map(Into::into), ..Facts::default() }
     }
 
-    /// Adds the retention that a request asks for in its body.
-    pub(super) fn with_retention(self, retention: Option<Retention>) -> Facts {
-        Facts { retention, ..self }
+    /// Adds the lock that a request puts in its body.
+    pub(super) fn with_lock(self, lock: Lock) -> Facts {
+        Facts { lock, ..self }
     }
 
     /// Fetches what is read for a decision about `requirement`.
@@ -116,9 +125,12 @@ impl Facts {
         context.bucket_tags = &tags.bucket;
         context.existing_object_tags = &tags.existing_object;
         context.request_object_tags = &tags.request_object;
-        if let (Some(retention), Some(now)) = (self.retention, context.now) {
+        if let (Some(retention), Some(now)) = (self.lock.retention, context.now) {
             context.object_lock_mode = Some(retention.mode.name().as_bytes());
             add_retain_until(context, Some(Timestamp::from_seconds(retention.until_seconds)), now);
+        }
+        if let Some(held) = self.lock.legal_hold {
+            context.object_lock_legal_hold = Some(if held { b"ON" } else { b"OFF" });
         }
     }
 }
