@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from conftest import needs_root
-from sluicegate import Server, scratch
+from sluicegate import Server, scratch, wait_until
 
 # EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are one request; this flag drops what the journal has not written.
 SHUTDOWN, WITHOUT_LOG_FLUSH = 0x8004587D, 2
@@ -99,7 +99,8 @@ def test_acknowledged_changes_survive(kind, _round):
         writers = [Writer(server.s3(), number, cut) for number in range(6)]
         for writer in writers:
             writer.start()
-        time.sleep(1.5)  # How long they write before the cut; nothing depends on it.
+        time.sleep(1.5)  # How long they write at least before the cut; nothing depends on it.
+        wait_until(lambda: sum(len(writer.acknowledged) for writer in writers) > 120, "enough to be written")
         assert all(writer.is_alive() for writer in writers)
         cut.set()
         image.cut()
@@ -180,7 +181,9 @@ def test_acknowledged_versions_survive(kind):
         writers = [VersionWriter(server.s3(), number, cut) for number in range(6)]
         for writer in writers:
             writer.start()
-        time.sleep(2)  # How long they write before the cut; nothing depends on it.
+        time.sleep(2)  # How long they write at least before the cut; nothing depends on it.
+        wait_until(lambda: sum(len(it) for writer in writers for it in list(writer.acknowledged.values())) > 150,
+                   "enough to be written")
         assert all(writer.is_alive() for writer in writers)
         cut.set()
         image.cut()
