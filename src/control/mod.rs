@@ -4,6 +4,7 @@
 //! [`identity`] (the rules; builds and publishes the next `Snapshot`) → [`store`] (the embedded database, one
 //! durable commit per change) → [`seal`] (secrets at rest). [`record`] holds what is stored and the rules for
 //! names and secrets, [`user_api`] what users do themselves, [`wire`] the bodies that the admin API and its client share.
+//! [`metrics`] tells monitoring systems how the server is.
 //!
 //! Nothing here serves S3. The data plane sees only the `Snapshot`, which is never changed after it was
 //! published.
@@ -17,6 +18,7 @@ pub mod admin;
 pub mod backup;
 pub mod buckets;
 pub mod identity;
+pub mod metrics;
 pub mod record;
 pub mod seal;
 pub mod simulate;
