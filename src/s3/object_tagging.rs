@@ -10,12 +10,13 @@ use super::attributes;
 use super::bucket_tagging::{read_tagging, write_tagging};
 use super::context::Ctx;
 use super::error::S3Error;
-use super::get_object::{missing, require_null_version};
 use super::operation::ObjectVersion;
 use super::reply::Reply;
+use super::versioning;
 use crate::limits;
-use crate::storage::object;
+use crate::storage::object::{self, Object};
 use crate::storage::record::Tags;
+use crate::storage::versions::Absence;
 
 /// `GET /bucket/key?tagging`.
 pub async fn get_object_tagging(
@@ -23,10 +24,8 @@ pub async fn get_object_tagging(
     operation: Authorized<ObjectVersion>,
 ) -> Result<Reply, S3Error> {
     let ObjectVersion { bucket, key, version_id } = operation.into_inner();
-    require_null_version(version_id.as_ref())?;
-    let Some(object) = object::open(&ctx.service.root, &ctx.bucket(&bucket)?, &key)? else {
-        return Err(missing(ctx, &bucket, &key));
-    };
+    let object = versioning::find(ctx, &ctx.bucket(&bucket)?, &key, version_id.as_ref())?;
+    let version = object.version;
     let tags = object.record.map(|record| record.tags).unwrap_or_default();
     // By key, whatever their order was when they were given: clients compare the list as a whole.
     let mut sorted: Vec<(&str, &str)> = tags.iter().collect();
@@ -34,6 +33,7 @@ pub async fn get_object_tagging(
     let mut document = Vec::with_capacity(512);
     write_tagging(&mut document, sorted.into_iter());
     let mut reply = Reply::new(ctx, 200);
+    versioning::write_version(ctx.service, &bucket, version, &mut reply);
     reply.xml(document);
     Ok(reply)
 }
@@ -45,8 +45,7 @@ pub async fn put_object_tagging(
 ) -> Result<Reply, S3Error> {
     let object = operation.into_inner();
     let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await?;
-    replace(ctx, &object, parse(&body)?).await?;
-    Ok(Reply::new(ctx, 200))
+    replace(ctx, &object, parse(&body)?, 200).await
 }
 
 /// `DELETE /bucket/key?tagging`.
@@ -54,8 +53,7 @@ pub async fn delete_object_tagging(
     ctx: &Ctx<'_>,
     operation: Authorized<ObjectVersion>,
 ) -> Result<Reply, S3Error> {
-    replace(ctx, &operation, Tags::default()).await?;
-    Ok(Reply::new(ctx, 204))
+    replace(ctx, &operation, Tags::default(), 204).await
 }
 
 /// The tags of a `Tagging` document.
@@ -67,18 +65,21 @@ pub fn parse(document: &[u8]) -> Result<Tags, S3Error> {
     attributes::tags_of(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())))
 }
 
-/// Gives an object these tags in place of what it has, durably.
-async fn replace(ctx: &Ctx<'_>, object: &ObjectVersion, tags: Tags) -> Result<(), S3Error> {
+/// Gives an object these tags in place of what it has, durably; the answer has the status `status`.
+async fn replace(ctx: &Ctx<'_>, object: &ObjectVersion, tags: Tags, status: u16) -> Result<Reply, S3Error> {
     let ObjectVersion { bucket: name, key, version_id } = object;
-    require_null_version(version_id.as_ref())?;
-    let root = &ctx.service.root;
-    let changed = object::amend(root, &ctx.bucket(name)?, key, &|object| -> Result<_, S3Error> {
+    let (root, version) = (&ctx.service.root, versioning::named(version_id.as_ref())?);
+    let record_of = |found: Result<&Object, &Absence>| {
+        let object = found.map_err(|absence| versioning::absent(ctx, name, key, version, absence))?;
         let mut record = attributes::record_of(object, key);
         record.tags.clone_from(&tags);
-        Ok(record)
-    })??;
-    let Some(change) = changed else { return Err(missing(ctx, name, key)) };
-    Ok(root.committer.commit(change).await?)
+        Ok::<_, S3Error>(record)
+    };
+    let (version, change) = object::amend(root, &ctx.bucket(name)?, key, version, &record_of)??;
+    root.committer.commit(change).await?;
+    let mut reply = Reply::new(ctx, status);
+    versioning::write_version(ctx.service, name, version, &mut reply);
+    Ok(reply)
 }
 
 /// Whatever is taken is written and read back as the same.

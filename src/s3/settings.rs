@@ -1,4 +1,4 @@
-//! What is configured for a bucket besides its policy and its versioning: tags, CORS, and the like, one [`Setting`] each.
+//! What is configured for a bucket besides its policy: tags, versioning, CORS, and the like, one [`Setting`] each.
 //!
 //! A setting is an XML document. It is parsed once, when it is put or when the server starts; every request looks at
 //! the parsed values, which all cores share ([`Settings`]). What is kept on disk ([`bucket_config`]) is the document
@@ -16,7 +16,9 @@ use arc_swap::ArcSwap;
 use super::bucket_tagging::BucketTagging;
 use super::context::{Ctx, Service, open_bucket};
 use super::error::{Code, S3Error};
+use super::object_lock::ObjectLock;
 use super::reply::Reply;
+use super::versioning::BucketVersioning;
 use crate::limits;
 use crate::storage::bucket_config::{self, Item};
 use crate::storage::{self, BucketName, Root};
@@ -48,13 +50,20 @@ pub trait Setting: Sized + Send + 'static {
     fn when_damaged() -> Option<Self> {
         None
     }
+
+    /// Tells the storage what it has to know of the setting, before the others are told. Also called at the start.
+    fn published(_root: &Root, _bucket: &BucketName, _value: Option<&Self>) {}
 }
 
 /// The settings of one bucket. `Default` has none.
 #[derive(Clone, Default, Debug)]
 pub struct BucketSettings {
+    /// Its object lock.
+    pub object_lock: Option<ObjectLock>,
     /// Tags of the bucket.
     pub tagging: Option<BucketTagging>,
+    /// Its versioning, if that was ever set.
+    pub versioning: Option<BucketVersioning>,
 }
 
 /// The settings of all buckets, as every core sees them.
@@ -69,7 +78,9 @@ impl Settings {
     /// said, and [`Setting::when_damaged`] holds.
     pub fn load(root: &Root) -> storage::Result<Settings> {
         let mut of_buckets = HashMap::new();
+        load_all::<ObjectLock>(root, &mut of_buckets)?;
         load_all::<BucketTagging>(root, &mut of_buckets)?;
+        load_all::<BucketVersioning>(root, &mut of_buckets)?;
         let of_buckets = of_buckets.into_iter().map(|(name, settings)| (name, Arc::new(settings))).collect();
         Ok(Settings { of_buckets: ArcSwap::from_pointee(of_buckets), none: Arc::default() })
     }
@@ -113,6 +124,7 @@ fn load_all<S: Setting>(root: &Root, all: &mut HashMap<BucketName, BucketSetting
             },
             Some,
         );
+        S::published(root, &name, value.as_ref());
         *S::slot(all.entry(name).or_default()) = value;
     }
     Ok(())
@@ -123,8 +135,36 @@ fn load_all<S: Setting>(root: &Root, all: &mut HashMap<BucketName, BucketSetting
 /// # Errors
 /// `NoSuchBucket`, or the file system failed.
 pub fn change<S: Setting>(service: &Service, name: &BucketName, value: Option<S>) -> Result<(), S3Error> {
+    change_if(service, name, value, |_| Ok(()))
+}
+
+/// As [`change`], if the bucket's settings allow it; they do not change in between.
+///
+/// # Errors
+/// As [`change`], and what `allowed` says.
+pub fn change_if<S: Setting>(
+    service: &Service,
+    name: &BucketName,
+    value: Option<S>,
+    allowed: impl FnOnce(&BucketSettings) -> Result<(), S3Error>,
+) -> Result<(), S3Error> {
     let _changing = service.root.lock_configuration();
     open_bucket(&service.root, name)?;
+    allowed(&service.settings.of(name))?;
+    change_locked(service, name, value)?;
+    tracing::info!(bucket = name.as_str(), item = S::ITEM.file(), "changed the configuration of a bucket");
+    Ok(())
+}
+
+/// As [`change`], for a caller that holds the lock of the configuration and has looked after the bucket.
+///
+/// # Errors
+/// The file system failed.
+pub fn change_locked<S: Setting>(
+    service: &Service,
+    name: &BucketName,
+    value: Option<S>,
+) -> storage::Result<()> {
     match &value {
         Some(value) => {
             let mut document = Vec::with_capacity(1024);
@@ -135,8 +175,8 @@ pub fn change<S: Setting>(service: &Service, name: &BucketName, value: Option<S>
             bucket_config::remove(&service.root, name, S::ITEM)?;
         }
     }
+    S::published(&service.root, name, value.as_ref());
     service.settings.publish(name, value);
-    tracing::info!(bucket = name.as_str(), item = S::ITEM.file(), "changed the configuration of a bucket");
     Ok(())
 }
 

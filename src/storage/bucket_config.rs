@@ -29,21 +29,27 @@ use super::{recover, walk};
 /// What can be configured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Item {
+    /// Its object lock.
+    ObjectLock,
     /// The bucket policy.
     Policy,
     /// Tags of the bucket.
     Tagging,
     /// The directory is no bucket.
     Unlinked,
+    /// Whether it keeps versions.
+    Versioning,
 }
 
 impl Item {
     /// The name of its file.
     pub const fn file(self) -> &'static str {
         match self {
+            Self::ObjectLock => "object-lock.xml",
             Self::Policy => "policy.json",
             Self::Tagging => "tagging.xml",
             Self::Unlinked => "unlinked",
+            Self::Versioning => "versioning.xml",
         }
     }
 }
