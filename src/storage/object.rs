@@ -189,7 +189,18 @@ pub fn publish<E>(
 ) -> Result<std::result::Result<Change, E>> {
     let mut path = layout::path(key);
     for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
-        let parent = walk::make_parent(root, bucket, &path, owner)?;
+        let parent = if path.is_in_directory() {
+            // Keys below had made it. Once they are gone, the object is a plain file again.
+            match walk::open_parent(bucket, &path)? {
+                Some(fd) => walk::Parent { fd, made: false },
+                None => {
+                    path = layout::path(key);
+                    continue;
+                }
+            }
+        } else {
+            walk::make_parent(root, bucket, &path, owner)?
+        };
         let order = root.lock(&bucket.name, key);
         let mut create_only = false;
         if let Condition::Decide(decide) = condition {
@@ -204,7 +215,7 @@ pub fn publish<E>(
         }
         let linked = match staged.link(parent.fd.as_fd(), path.name()) {
             Err(Errno::EXIST) => match standing(parent.fd.as_fd(), path.name())? {
-                Some(FileType::Directory) if !path.name().eq(layout::SELF_NAME) => {
+                Some(FileType::Directory) if !path.is_in_directory() => {
                     path = path.in_directory();
                     continue;
                 }
@@ -231,9 +242,7 @@ pub fn publish<E>(
             Err(Errno::NOENT | Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {}
             Err(errno) => return Err(errno).at(Subject::Object, "publish the object"),
         }
-        if rustix::fs::fstat(&bucket.fd).is_ok_and(|stat| stat.st_nlink == 0) {
-            return Err(Errno::NOENT).at(Subject::Bucket, "publish the object: its bucket was deleted");
-        }
+        walk::check_bucket_stands(bucket)?;
     }
     Err(Error {
         op: "publish the object: its directory keeps changing",
@@ -283,24 +292,19 @@ pub fn delete<E>(
     }
     let mut spilled = None;
     let removed = loop {
-        let parent = match path.parent() {
-            None => bucket.fd.try_clone().at(Subject::Bucket, "open the bucket")?,
-            Some(parent) => match walk::open_directory(bucket.fd.as_fd(), parent) {
-                Ok(parent) => parent,
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => break None,
-                Err(errno) => return Err(errno).at(Subject::Directory, "open the object's directory"),
-            },
-        };
+        let Some(parent) = walk::open_parent(bucket, &path)? else { break None };
         match standing(parent.as_fd(), path.name())? {
             Some(FileType::RegularFile) => {
                 spilled = spilled.or_else(|| super::spill::of(parent.as_fd(), path.name()));
                 match fs::unlinkat(&parent, path.name(), AtFlags::empty()) {
                     Ok(()) => break Some(parent),
                     Err(Errno::NOENT) => break None,
+                    // Another program put a directory in its place just now, which has an object of its own or none.
+                    Err(Errno::ISDIR) if !path.is_in_directory() => path = path.in_directory(),
                     Err(errno) => return Err(errno).at(Subject::Object, "delete the object"),
                 }
             }
-            Some(FileType::Directory) if !path.name().eq(layout::SELF_NAME) => path = path.in_directory(),
+            Some(FileType::Directory) if !path.is_in_directory() => path = path.in_directory(),
             // Nothing, or nothing that is an object.
             _ => break None,
         }
@@ -329,3 +333,6 @@ const OP_OPEN: &str = "open the object's file";
 
 /// A record of at most this many bytes fits every file system's attributes, so that ENOSPC means a full disk.
 const SPILL_BYTES_MIN: usize = 1024;
+
+#[cfg(test)]
+mod tests;

@@ -282,13 +282,19 @@ fn create_file(
     if let Some(parent) = path.parent().filter(|parent| parent.len() < super::layout::HOP_BYTES_MAX) {
         match walk::openat2(bucket.fd.as_fd(), parent, flags, walk::FILE_MODE) {
             Ok(fd) => return Ok((fd, None)),
-            // The directory does not exist yet; it is made when the object is published.
-            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            // The directory does not exist yet; it is made when the object is published. EPERM: it was removed just
+            // now (ext4); a directory that is closed to us says so again then.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::PERM) => {}
             Err(errno) => return Err(errno).at(Subject::Object, op),
         }
     }
-    let fd = walk::openat2(bucket.fd.as_fd(), b".", flags, walk::FILE_MODE).at(Subject::Object, op)?;
-    Ok((fd, None))
+    match walk::openat2(bucket.fd.as_fd(), b".", flags, walk::FILE_MODE) {
+        Ok(fd) => Ok((fd, None)),
+        Err(errno) => {
+            walk::check_bucket_stands(bucket)?;
+            Err(errno).at(Subject::Object, op)
+        }
+    }
 }
 
 /// Allocates space, so that it is there when the data comes. A file system that cannot is no error.
