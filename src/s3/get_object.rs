@@ -89,7 +89,7 @@ fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     } else if length == 0 {
         Body::Empty
     } else {
-        Body::File(FileRange { file: object.file, offset, length })
+        Body::File(FileRange { content: object.content(), file: object.file, offset, length })
     };
     Ok(reply)
 }

@@ -96,7 +96,12 @@ impl Content {
     pub fn check(self, file: BorrowedFd<'_>) -> Result<()> {
         let stat = fs::fstat(file).at(Subject::Object, "stat the object")?;
         let same = self == Content { size: stat.st_size as u64, modified: modified(&stat) };
-        if same { Ok(()) } else { Err(Errno::AGAIN).at(Subject::Object, "read one version of the object") }
+        if same { Ok(()) } else { Err(Self::changed()) }
+    }
+
+    /// The error of a file that another program changed while it was read.
+    pub fn changed() -> Error {
+        Error { op: "read one version of the object", subject: Subject::Object, errno: Errno::AGAIN }
     }
 }
 

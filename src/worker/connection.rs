@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use super::{Core, pipeline, send};
+use super::send::{self, Sent};
+use super::{Core, pipeline};
 use crate::http::head::{Head, HeadError, HeadReader};
 use crate::limits;
 use crate::runtime::{Accepted, Phase, Stream, Watch, now, watch};
@@ -40,11 +41,17 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
         let http10 = head.is_http10();
         drop(head);
         let stall = core.shared.service.stall;
-        if send::send(&core.shared.service.root, &mut stream, &watch, stall, reply, keep_alive, http10)
-            .await
-            .is_err()
-        {
-            return;
+        let root = &core.shared.service.root;
+        match send::send(root, &mut stream, &watch, stall, reply, keep_alive, http10).await {
+            Ok(Sent::Whole) => {}
+            Ok(Sent::Nothing(changed)) => {
+                let error = S3Error::from(changed);
+                let reply = Reply::error(&error, &Subject::default(), false, now(), core.request_id());
+                if send::send(root, &mut stream, &watch, stall, reply, keep_alive, http10).await.is_err() {
+                    return;
+                }
+            }
+            Err(_) => return,
         }
         watch.allow(Phase::Peer, Duration::from_millis(limits::LINGER_MS_MAX));
         if !keep_alive || !rest.skip(&mut stream, &mut ahead, limits::LINGER_BYTES_MAX).await {
