@@ -12,7 +12,7 @@ use super::access::Authorized;
 use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
-use super::get_object::{missing, require_null_version};
+use super::get_object::{missing, open_settled, require_null_version};
 use super::integrity::requested_algorithm;
 use super::operation::{CopyObject, Operation, Requirement};
 use super::put_object::{holds, owner};
@@ -42,7 +42,7 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     let replace_tags = directive(ctx.head, "x-amz-tagging-directive")?;
     let wanted_checksum = requested_algorithm(ctx.head)?;
     let from = ctx.bucket(&source.bucket)?;
-    let Some(original) = object::open(root, &from, &source.key)? else {
+    let Some(original) = open_settled(root, &from, &source.key).await? else {
         return Err(missing(ctx, &source.bucket, &source.key));
     };
     check_source(ctx.head, &original, original.size)?;

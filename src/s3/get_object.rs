@@ -12,20 +12,23 @@ use crate::digest::{CHECKSUM_BASE64_BYTES_MAX, Checksum};
 use crate::http::conditional::{ReadConditions, ReadOutcome, Validators};
 use crate::http::range::{self, ByteRange, RangeOutcome};
 use crate::iam::Action;
+use crate::limits;
+use crate::runtime::{now, sleep};
 use crate::storage::layout::{BucketName, ObjectKey};
 use crate::storage::object::{self, Object};
 use crate::storage::record::HeaderField;
+use crate::storage::{Bucket, Root};
 
 /// `GET /bucket/key`.
 pub async fn get_object(ctx: &Ctx<'_>, operation: Authorized<GetObject>) -> Result<Reply, S3Error> {
     let GetObject { bucket, key, version_id, part_number, overrides } = operation.into_inner();
-    read_object(ctx, &Read { bucket, key, version_id, part_number, overrides, is_head: false })
+    read_object(ctx, &Read { bucket, key, version_id, part_number, overrides, is_head: false }).await
 }
 
 /// `HEAD /bucket/key`.
 pub async fn head_object(ctx: &Ctx<'_>, operation: Authorized<HeadObject>) -> Result<Reply, S3Error> {
     let HeadObject { bucket, key, version_id, part_number, overrides } = operation.into_inner();
-    read_object(ctx, &Read { bucket, key, version_id, part_number, overrides, is_head: true })
+    read_object(ctx, &Read { bucket, key, version_id, part_number, overrides, is_head: true }).await
 }
 
 struct Read {
@@ -37,16 +40,18 @@ struct Read {
     is_head: bool,
 }
 
-fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
+async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     if read.overrides.is_some() && ctx.caller.user().is_none() {
         return Err(Code::InvalidRequest
             .because("Request specific response headers cannot be used for anonymous GET requests."));
     }
     require_null_version(read.version_id.as_ref())?;
     let bucket = ctx.bucket(&read.bucket)?;
-    let Some(object) = object::open(&ctx.service.root, &bucket, &read.key)? else {
-        return Err(missing(ctx, &read.bucket, &read.key));
+    let found = match read.is_head {
+        true => object::open(&ctx.service.root, &bucket, &read.key)?,
+        false => open_settled(&ctx.service.root, &bucket, &read.key).await?,
     };
+    let Some(object) = found else { return Err(missing(ctx, &read.bucket, &read.key)) };
     let mut etag = Vec::with_capacity(40);
     object.etag.write_into(&mut etag);
     let validators = Validators { etag: &etag, last_modified: object.modified };
@@ -92,6 +97,18 @@ fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
         Body::File(FileRange { content: object.content(), file: object.file, offset, length })
     };
     Ok(reply)
+}
+
+/// Opens an object whose content is to be read. If another program has just written to it, this waits until that is
+/// over; of one that never stops it takes what there is.
+pub async fn open_settled(root: &Root, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Object>, S3Error> {
+    let mut object = object::open(root, bucket, key)?;
+    for _ in 0..limits::SETTLING_ATTEMPTS_MAX {
+        let Some(wait) = object.as_ref().and_then(|object| object.settles_in(now())) else { break };
+        sleep(wait).await;
+        object = object::open(root, bucket, key)?;
+    }
+    Ok(object)
 }
 
 /// The bytes that are asked for; none for the whole object, and for a part without any.

@@ -11,7 +11,7 @@ use super::access::Authorized;
 use super::context::Ctx;
 use super::copy_object::check_source;
 use super::error::{Code, S3Error};
-use super::get_object::{missing, require_null_version};
+use super::get_object::{missing, open_settled, require_null_version};
 use super::multipart::{no_such_upload, open_upload};
 use super::operation::UploadPartCopy;
 use super::reply::Reply;
@@ -20,7 +20,7 @@ use crate::codec::hex;
 use crate::digest::{Algorithm, CHECKSUM_BASE64_BYTES_MAX, Checksum, ChecksumType};
 use crate::http::range::{CopyRangeError, parse_copy_source};
 use crate::storage::multipart::{self, Source};
-use crate::storage::object::{self, Object};
+use crate::storage::object::Object;
 use crate::storage::record::ETag;
 
 /// `PUT /bucket/key?partNumber&uploadId` with `x-amz-copy-source`.
@@ -33,7 +33,7 @@ pub async fn upload_part_copy(
     ctx.bucket(&bucket)?;
     let upload = open_upload(ctx, &bucket, &key, upload_id.as_str())?;
     let from = ctx.bucket(&source.bucket)?;
-    let Some(original) = object::open(&ctx.service.root, &from, &source.key)? else {
+    let Some(original) = open_settled(&ctx.service.root, &from, &source.key).await? else {
         return Err(missing(ctx, &source.bucket, &source.key));
     };
     let (offset, length) = range(ctx, &original)?;

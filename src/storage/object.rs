@@ -9,6 +9,7 @@
 //! Readers hold the file they opened: an object that is replaced or deleted under them stays whole.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::{self, AtFlags, FileType, Stat};
 use rustix::io::Errno;
@@ -19,6 +20,7 @@ use super::error::{At, Error, Result, Subject};
 use super::layout::{self, KeyPath, ObjectKey};
 use super::record::{ETag, FileStamp, Record, XATTR_BYTES_MAX, XATTR_NAME};
 use super::root::{Bucket, Root};
+use super::spill::Spill;
 use super::walk;
 use super::writer::Staged;
 use crate::codec::dates::Timestamp;
@@ -88,6 +90,23 @@ impl Object {
     }
 }
 
+impl Object {
+    /// How long to wait until what is read of the file is sure to be what its size and time speak of. `None`: it is.
+    ///
+    /// The kernel sets a file's time when a write begins, and copies the data afterwards. So while the time is fresh, a
+    /// write may be under way that changes no time any more. A file with a record was not written to since.
+    pub fn settles_in(&self, now: Timestamp) -> Option<Duration> {
+        if self.record.is_some() {
+            return None;
+        }
+        let nanos = |time: Timestamp| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
+        let age = nanos(now) - nanos(self.modified);
+        let settled = i128::from(limits::SETTLED_MS) * 1_000_000;
+        // A time in the future was set by somebody, and says nothing.
+        (0..settled).contains(&age).then(|| Duration::from_nanos((settled - age) as u64))
+    }
+}
+
 impl Content {
     /// Whether an open file still has this content: what was read of it meanwhile is then of one version.
     ///
@@ -149,14 +168,16 @@ pub fn seal(root: &Root, staged: &Staged<'_>, record: &mut Record, owner: PosixO
     let stat = fs::fstat(staged).at(Subject::Object, "stat a new object")?;
     record.size = stat.st_size as u64;
     record.mtime = modified(&stat);
-    attach(root, staged.as_fd(), record, stat.st_ino)?;
+    if let Some(spill) = attach(root, staged.as_fd(), record, stat.st_ino)? {
+        staged.owns(spill);
+    }
     root.give(staged.as_fd(), owner, Subject::Object)
 }
 
-/// Sets the record of a file.
-fn attach(root: &Root, file: BorrowedFd<'_>, record: &Record, inode: u64) -> Result<()> {
+/// Sets the record of a file. Returns what had no room in it.
+fn attach(root: &Root, file: BorrowedFd<'_>, record: &Record, inode: u64) -> Result<Option<Spill>> {
     if !root.capabilities.attributes {
-        return Ok(());
+        return Ok(None);
     }
     let op = "set the object's record";
     let mut bytes = Vec::with_capacity(128);
@@ -164,12 +185,19 @@ fn attach(root: &Root, file: BorrowedFd<'_>, record: &Record, inode: u64) -> Res
     match fs::fsetxattr(file, XATTR_NAME, &bytes, fs::XattrFlags::empty()) {
         // ext4 says ENOSPC when the attribute exceeds its block; so does a full disk, which the spill then finds.
         Err(Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) if bytes.len() > SPILL_BYTES_MIN => {
-            let id = super::spill::write(root, &bytes, inode)?;
+            let id = super::spill::write(root, &bytes, file, inode)?;
             bytes.clear();
             record.spilled(id).encode(&mut bytes);
-            fs::fsetxattr(file, XATTR_NAME, &bytes, fs::XattrFlags::empty()).at(Subject::Object, op)
+            let spill = Spill::new(id, inode);
+            match fs::fsetxattr(file, XATTR_NAME, &bytes, fs::XattrFlags::empty()) {
+                Ok(()) => Ok(Some(spill)),
+                Err(errno) => {
+                    super::spill::remove(root, &spill);
+                    Err(errno).at(Subject::Object, op)
+                }
+            }
         }
-        done => done.at(Subject::Object, op),
+        done => done.map(|()| None).at(Subject::Object, op),
     }
 }
 

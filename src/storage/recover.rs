@@ -9,6 +9,7 @@
 //! | after that exchange | the file's old link in staging | removed; the object is in the directory |
 //! | while a part is uploaded | its claim, and perhaps data, in the upload | the part is sent again and stored beside it |
 //! | between the publication of a completed upload and the removal of its state | the upload's directory | aborted by its owner, or found complete |
+//! | after a large record was put aside, before its object has its name | a spill file | removed by [`clear_spill`] |
 //! | after directories were made, before the name in them | empty directories | they hold no object, so no listing shows them |
 //!
 //! Nothing half-written ever has a name in a bucket, so nothing in buckets has to be looked at.
@@ -17,7 +18,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 
-use super::multipart;
+use super::root::Root;
+use super::{multipart, spill};
+use crate::limits;
 
 /// Removes the staging directories of processes that are gone: their lock is free.
 pub fn clear_staging(all: BorrowedFd<'_>) {
@@ -62,6 +65,15 @@ pub fn settle_uploads(uploads: BorrowedFd<'_>) {
                 }
             }
         }
+    }
+}
+
+/// Removes the records put aside whose objects are gone: by a crash, or because another program deleted them. This looks at
+/// every such record, so it runs beside the service.
+pub fn clear_spill(root: &Root) {
+    let count = spill::clear(root, limits::SPILL_SECONDS_MIN);
+    if count > 0 {
+        tracing::info!(count, "removed large records whose objects are gone");
     }
 }
 
