@@ -92,3 +92,11 @@ pub const PUBLICATION_STRIPES: usize = 1024;
 pub const PUBLICATION_ATTEMPTS_MAX: usize = 64;
 /// Sorted directory snapshots kept for listings, in bytes, per process.
 pub const DIRECTORY_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Records put aside for the size of their attributes are left alone for so long, in seconds, before they are judged
+/// leftovers: their object may be about to be published.
+pub const SPILL_SECONDS_MIN: i64 = 3600;
+/// How long ago another program must have written to a file, in milliseconds, before it counts as written: no single
+/// write takes longer, unless the machine is overloaded. A reader waits for that.
+pub const SETTLED_MS: u64 = 20;
+/// How often a reader waits for a file that is written to all the time.
+pub const SETTLING_ATTEMPTS_MAX: usize = 3;

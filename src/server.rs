@@ -35,8 +35,8 @@ use crate::runtime::{Driver, Offload, run_core};
 use crate::s3::bucket_policy;
 use crate::s3::context::{PublishPolicy, Service};
 use crate::s3::settings::Settings;
-use crate::storage::Root;
 use crate::storage::root::process_owner;
+use crate::storage::{Root, recover};
 use crate::worker::{self, Limits, Shared};
 
 /// Why the server does not start, or did not end well. A whole sentence.
@@ -149,6 +149,11 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             connections_max: config.connections_max,
         },
     };
+    let service = shared.service.clone();
+    thread::Builder::new()
+        .name("clean-up".into())
+        .spawn(move || recover::clear_spill(&service.root))
+        .map_err(|error| Failure(format!("cannot start the clean-up thread: {error}.")))?;
     let (listeners, addresses) = open_listeners(&config)?;
     let workers = Workers::start(&shared, driver, listeners)?;
     announce(&config, driver, &addresses, &text);

@@ -21,13 +21,13 @@ use crate::storage::record::HeaderField;
 /// `GET /bucket/key`.
 pub async fn get_object(ctx: &Ctx<'_>, operation: Authorized<GetObject>) -> Result<Reply, S3Error> {
     let GetObject { bucket, key, version_id, part_number, overrides } = operation.into_inner();
-    read_object(ctx, &Read { bucket, key, version_id, part_number, overrides, is_head: false })
+    read_object(ctx, &Read { bucket, key, version_id, part_number, overrides, is_head: false }).await
 }
 
 /// `HEAD /bucket/key`.
 pub async fn head_object(ctx: &Ctx<'_>, operation: Authorized<HeadObject>) -> Result<Reply, S3Error> {
     let HeadObject { bucket, key, version_id, part_number, overrides } = operation.into_inner();
-    read_object(ctx, &Read { bucket, key, version_id, part_number, overrides, is_head: true })
+    read_object(ctx, &Read { bucket, key, version_id, part_number, overrides, is_head: true }).await
 }
 
 struct Read {
@@ -39,13 +39,17 @@ struct Read {
     is_head: bool,
 }
 
-fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
+async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     if read.overrides.is_some() && ctx.caller.user().is_none() {
         return Err(Code::InvalidRequest
             .because("Request specific response headers cannot be used for anonymous GET requests."));
     }
     let bucket = ctx.bucket(&read.bucket)?;
-    let object = versioning::find(ctx, &bucket, &read.key, read.version_id.as_ref())?;
+    let version_id = read.version_id.as_ref();
+    let object = match read.is_head {
+        true => versioning::find(ctx, &bucket, &read.key, version_id)?,
+        false => versioning::find_settled(ctx, &bucket, &read.key, version_id).await?,
+    };
     let mut etag = Vec::with_capacity(40);
     object.etag.write_into(&mut etag);
     let validators = Validators { etag: &etag, last_modified: object.modified };
@@ -91,7 +95,7 @@ fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     } else if length == 0 {
         Body::Empty
     } else {
-        Body::File(FileRange { file: object.file, offset, length })
+        Body::File(FileRange { content: object.content(), file: object.file, offset, length })
     };
     Ok(reply)
 }

@@ -19,6 +19,7 @@ use super::xml::reader::{Malformed, Reader, name, once};
 use super::xml::write_versioning;
 use crate::iam::Action;
 use crate::limits;
+use crate::runtime::{now, sleep};
 use crate::storage::bucket_config::Item;
 use crate::storage::versions::{self, Absence, Version, Versioning};
 use crate::storage::{Bucket, BucketName, Object, ObjectKey, Root};
@@ -165,6 +166,26 @@ pub fn find(
     let version = named(version_id)?;
     versions::find(&ctx.service.root, bucket, key, version)?
         .map_err(|absence| absent(ctx, &bucket.name, key, version, &absence))
+}
+
+/// As [`find`], of an object whose content is to be read. If another program has just written to it, this waits until
+/// that is over; of one that never stops it takes what there is.
+///
+/// # Errors
+/// As [`find`].
+pub async fn find_settled(
+    ctx: &Ctx<'_>,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    version_id: Option<&VersionId>,
+) -> Result<Object, S3Error> {
+    let mut object = find(ctx, bucket, key, version_id)?;
+    for _ in 0..limits::SETTLING_ATTEMPTS_MAX {
+        let Some(wait) = object.settles_in(now()) else { break };
+        sleep(wait).await;
+        object = find(ctx, bucket, key, version_id)?;
+    }
+    Ok(object)
 }
 
 /// Why a request does not get an object: `NoSuchKey`, `NoSuchVersion`, or `MethodNotAllowed` where it names a delete

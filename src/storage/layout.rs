@@ -131,6 +131,11 @@ impl KeyPath {
         Self { bytes }
     }
 
+    /// Whether it is such a path.
+    pub fn is_in_directory(&self) -> bool {
+        self.name() == SELF_NAME
+    }
+
     /// The path in sections that one system call takes each: all but the last are directories, to be opened one inside
     /// the other. A key of 1024 slashes maps to 9 KiB of path, so that without this not every key could be stored.
     pub fn hops(&self) -> impl Iterator<Item = &[u8]> {
@@ -406,4 +411,4 @@ pub fn fuzz(data: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,6 +14,7 @@
 //! | between the rename of an uncovered version to its natural path and the removal of the marker before it | the same | the same; the removal can be repeated |
 //! | between a null version and the removal of an older one | the older one in the history | nothing: only the newest null version counts, and the others go with it |
 //! | while the directories of a history are made or removed | a key with a history of nothing | nothing is listed of it; it is removed with the bucket |
+//! | after a large record was put aside, before its object has its name | a spill file | removed by [`clear_spill`] |
 //! | after directories were made, before the name in them | empty directories | they hold no object, so no listing shows them |
 //!
 //! Nothing half-written ever has a name in a bucket, so nothing in buckets has to be looked at.
@@ -22,7 +23,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 
-use super::multipart;
+use super::root::Root;
+use super::{multipart, spill};
+use crate::limits;
 
 /// Removes the staging directories of processes that are gone: their lock is free.
 pub fn clear_staging(all: BorrowedFd<'_>) {
@@ -67,6 +70,15 @@ pub fn settle_uploads(uploads: BorrowedFd<'_>) {
                 }
             }
         }
+    }
+}
+
+/// Removes the records put aside whose objects are gone: by a crash, or because another program deleted them. This looks at
+/// every such record, so it runs beside the service.
+pub fn clear_spill(root: &Root) {
+    let count = spill::clear(root, limits::SPILL_SECONDS_MIN);
+    if count > 0 {
+        tracing::info!(count, "removed large records whose objects are gone");
     }
 }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use super::{Core, pipeline, send};
+use super::send::{self, Sent};
+use super::{Core, pipeline};
 use crate::counters;
 use crate::http::head::{Head, HeadError, HeadReader};
 use crate::limits;
@@ -39,14 +40,20 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
         let begun = counters::begun();
         let (reply, rest, operation) =
             pipeline::answer(&core, &head, peer, &mut stream, &watch, &mut ahead).await;
-        let status = reply.status();
+        let mut status = reply.status();
         let keep_alive =
             head.keep_alive() && rest.is_skippable(limits::LINGER_BYTES_MAX) && !watch::draining();
         let http10 = head.is_http10();
         drop(head);
         let stall = core.shared.service.stall;
         let root = &core.shared.service.root;
-        let sent = send::send(root, &mut stream, &watch, stall, reply, keep_alive, http10).await;
+        let mut sent = send::send(root, &mut stream, &watch, stall, reply, keep_alive, http10).await;
+        if let Ok(Sent::Nothing(changed)) = sent {
+            let error = S3Error::from(changed);
+            let reply = Reply::error(&error, &Subject::default(), false, now(), core.request_id());
+            status = reply.status();
+            sent = send::send(root, &mut stream, &watch, stall, reply, keep_alive, http10).await;
+        }
         begun.answered(operation, status);
         if sent.is_err() {
             return;
