@@ -82,6 +82,11 @@ impl Committer {
         Ok(Committer { queue: Some(queue) })
     }
 
+    /// Whether changes are flushed at all.
+    pub fn flushes(&self) -> bool {
+        self.queue.is_some()
+    }
+
     /// Waits until `change` is as durable as configured. The queue is as long as there are requests that wait, which
     /// the connections bound.
     pub async fn commit(&self, change: Change) -> Result<()> {
