@@ -561,8 +561,7 @@ mod tests {
             // Gives nothing, and is refused only where it would deny nothing.
             ("s3:GetObject", "arn:aws:s3:::photos"),
         ] {
-            let text =
-                around(&format!(r#""Principal":"*","Action":"{action}","Resource":"{resource}""#));
+            let text = around(&format!(r#""Principal":"*","Action":"{action}","Resource":"{resource}""#));
             Document::parse(text.as_bytes(), Kind::Bucket("photos")).expect(&text);
         }
     }

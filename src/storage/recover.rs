@@ -45,7 +45,9 @@ pub fn settle_uploads(root: &Root) {
     let Ok(buckets) = Dir::read_from(&root.uploads) else { return };
     for bucket in buckets.flatten() {
         let Ok(bucket) = BucketName::parse(bucket.file_name().to_bytes()) else { continue };
-        let Ok(directory) = fs::openat(&root.uploads, bucket.as_str(), flags, Mode::empty()) else { continue };
+        let Ok(directory) = fs::openat(&root.uploads, bucket.as_str(), flags, Mode::empty()) else {
+            continue;
+        };
         let Ok(entries) = Dir::read_from(&directory) else { continue };
         for entry in entries.flatten() {
             let name = entry.file_name().to_bytes();

@@ -191,8 +191,7 @@ impl<'u> Spot<'u> {
         direct: bool,
     ) -> Result<(Spot<'u>, OwnedFd)> {
         let part_size = length.map(|length| upload.settle_part_size(length)).transpose()?.flatten();
-        let spot =
-            |place, offset, direct| Spot { upload, number, place, offset, direct, entered: false };
+        let spot = |place, offset, direct| Spot { upload, number, place, offset, direct, entered: false };
         if let Some(size) = part_size
             && length.is_some_and(|length| length <= size)
             && u64::from(number).saturating_mul(size) <= limits::OBJECT_BYTES_MAX
