@@ -4,6 +4,8 @@
 //! relations are asserted at compile time. Memory is a function of these numbers and of the configuration, never
 //! of the load.
 
+use std::time::Duration;
+
 /// Largest request head in bytes, request line and all header lines included. AWS documents 8 KiB for headers;
 /// 2 KiB of user metadata and a presigned query with a session token fit twice into this.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -30,6 +32,10 @@ pub const PUT_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
 pub const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
 /// Part numbers are 1 to this.
 pub const PARTS_MAX: u32 = 10_000;
+/// How often a Complete looks whether another one of the same upload is done.
+pub const COMPLETION_POLL: Duration = Duration::from_millis(20);
+/// How often it looks before it answers 503 SlowDown: for half a minute, less than clients wait for an answer.
+pub const COMPLETION_POLLS_MAX: u32 = 1500;
 /// User metadata, names (without the prefix) and values together, in bytes.
 pub const USER_METADATA_BYTES_MAX: usize = 2 * 1024;
 /// Most keys of one listing page or of one DeleteObjects.

@@ -101,7 +101,7 @@ fn write_metrics(totals: &Totals, monitored: &Monitored) -> String {
     page.head("sluicegate_panics_total", "counter", "Requests whose handler panicked: each is a bug.");
     page.line("sluicegate_panics_total", &[], counters::panics());
 
-    let flushes = root.committer.flushes();
+    let flushes = root.committer.statistics();
     page.head("sluicegate_flushes_total", "counter", "Changes that were made durable.");
     page.line("sluicegate_flushes_total", &[], flushes.count);
     page.head(

@@ -14,12 +14,13 @@
 use super::action::{ActionSet, ResourceKind};
 use super::caller::{Caller, Callers};
 use super::condition::Condition;
+use super::context::Context;
 use super::element::{
     members, only_one, parse_actions, parse_callers, parse_conditions, parse_effect, parse_resources,
     parse_sid, parse_version, text,
 };
 use super::json::Json;
-use super::pattern::ResourcePattern;
+use super::pattern::{Pattern, ResourcePattern, Syntax};
 use super::refusal::{Parsed, PolicyError, Reason, malformed, unknown_element, wrong_type};
 
 /// Largest identity or session policy in bytes, as sent: the limit of WEKA, and of AWS for session policies.
@@ -259,10 +260,12 @@ fn check_bucket_statement(statement: &Statement, path: &str, bucket: &str) -> Pa
     let element = if statement.resources.negated { "NotResource" } else { "Resource" };
     let (mut names_bucket, mut names_objects) = (false, false);
     for (index, resource) in statement.resources.texts.iter().enumerate() {
-        match resource.strip_prefix(bucket) {
-            Some("") => names_bucket = true,
-            Some(rest) if rest.starts_with('/') => names_objects = true,
-            _ => {
+        match parts_named(resource, bucket) {
+            Some(named) => {
+                names_bucket |= named.bucket;
+                names_objects |= named.objects;
+            }
+            None => {
                 let problem = format!("\"{resource}\" is not in the bucket \"{bucket}\"");
                 let fix = format!("use arn:aws:s3:::{bucket} or arn:aws:s3:::{bucket}/*");
                 return Err(malformed(&format!("{path}.{element}[{index}]"), problem, &fix));
@@ -275,7 +278,8 @@ fn check_bucket_statement(statement: &Statement, path: &str, bucket: &str) -> Pa
     for (index, name) in statement.actions.texts.iter().enumerate() {
         let applies =
             ActionSet::expand(name).unwrap_or_default().iter().any(|action| match action.resource_kind() {
-                ResourceKind::Object => names_objects,
+                // An Allow that gives nothing does no harm, and ceph/s3-tests wants it; a Deny that denies nothing would.
+                ResourceKind::Object => names_objects || statement.effect == Effect::Allow,
                 ResourceKind::Bucket => names_bucket,
                 ResourceKind::Account => false,
             });
@@ -287,6 +291,26 @@ fn check_bucket_statement(statement: &Statement, path: &str, bucket: &str) -> Pa
         }
     }
     Ok(())
+}
+
+/// What a resource of a bucket's policy names of its bucket.
+struct Named {
+    bucket: bool,
+    objects: bool,
+}
+
+/// `None`: the resource, without the head of its ARN, is in another bucket. A wildcard may stand for the bucket's name, so
+/// that one document serves several buckets: in each it is about that one.
+fn parts_named(resource: &str, bucket: &str) -> Option<Named> {
+    let (name, objects) = match resource.split_once('/') {
+        Some((name, _)) => (name, true),
+        None => (resource, false),
+    };
+    let wildcards = Syntax { wildcards: true, variables: false };
+    let pattern = Pattern::parse(name, wildcards).ok()?;
+    let fits = pattern.matches(bucket.as_bytes(), &Context::default());
+    // Without a slash behind it, a star stands for the keys as well.
+    fits.then(|| Named { bucket: !objects, objects: objects || name.contains('*') })
 }
 
 /// Parses arbitrary bytes as each kind of policy and decides with what comes out: nothing may panic, what was accepted
@@ -495,15 +519,19 @@ mod tests {
         check(&format!(r#""Principal":{{"aws":"*"}},{object}"#), "Principal.aws", "not a kind");
         check(&format!(r#""NotPrincipal":{{"AWS":"1"}},{object}"#), "NotPrincipal", "whole world");
         let everyone = |part: &str| format!(r#""Principal":"*",{part}"#);
-        for resource in
-            ["*", "arn:aws:s3:::music/*", "arn:aws:s3:::photos2", "arn:aws:s3:::phot*", "arn:aws:s3:::*"]
-        {
+        for resource in [
+            "arn:aws:s3:::music/*",
+            "arn:aws:s3:::photos2",
+            "arn:aws:s3:::photos2*",
+            "arn:aws:s3:::m*/*",
+            "arn:aws:s3:::${aws:username}/*",
+        ] {
             let part = everyone(&format!(r#""Action":"s3:GetObject","Resource":"{resource}""#));
             check(&part, "Resource[0]", "not in the bucket");
         }
         for (action, resource) in [
-            ("s3:GetObject", "photos"),
             ("s3:ListBucket", "photos/*"),
+            ("s3:ListBucket", "*/*"),
             ("s3:ListAllMyBuckets", "photos"),
             ("sts:AssumeRole", "photos/*"),
         ] {
@@ -511,10 +539,31 @@ mod tests {
                 everyone(&format!(r#""Action":["s3:*","{action}"],"Resource":"arn:aws:s3:::{resource}""#));
             check(&part, "Action[1]", "does not apply");
         }
+        let idle = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:GetObject",
+            "Resource":"arn:aws:s3:::photos"}}"#;
+        let error = Document::parse(idle.as_bytes(), Kind::Bucket("photos")).expect_err("it denies nothing");
+        assert!(error.problem.contains("does not apply"), "{error}");
         let lonely = r#"{"Statement":{"Effect":"Deny","NotPrincipal":{"AWS":"arn:aws:iam::1:user/a"},
             "Action":"s3:GetObject","Resource":"arn:aws:s3:::photos/*"}}"#;
         let error = Document::parse(lonely.as_bytes(), Kind::Bucket("photos")).expect_err("no account");
         assert!(error.fix.contains("arn:aws:iam::1:root"), "{error}");
+    }
+
+    #[test]
+    fn accepted_in_bucket_policies() {
+        for (action, resource) in [
+            ("s3:ListBucket", "*"),
+            ("s3:GetObject", "arn:aws:s3:::*"),
+            ("s3:GetObject", "arn:aws:s3:::phot*"),
+            ("s3:ListBucket", "arn:aws:s3:::p*s"),
+            ("s3:GetObject", "arn:aws:s3:::*/*"),
+            ("s3:GetObject", "arn:aws:s3:::photo?/a"),
+            // Gives nothing, and is refused only where it would deny nothing.
+            ("s3:GetObject", "arn:aws:s3:::photos"),
+        ] {
+            let text = around(&format!(r#""Principal":"*","Action":"{action}","Resource":"{resource}""#));
+            Document::parse(text.as_bytes(), Kind::Bucket("photos")).expect(&text);
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ use crate::iam::{
 use crate::limits;
 use crate::sigv4::{self, Authorization, Claim, Rules, Seed, SigningKeys};
 use crate::storage::bucket::Maker;
+use crate::storage::layout::{BucketName, ObjectKey};
+use crate::storage::object;
 use crate::storage::record::Retention;
 use crate::sts::{Invalid, Requester, Session, Sessions, token};
 
@@ -211,7 +213,9 @@ pub fn authorize(caller: &Caller<'_>, operation: &Operation) -> Result<Permit, S
         return Ok(Permit(()));
     }
     for requirement in operation.actions(caller.head) {
-        caller.require(&requirement, operation)?;
+        if let Err(denied) = caller.require(&requirement, operation) {
+            return Err(caller.missing(&requirement, operation).unwrap_or(denied));
+        }
     }
     Ok(Permit(()))
 }
@@ -324,6 +328,26 @@ impl Caller<'_> {
             let owner = maker.and_then(|maker| user_of(&self.snapshot, maker));
             self.decide(&requirement, None, None, &Facts::of_owner(owner.map(|user| &*user.name)))
         })
+    }
+
+    /// What is denied is answered as if it were allowed if there is nothing to deny, as S3 does. Names of buckets are no
+    /// secret, and a policy that tells buckets apart by who made them allows nothing in one that nobody made; that an
+    /// object is missing is no secret from who may list it.
+    #[cold]
+    fn missing(&self, requirement: &Requirement<'_>, operation: &Operation) -> Option<S3Error> {
+        let root = &self.service.root;
+        let name = BucketName::parse(requirement.bucket.as_bytes()).ok()?;
+        match (operation, root.bucket(&name)) {
+            (Operation::CreateBucket(_), _) => None,
+            (_, Ok(None)) => Some(Code::NoSuchBucket.with("BucketName", name.as_str())),
+            (Operation::GetObject(_) | Operation::HeadObject(_), Ok(Some(bucket))) => {
+                let key = ObjectKey::parse(requirement.key).ok()?;
+                let may_know = self.may_also(Action::ListBucket, requirement.bucket, b"", operation);
+                (may_know && matches!(object::open(root, &bucket, &key), Ok(None)))
+                    .then(|| Code::NoSuchKey.with("Key", key.as_str()))
+            }
+            _ => None,
+        }
     }
 
     fn denied(&self, requirement: &Requirement<'_>) -> S3Error {

@@ -77,7 +77,7 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     object_lock::write(ctx, &read.bucket, &read.key, object.record.as_ref(), &mut reply);
     write_parts_and_checksum(ctx, read, &object, selected, &mut reply);
     let overrides = read.overrides.as_deref().map(overridden);
-    attributes::write(object.record.as_ref(), &read.key, &mut reply, |field| {
+    attributes::write(object.record.as_ref(), &read.key, ctx.head, &mut reply, |field| {
         overrides.iter().flatten().any(|(other, value)| *other == field && value.is_some())
     });
     for (field, value) in overrides.into_iter().flatten() {
@@ -189,8 +189,14 @@ fn overridden(overrides: &ResponseOverrides) -> [(HeaderField, Option<&String>);
 
 /// What a missing object is to this caller: who may not list the bucket is not told that it is missing.
 pub fn missing(ctx: &Ctx<'_>, bucket: &BucketName, key: &ObjectKey) -> S3Error {
-    // Any operation without listing options decides alike.
-    let operation = Operation::HeadBucket(*bucket);
+    // Whether the key could be listed, which a policy may make depend on `s3:prefix`.
+    let operation = Operation::HeadObject(HeadObject {
+        bucket: *bucket,
+        key: key.clone(),
+        version_id: None,
+        part_number: None,
+        overrides: None,
+    });
     if ctx.caller.may_also(Action::ListBucket, bucket.as_str(), b"", &operation) {
         Code::NoSuchKey.with("Key", key.as_str())
     } else {

@@ -2,6 +2,8 @@
 //!
 //! Spec: the operations of these names in the Amazon S3 API reference.
 
+use smallvec::smallvec;
+
 use super::access::Authorized;
 use super::attributes;
 use super::context::Ctx;
@@ -22,7 +24,8 @@ use crate::codec::hex;
 use crate::digest::{Algorithm, CHECKSUM_BASE64_BYTES_MAX, Checksum, ChecksumType};
 use crate::http::conditional::WriteConditions;
 use crate::limits;
-use crate::runtime::AlignedBuf;
+use crate::runtime::{AlignedBuf, sleep};
+use crate::storage::Change;
 use crate::storage::layout::{BucketName, ObjectKey};
 use crate::storage::multipart::{
     self, CompleteError, Description, Expected, PartWanted, PartWriter, Upload, UploadId,
@@ -78,10 +81,10 @@ pub async fn upload_part(ctx: &mut Ctx<'_>, operation: Authorized<UploadPart>) -
     integrity.verify(&digests, ctx.payload.trailers())?;
     let md5 = digests.md5.unwrap_or_default();
     let of_upload = digests.checksums.into_iter().flatten().find(|sum| Some(sum.algorithm()) == algorithm);
-    let Some((_, change)) = part.finish(md5, of_upload, ctx.now).await? else {
+    let Some(entered) = part.finish(md5, of_upload, ctx.now).await? else {
         return Err(no_such_upload(upload_id.as_str()));
     };
-    service.root.committer.commit(change).await?;
+    entered.commit(&service.root).await?;
     let mut reply = Reply::new(ctx, 200);
     reply.resume().etag(&hex::encode16(&md5));
     if let Some(checksum) = digests.checksums[0].or(of_upload) {
@@ -115,18 +118,48 @@ pub async fn complete_multipart_upload(
     if !request.parts.is_sorted_by_key(|part| part.part_number) {
         return Err(Code::InvalidPartOrder.into());
     }
-    let bucket = ctx.bucket(&name)?;
-    let mut upload = match open_upload(ctx, &name, &key, upload_id.as_str()) {
-        Err(error) if error.code() == Code::NoSuchUpload => {
-            return completed_before(ctx, &name, &key, &upload_id, error);
+    for attempt in 0.. {
+        if attempt > 0 {
+            // Only while somebody else completes the same upload, which mostly is a rename.
+            sleep(limits::COMPLETION_POLL).await;
         }
-        opened => opened?,
-    };
+        match complete_once(ctx, &name, &key, &upload_id, &request).await {
+            Err(error) if error.code() == Code::NoSuchUpload => {}
+            done => return done,
+        }
+        let id = UploadId::parse(upload_id.as_str().as_bytes());
+        let under_way = match &id {
+            Some(id) => multipart::is_completing(&ctx.service.root, &name, id)?,
+            None => false,
+        };
+        if !under_way {
+            return completed_before(ctx, &name, &key, &upload_id).await;
+        }
+        if attempt >= limits::COMPLETION_POLLS_MAX {
+            break;
+        }
+    }
+    Err(Code::SlowDown.because("Another request is completing this upload. Try again later."))
+}
+
+/// Completes the upload as far as nobody else does.
+///
+/// # Errors
+/// `NoSuchUpload` also while somebody else completes it.
+async fn complete_once(
+    ctx: &Ctx<'_>,
+    name: &BucketName,
+    key: &ObjectKey,
+    upload_id: &operation::UploadId,
+    request: &xml::CompleteMultipartUpload,
+) -> Result<Reply, S3Error> {
+    let bucket = ctx.bucket(name)?;
+    let mut upload = open_upload(ctx, name, key, upload_id.as_str())?;
     let expected = expected(ctx, &upload)?;
-    let wanted = parts_wanted(&request, &upload)?;
-    object_lock::set_default(ctx.service, &name, ctx.now, &mut upload.description.record);
+    let wanted = parts_wanted(request, &upload)?;
+    object_lock::set_default(ctx.service, name, ctx.now, &mut upload.description.record);
     let head = ctx.head.clone();
-    let job = ctx
+    let completed = ctx
         .offload(move |service| {
             let conditions = WriteConditions::of_request(&head);
             let decide = |current: Option<&Object>| holds(&conditions, current);
@@ -136,35 +169,32 @@ pub async fn complete_multipart_upload(
             multipart::complete(root, &bucket, &upload, &wanted, &expected, &condition)?
                 .map_err(complete_error)
         })
-        .await;
-    let completed = match job {
-        // Somebody else was faster with the same upload.
-        Err(error) if error.code() == Code::NoSuchUpload => {
-            return completed_before(ctx, &name, &key, &upload_id, no_such_upload(upload_id.as_str()));
-        }
-        done => done?,
-    };
+        .await?;
     ctx.service.root.committer.commit(completed.change).await?;
-    Ok(complete_answer(ctx, &name, &key, &completed.record))
+    Ok(complete_answer(ctx, name, key, &completed.record))
 }
 
 /// A client that lost the answer repeats its Complete: if the object in place is what this upload made, the answer is the
 /// same again.
-fn completed_before(
+async fn completed_before(
     ctx: &Ctx<'_>,
     name: &BucketName,
     key: &ObjectKey,
     upload_id: &operation::UploadId,
-    otherwise: S3Error,
 ) -> Result<Reply, S3Error> {
     let mut id = [0; 16];
     if !hex::decode(upload_id.as_str().as_bytes(), &mut id) {
-        return Err(otherwise);
+        return Err(no_such_upload(upload_id.as_str()));
     }
-    let object = object::open(&ctx.service.root, &ctx.bucket(name)?, key)?;
-    match object.and_then(|object| object.record).filter(|record| record.upload == Some(id)) {
-        Some(record) => Ok(complete_answer(ctx, name, key, &record)),
-        None => Err(otherwise),
+    let root = &ctx.service.root;
+    let made = |object: &Object| object.record.as_ref().is_some_and(|record| record.upload == Some(id));
+    match object::open(root, &ctx.bucket(name)?, key)?.filter(made) {
+        Some(Object { file, record: Some(record), .. }) => {
+            // Whoever completed it may still wait for the disk.
+            root.committer.commit(Change { files: smallvec![file], wide: false }).await?;
+            Ok(complete_answer(ctx, name, key, &record))
+        }
+        _ => Err(no_such_upload(upload_id.as_str())),
     }
 }
 

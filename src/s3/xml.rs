@@ -161,6 +161,16 @@ pub fn escape_into(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Whether XML 1.0 can carry the whole text, so that [`escape_into`] replaces nothing in it.
+pub fn can_carry(text: &[u8]) -> bool {
+    let carried = |character: char| match character {
+        '\t' | '\n' | '\r' => true,
+        '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => false,
+        _ => true,
+    };
+    std::str::from_utf8(text).is_ok_and(|text| text.chars().all(carried))
+}
+
 /// U+FFFD.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 

@@ -104,12 +104,17 @@ impl Committer {
     }
 
     /// What was done so far.
-    pub fn flushes(&self) -> Flushes {
+    pub fn statistics(&self) -> Flushes {
         Flushes {
             count: self.done.count.load(Ordering::Relaxed),
             took: Duration::from_nanos(self.done.nanos.load(Ordering::Relaxed)),
             waiting: self.queue.as_ref().map_or(0, Sender::len),
         }
+    }
+
+    /// Whether changes are flushed at all.
+    pub fn flushes(&self) -> bool {
+        self.queue.is_some()
     }
 
     /// Waits until `change` is as durable as configured. The queue is as long as there are requests that wait, which

@@ -128,7 +128,6 @@ impl Root {
         let (staging_of_all, uploads, spill) = (sub("staging")?, sub("uploads")?, sub("spill")?);
         let (buckets, versions) = (sub("buckets")?, sub("versions")?);
         recover::clear_staging(staging_of_all.as_fd());
-        recover::settle_uploads(uploads.as_fd());
         let staging = own_staging(staging_of_all.as_fd()).map_err(|errno| explain("write to", errno))?;
         let capabilities = probe(staging.as_fd()).map_err(|errno| explain("create files in", errno))?;
         let committer = fd
@@ -156,6 +155,7 @@ impl Root {
             configuration: Mutex::new(()),
         };
         root.read_unlinked().map_err(|error| OpenError(format!("{}: {error}.", path.display())))?;
+        recover::settle_uploads(&root);
         Ok(root)
     }
 

@@ -11,6 +11,7 @@ use crate::iam::{ACCOUNT, Action, AuthType, Context, PrincipalType, User};
 use crate::s3::operation::Operation;
 use crate::s3::xml::reader::parse_time;
 use crate::sigv4;
+use crate::storage::layout::ObjectKey;
 
 impl Caller<'_> {
     /// What holds for every action.
@@ -71,6 +72,13 @@ impl Caller<'_> {
                     Operation::ListObjectVersions(list) => Some(&list.settings),
                     _ => None,
                 };
+                // Whether a missing object is told to be missing depends on whether its key could be listed.
+                let key = match operation {
+                    Operation::GetObject(get) => Some(&get.key),
+                    Operation::HeadObject(get) => Some(&get.key),
+                    _ => None,
+                };
+                context.prefix = key.map(ObjectKey::as_bytes);
                 if let Some(settings) = settings {
                     context.prefix = Some(settings.prefix.as_bytes());
                     context.delimiter = settings.delimiter.as_deref().map(str::as_bytes);
