@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 
 use super::bucket_tagging::BucketTagging;
 use super::context::{Ctx, Service, open_bucket};
+use super::cors::BucketCors;
 use super::error::{Code, S3Error};
 use super::reply::Reply;
 use crate::limits;
@@ -53,6 +54,8 @@ pub trait Setting: Sized + Send + 'static {
 /// The settings of one bucket. `Default` has none.
 #[derive(Clone, Default, Debug)]
 pub struct BucketSettings {
+    /// Which pages of other origins may use it from a browser.
+    pub cors: Option<BucketCors>,
     /// Tags of the bucket.
     pub tagging: Option<BucketTagging>,
 }
@@ -69,6 +72,7 @@ impl Settings {
     /// said, and [`Setting::when_damaged`] holds.
     pub fn load(root: &Root) -> storage::Result<Settings> {
         let mut of_buckets = HashMap::new();
+        load_all::<BucketCors>(root, &mut of_buckets)?;
         load_all::<BucketTagging>(root, &mut of_buckets)?;
         let of_buckets = of_buckets.into_iter().map(|(name, settings)| (name, Arc::new(settings))).collect();
         Ok(Settings { of_buckets: ArcSwap::from_pointee(of_buckets), none: Arc::default() })

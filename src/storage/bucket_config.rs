@@ -29,6 +29,8 @@ use super::{recover, walk};
 /// What can be configured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Item {
+    /// The CORS configuration.
+    Cors,
     /// The bucket policy.
     Policy,
     /// Tags of the bucket.
@@ -41,6 +43,7 @@ impl Item {
     /// The name of its file.
     pub const fn file(self) -> &'static str {
         match self {
+            Self::Cors => "cors.xml",
             Self::Policy => "policy.json",
             Self::Tagging => "tagging.xml",
             Self::Unlinked => "unlinked",

@@ -26,8 +26,9 @@ use crate::s3::operation::{Operation, route};
 use crate::s3::payload::{Payload, Rest};
 use crate::s3::reply::Reply;
 use crate::s3::{
-    bucket, bucket_policy, bucket_tagging, copy_object, delete_objects, get_object, list_multipart_uploads,
-    list_objects, multipart, object_tagging, put_object, sts, upload_part_copy,
+    bucket, bucket_policy, bucket_tagging, copy_object, cors, delete_objects, get_object,
+    get_object_attributes, list_multipart_uploads, list_objects, multipart, object_tagging, put_object, sts,
+    upload_part_copy,
 };
 
 /// Answers one request. The rest of its body, if the request was refused before it was read, is the caller's to skip.
@@ -57,7 +58,7 @@ pub async fn answer(
         Err(error) => Err(error.clone()),
     };
     let operation = operation.ok();
-    let reply = result.unwrap_or_else(|error| {
+    let mut reply = result.unwrap_or_else(|error| {
         if operation == Some(Operation::Sts) {
             return sts::refuse(&error, now, request_id);
         }
@@ -68,6 +69,10 @@ pub async fn answer(
         };
         Reply::error(&error, &subject, head.method() == Method::Head, now, request_id)
     });
+    if head.header("origin").is_some() {
+        let bucket = operation.as_ref().and_then(Operation::bucket);
+        cors::tell(&core.shared.service, head, bucket, &mut reply);
+    }
     tracing::debug!(
         request_id = request_id.as_str(),
         operation = operation.as_ref().map_or("unknown", Operation::name),
@@ -92,6 +97,10 @@ async fn carry_out<'c>(
     payload: &mut Option<Payload<'c>>,
 ) -> Result<Reply, S3Error> {
     let service = &core.shared.service;
+    if let Operation::Preflight(preflight) = operation {
+        // Without a signature: browsers send none, and the URL may be presigned for another method.
+        return cors::preflight(service, head, preflight, now, request_id);
+    }
     let form = match (operation, payload.as_mut()) {
         (Operation::Sts, Some(body)) => Some(body.read_all(limits::FORM_BODY_BYTES_MAX).await?),
         _ => None,
@@ -130,6 +139,9 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::DeleteBucket(op) => bucket::delete_bucket(ctx, permit.of(op)).await,
         Operation::GetBucketLocation(op) => bucket::get_bucket_location(ctx, permit.of(op)).await,
         Operation::GetBucketVersioning(op) => bucket::get_bucket_versioning(ctx, permit.of(op)).await,
+        Operation::GetBucketCors(op) => cors::get_bucket_cors(ctx, permit.of(op)).await,
+        Operation::PutBucketCors(op) => cors::put_bucket_cors(ctx, permit.of(op)).await,
+        Operation::DeleteBucketCors(op) => cors::delete_bucket_cors(ctx, permit.of(op)).await,
         Operation::GetBucketTagging(op) => bucket_tagging::get_bucket_tagging(ctx, permit.of(op)).await,
         Operation::PutBucketTagging(op) => bucket_tagging::put_bucket_tagging(ctx, permit.of(op)).await,
         Operation::DeleteBucketTagging(op) => bucket_tagging::delete_bucket_tagging(ctx, permit.of(op)).await,
@@ -145,6 +157,9 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::PutObject(op) => put_object::put_object(ctx, permit.of(op)).await,
         Operation::GetObject(op) => get_object::get_object(ctx, permit.of(op)).await,
         Operation::HeadObject(op) => get_object::head_object(ctx, permit.of(op)).await,
+        Operation::GetObjectAttributes(op) => {
+            get_object_attributes::get_object_attributes(ctx, permit.of(op)).await
+        }
         Operation::GetObjectTagging(op) => object_tagging::get_object_tagging(ctx, permit.of(op)).await,
         Operation::PutObjectTagging(op) => object_tagging::put_object_tagging(ctx, permit.of(op)).await,
         Operation::DeleteObjectTagging(op) => object_tagging::delete_object_tagging(ctx, permit.of(op)).await,
