@@ -25,6 +25,7 @@ pub mod list_multipart_uploads;
 pub mod list_objects;
 pub mod multipart;
 pub mod object_tagging;
+pub mod post_object;
 pub mod put_object;
 pub mod settings;
 pub mod sts;
