@@ -53,6 +53,8 @@ const _: () = assert!(CORS_BYTES_MAX * 6 + CORS_RULES_MAX * 1024 <= SETTING_BODY
 pub const FORM_BYTES_MAX: usize = 20 * 1024;
 /// Most fields of a form.
 pub const FORM_FIELDS_MAX: usize = 200;
+/// Renames of which a second try is known again; each takes 64 bytes.
+pub const RENAMES_REMEMBERED_MAX: usize = 4096;
 /// Largest form body of an STS call. A session policy is at most 2 KiB; percent-encoding triples it.
 pub const FORM_BODY_BYTES_MAX: usize = 64 * 1024;
 

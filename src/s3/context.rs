@@ -8,6 +8,7 @@ use super::error::{Code, S3Error};
 use super::integrity::Integrity;
 use super::payload::Payload;
 use super::post_object::Form;
+use super::rename_object::Renames;
 use super::settings::Settings;
 use crate::codec::dates::Timestamp;
 use crate::codec::percent;
@@ -35,6 +36,8 @@ pub struct Service {
     pub publish_policy: PublishPolicy,
     /// What is configured for buckets besides their policies.
     pub settings: Settings,
+    /// Renames that succeeded, for second tries of them.
+    pub renames: Renames,
     /// How long a peer may keep silent in the middle of a body or an answer.
     pub stall: Duration,
 }

@@ -27,6 +27,7 @@ pub mod multipart;
 pub mod object_tagging;
 pub mod post_object;
 pub mod put_object;
+pub mod rename_object;
 pub mod settings;
 pub mod sts;
 pub mod upload_part_copy;

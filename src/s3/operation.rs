@@ -233,7 +233,7 @@ pub enum Operation {
     /// `PUT /bucket/key?legal-hold`.
     PutObjectLegalHold(ObjectVersion),
     /// `PUT /bucket/key?renameObject`.
-    RenameObject(ObjectVersion),
+    RenameObject(RenameObject),
     /// `POST /bucket/key?restore`.
     RestoreObject(ObjectVersion),
     /// `GET /bucket/key?retention`.
@@ -402,6 +402,7 @@ impl Operation {
             Self::UploadPartCopy(options) => Some(&options.bucket),
             Self::CompleteMultipartUpload(options) => Some(&options.bucket),
             Self::AbortMultipartUpload(options) => Some(&options.bucket),
+            Self::RenameObject(options) => Some(&options.bucket),
             Self::ListParts(options) => Some(&options.bucket),
             Self::ListMultipartUploads(options) => Some(&options.bucket),
             Self::GetObjectAcl(object)
@@ -410,7 +411,6 @@ impl Operation {
             | Self::UpdateObjectEncryption(object)
             | Self::GetObjectLegalHold(object)
             | Self::PutObjectLegalHold(object)
-            | Self::RenameObject(object)
             | Self::RestoreObject(object)
             | Self::GetObjectRetention(object)
             | Self::PutObjectRetention(object)
@@ -512,6 +512,7 @@ impl Operation {
             Self::UploadPartCopy(options) => Some(&options.key),
             Self::CompleteMultipartUpload(options) => Some(&options.key),
             Self::AbortMultipartUpload(options) => Some(&options.key),
+            Self::RenameObject(options) => Some(&options.key),
             Self::ListParts(options) => Some(&options.key),
             Self::GetObjectAcl(object)
             | Self::PutObjectAcl(object)
@@ -519,7 +520,6 @@ impl Operation {
             | Self::UpdateObjectEncryption(object)
             | Self::GetObjectLegalHold(object)
             | Self::PutObjectLegalHold(object)
-            | Self::RenameObject(object)
             | Self::RestoreObject(object)
             | Self::GetObjectRetention(object)
             | Self::PutObjectRetention(object)

@@ -30,7 +30,7 @@ use crate::s3::reply::Reply;
 use crate::s3::{
     bucket, bucket_policy, bucket_tagging, copy_object, cors, delete_objects, get_object,
     get_object_attributes, list_multipart_uploads, list_objects, multipart, object_tagging, post_object,
-    put_object, sts, upload_part_copy,
+    put_object, rename_object, sts, upload_part_copy,
 };
 use crate::sigv4;
 
@@ -184,6 +184,7 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::DeleteObject(op) => delete_objects::delete_object(ctx, permit.of(op)).await,
         Operation::DeleteObjects(op) => delete_objects::delete_objects(ctx, permit.of(op)).await,
         Operation::CopyObject(op) => copy_object::copy_object(ctx, permit.of(op)).await,
+        Operation::RenameObject(op) => rename_object::rename_object(ctx, permit.of(op)).await,
         Operation::CreateMultipartUpload(op) => multipart::create_multipart_upload(ctx, permit.of(op)).await,
         Operation::UploadPart(op) => multipart::upload_part(ctx, permit.of(op)).await,
         Operation::UploadPartCopy(op) => upload_part_copy::upload_part_copy(ctx, permit.of(op)).await,

@@ -109,6 +109,7 @@ impl Caller<'_> {
                         | Operation::CopyObject(_)
                         | Operation::PostObject(_)
                         | Operation::CompleteMultipartUpload(_)
+                        | Operation::RenameObject(_)
                 ));
             }
             Action::DeleteObject => context.if_match = header("if-match"),

@@ -34,9 +34,8 @@ impl Operation {
     ///
     /// None are needed, because another check decides, by [`DeleteObjects`](Operation::DeleteObjects) and
     /// [`PostObject`](Operation::PostObject) (the keys are in the body), [`Preflight`](Operation::Preflight) (the bucket's
-    /// CORS rules) and [`Sts`](Operation::Sts) (rules of its own); and by [`CreateSession`](Operation::CreateSession),
-    /// [`RenameObject`](Operation::RenameObject) and [`WriteGetObjectResponse`](Operation::WriteGetObjectResponse),
-    /// which belong to other services and are never carried out.
+    /// CORS rules) and [`Sts`](Operation::Sts) (rules of its own); and by [`CreateSession`](Operation::CreateSession) and
+    /// [`WriteGetObjectResponse`](Operation::WriteGetObjectResponse), which belong to other services and are never carried out.
     #[must_use]
     pub fn actions(&self, head: &Head) -> Requirements<'_> {
         use Action as A;
@@ -46,7 +45,6 @@ impl Operation {
             | Self::Preflight(_)
             | Self::Sts
             | Self::CreateSession(_)
-            | Self::RenameObject(_)
             | Self::WriteGetObjectResponse => return Requirements::new(),
 
             // Several permissions.
@@ -57,6 +55,14 @@ impl Operation {
                 let mut needed = write_object(&copy.bucket, &copy.key, head);
                 needed.push(copy.source.requirement());
                 return needed;
+            }
+            Self::RenameObject(rename) => {
+                // AWS has it only in directory buckets, with other permissions: these are those of its effect.
+                return smallvec![
+                    on_object(A::GetObject, &rename.bucket, &rename.source),
+                    on_object(A::DeleteObject, &rename.bucket, &rename.source),
+                    on_object(A::PutObject, &rename.bucket, &rename.key),
+                ];
             }
             Self::UploadPartCopy(part) => {
                 return smallvec![
