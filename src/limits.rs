@@ -50,6 +50,17 @@ const _: () = assert!(XML_BODY_BYTES_MAX >= PAGE_KEYS_MAX * (KEY_BYTES_MAX * 6 +
 const _: () = assert!(XML_BODY_BYTES_MAX >= PARTS_MAX as usize * 512);
 /// Largest document of a bucket's setting: a lifecycle configuration with 1,000 rules has half of it.
 pub const SETTING_BODY_BYTES_MAX: usize = 512 * 1024;
+/// Most rules of a CORS configuration (AWS: PutBucketCors).
+pub const CORS_RULES_MAX: usize = 100;
+/// Largest CORS configuration (AWS: PutBucketCors). Every byte of it may be written as a reference of six bytes.
+pub const CORS_BYTES_MAX: usize = 64 * 1024;
+const _: () = assert!(CORS_BYTES_MAX * 6 + CORS_RULES_MAX * 1024 <= SETTING_BODY_BYTES_MAX);
+/// Most bytes of a form but its file (AWS: "POST Object"), in front of the file and behind it.
+pub const FORM_BYTES_MAX: usize = 20 * 1024;
+/// Most fields of a form.
+pub const FORM_FIELDS_MAX: usize = 200;
+/// Renames of which a second try is known again; each takes 64 bytes.
+pub const RENAMES_REMEMBERED_MAX: usize = 4096;
 /// Largest form body of an STS call. A session policy is at most 2 KiB; percent-encoding triples it.
 pub const FORM_BODY_BYTES_MAX: usize = 64 * 1024;
 

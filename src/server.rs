@@ -34,6 +34,7 @@ use crate::runtime::socket::listen;
 use crate::runtime::{Driver, Offload, run_core};
 use crate::s3::bucket_policy;
 use crate::s3::context::{PublishPolicy, Service};
+use crate::s3::rename_object::Renames;
 use crate::s3::settings::Settings;
 use crate::storage::root::process_owner;
 use crate::storage::{Root, recover};
@@ -138,6 +139,7 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             anonymous: config.anonymous,
             publish_policy: publisher(identity.clone()),
             settings,
+            renames: Renames::default(),
             stall: config.stall_timeout,
         }),
         identities: identity.published().clone(),

@@ -4,19 +4,23 @@
 //! to an [`Authorized`] operation, which every handler takes: a skipped check does not compile.
 //!
 //! In its directory: `conditions` (the values of condition keys that the request has) and `facts` (those that are on
-//! disk, read only when a policy that takes part asks for them).
+//! disk, read only when a policy that takes part asks for them), and `form` (the caller that a form names).
 
 mod conditions;
 mod facts;
+mod form;
 
 pub use facts::user_of;
+pub use form::SignedPolicy;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use self::conditions::ArnBuffer;
 use self::facts::Facts;
+use self::form::FormSignature;
 use super::context::Service;
 use super::error::{Code, S3Error};
 use super::operation::{Operation, Requirement};
@@ -50,6 +54,8 @@ pub struct Caller<'h> {
     snapshot: Arc<Snapshot>,
     identity: Identity,
     claim: Option<Claim<'h>>,
+    /// The signature of a form; there is no claim then.
+    form: Option<FormSignature>,
     peer: Peer,
     now: Timestamp,
 }
@@ -123,13 +129,22 @@ pub fn verify<'h>(
     let claim = match sigv4::authorization(head, &rules)? {
         Authorization::Anonymous => {
             let payload = sigv4::Payload::of_anonymous(head)?;
-            let caller =
-                Caller { head, service, snapshot, identity: Identity::Nobody, claim: None, peer, now };
+            let caller = Caller {
+                head,
+                service,
+                snapshot,
+                identity: Identity::Nobody,
+                claim: None,
+                form: None,
+                peer,
+                now,
+            };
             return Ok(Verified { caller, payload, seed: None });
         }
         Authorization::Signed(claim) => claim,
     };
-    let identity = identify(&claim, &snapshot, &mut keyring.sessions, now)?;
+    let identity =
+        identify(claim.access_key(), claim.session_token(), &snapshot, &mut keyring.sessions, now)?;
     let (secret_id, secret) = match &identity {
         Identity::Nobody => return Err(S3Error::invalid_access_key_id(claim.access_key())),
         Identity::Lasting(credential) => (credential.secret_id, &credential.secret),
@@ -142,23 +157,23 @@ pub fn verify<'h>(
         return Err(S3Error::invalid_token(&token));
     }
     let payload = *claim.payload();
-    let caller = Caller { head, service, snapshot, identity, claim: Some(claim), peer, now };
+    let caller = Caller { head, service, snapshot, identity, claim: Some(claim), form: None, peer, now };
     Ok(Verified { caller, payload, seed: Some(seed) })
 }
 
-/// Whose keys the claim names. What a token says is looked at before the signature: it is authentic by itself, and
+/// Whose keys a signature names. What a token says is looked at before the signature: it is authentic by itself, and
 /// says nothing that its bearer does not know.
 fn identify(
-    claim: &Claim<'_>,
+    access_key: &str,
+    token: Option<Cow<'_, [u8]>>,
     snapshot: &Snapshot,
     sessions: &mut Sessions,
     now: Timestamp,
 ) -> Result<Identity, S3Error> {
-    let access_key = claim.access_key();
     if let Some(credential) = snapshot.credential(access_key) {
         return Ok(Identity::Lasting(credential.clone()));
     }
-    let Some(token) = claim.session_token() else {
+    let Some(token) = token else {
         if token::is_access_key(access_key) {
             return Err(Code::InvalidToken.because(
                 "The keys of a session are valid with its token only: send it as x-amz-security-token.",

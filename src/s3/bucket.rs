@@ -73,6 +73,7 @@ pub async fn create_bucket(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>)
         object_lock: object_lock.then(ObjectLock::default),
         tagging,
         versioning: object_lock.then_some(BucketVersioning { enabled: true }),
+        ..BucketSettings::default()
     };
     let owner = super::put_object::owner(ctx)?;
     let maker = ctx.caller.unique_id().to_owned();
@@ -191,7 +192,7 @@ pub fn make(
 }
 
 fn configure(service: &Service, name: &BucketName, initial: BucketSettings) -> storage::Result<()> {
-    let BucketSettings { object_lock, tagging, versioning } = initial;
+    let BucketSettings { object_lock, tagging, versioning, .. } = initial;
     if versioning.is_some() {
         settings::change_locked(service, name, versioning)?;
     }

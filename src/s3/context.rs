@@ -7,13 +7,17 @@ use super::access::Caller;
 use super::error::{Code, S3Error};
 use super::integrity::Integrity;
 use super::payload::Payload;
+use super::post_object::Form;
+use super::rename_object::Renames;
 use super::settings::Settings;
 use crate::codec::dates::Timestamp;
+use crate::codec::percent;
 use crate::digest::BodyDigests;
 use crate::http::head::Head;
 use crate::iam::{Policy, PosixOwner};
 use crate::runtime::Offload;
 use crate::sigv4;
+use crate::storage::layout::ObjectKey;
 use crate::storage::{Bucket, BucketName, Root, Versioning};
 
 /// What all requests on all cores share.
@@ -32,6 +36,8 @@ pub struct Service {
     pub publish_policy: PublishPolicy,
     /// What is configured for buckets besides their policies.
     pub settings: Settings,
+    /// Renames that succeeded, for second tries of them.
+    pub renames: Renames,
     /// How long a peer may keep silent in the middle of a body or an answer.
     pub stall: Duration,
 }
@@ -58,6 +64,8 @@ pub struct Ctx<'c> {
     pub payload: Payload<'c>,
     /// The body of a call of STS, which is read before its signature can be verified.
     pub form: Option<Vec<u8>>,
+    /// The form of a PostObject; `head` is the one it stands for.
+    pub posted: Option<&'c Form>,
     /// How the body is protected.
     pub payload_kind: sigv4::Payload,
     /// Who asks.
@@ -92,6 +100,15 @@ impl Ctx<'_> {
     /// Opens a bucket that has to exist.
     pub fn bucket(&self, name: &BucketName) -> Result<Bucket, S3Error> {
         open_bucket(&self.service.root, name)
+    }
+
+    /// The URL of an object.
+    pub fn location(&self, bucket: &BucketName, key: &ObjectKey) -> String {
+        let host = String::from_utf8_lossy(self.head.host().unwrap_or_default());
+        let scheme = if self.caller.is_encrypted() { "https" } else { "http" };
+        let mut path = Vec::new();
+        percent::encode_path_into(key.as_bytes(), &mut path);
+        format!("{scheme}://{host}/{}/{}", bucket.as_str(), String::from_utf8_lossy(&path))
     }
 
     /// Reads a whole body and verifies what the client said of it.

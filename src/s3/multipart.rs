@@ -209,11 +209,7 @@ fn complete_answer(ctx: &Ctx<'_>, name: &BucketName, key: &ObjectKey, record: &R
         kind: Some(stored.checksum_type().name()),
     });
     let version = record.version.filter(|_| ctx.service.root.versioning(name) != Versioning::Unversioned);
-    let host = String::from_utf8_lossy(ctx.head.host().unwrap_or_default()).into_owned();
-    let scheme = if ctx.caller.is_encrypted() { "https" } else { "http" };
-    let mut path = Vec::new();
-    crate::codec::percent::encode_path_into(key.as_bytes(), &mut path);
-    let location = format!("{scheme}://{host}/{}/{}", name.as_str(), String::from_utf8_lossy(&path));
+    let location = ctx.location(name, key);
     let mut document = Vec::with_capacity(1024);
     Completed { location: &location, bucket: name.as_str(), key: key.as_bytes(), etag: &etag, checksum }
         .write(&mut document);

@@ -233,7 +233,7 @@ pub enum Operation {
     /// `PUT /bucket/key?legal-hold`.
     PutObjectLegalHold(ObjectVersion),
     /// `PUT /bucket/key?renameObject`.
-    RenameObject(ObjectVersion),
+    RenameObject(RenameObject),
     /// `POST /bucket/key?restore`.
     RestoreObject(ObjectVersion),
     /// `GET /bucket/key?retention`.
@@ -425,6 +425,7 @@ impl Operation {
             Self::UploadPartCopy(options) => Some(&options.bucket),
             Self::CompleteMultipartUpload(options) => Some(&options.bucket),
             Self::AbortMultipartUpload(options) => Some(&options.bucket),
+            Self::RenameObject(options) => Some(&options.bucket),
             Self::ListParts(options) => Some(&options.bucket),
             Self::ListMultipartUploads(options) => Some(&options.bucket),
             Self::GetObjectAcl(object)
@@ -433,7 +434,6 @@ impl Operation {
             | Self::UpdateObjectEncryption(object)
             | Self::GetObjectLegalHold(object)
             | Self::PutObjectLegalHold(object)
-            | Self::RenameObject(object)
             | Self::RestoreObject(object)
             | Self::GetObjectRetention(object)
             | Self::PutObjectRetention(object)
@@ -535,6 +535,7 @@ impl Operation {
             Self::UploadPartCopy(options) => Some(&options.key),
             Self::CompleteMultipartUpload(options) => Some(&options.key),
             Self::AbortMultipartUpload(options) => Some(&options.key),
+            Self::RenameObject(options) => Some(&options.key),
             Self::ListParts(options) => Some(&options.key),
             Self::GetObjectAcl(object)
             | Self::PutObjectAcl(object)
@@ -542,7 +543,6 @@ impl Operation {
             | Self::UpdateObjectEncryption(object)
             | Self::GetObjectLegalHold(object)
             | Self::PutObjectLegalHold(object)
-            | Self::RenameObject(object)
             | Self::RestoreObject(object)
             | Self::GetObjectRetention(object)
             | Self::PutObjectRetention(object)

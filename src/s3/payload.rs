@@ -4,14 +4,17 @@
 //! body, or one inside the other is decoded from a side buffer. Whether a body is `aws-chunked` is decided by
 //! `x-amz-content-sha256` alone, never by Content-Encoding.
 //!
+//! The body of a form becomes the form's file once its fields are read ([`Payload::enter_file`]).
+//!
 //! `100 Continue` is sent at the first read, so that it follows authentication, authorization and preconditions.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use super::error::{Code, S3Error};
+use super::post_object::file::FormFile;
 use crate::http::body::BodyDecoder;
 use crate::http::head::{Framing, Head};
 use crate::http::response::CONTINUE;
@@ -31,6 +34,7 @@ pub struct Payload<'c> {
     continue_wanted: bool,
     stall: Duration,
     side: Side,
+    file: Option<FormFile>,
 }
 
 /// Where a framed body is decoded: `raw` holds bytes as they came, `framed` is what the outer framing gave of them and
@@ -68,6 +72,7 @@ impl<'c> Payload<'c> {
             continue_wanted: head.expect_continue(),
             stall,
             side: Side::default(),
+            file: None,
         }
     }
 
@@ -95,8 +100,49 @@ impl<'c> Payload<'c> {
         self.chunks.as_ref().map_or(&[], sigv4::Decoder::trailers)
     }
 
+    /// From here on the content is the file of a form. How long it is nobody has said: that is known only if all of it
+    /// has come.
+    pub fn enter_file(&mut self, file: FormFile) {
+        self.length = file.length();
+        self.file = Some(file);
+    }
+
+    /// The file of the form must have a size in this range, or reading it fails.
+    pub fn limit_file(&mut self, sizes: RangeInclusive<u64>) {
+        if let Some(file) = &mut self.file {
+            file.limit(sizes);
+        }
+    }
+
     /// Fills `buf` up; true at the end of the body.
     pub async fn fill(&mut self, buf: AlignedBuf) -> Result<(AlignedBuf, bool), S3Error> {
+        match self.file.take() {
+            None => self.fill_body(buf).await,
+            Some(file) => self.fill_from_file(file, buf).await,
+        }
+    }
+
+    /// As [`Payload::fill`], from the file of a form. The next call goes on, unless this one failed.
+    async fn fill_from_file(
+        &mut self,
+        mut file: FormFile,
+        mut buf: AlignedBuf,
+    ) -> Result<(AlignedBuf, bool), S3Error> {
+        loop {
+            file.give(&mut buf)?;
+            let done = file.is_done();
+            if done || buf.room() == 0 {
+                self.file = Some(file);
+                return Ok((buf, done));
+            }
+            file.make_room();
+            let (input, whole) = self.fill_body(file.input).await?;
+            file.input = input;
+            file.look(whole)?;
+        }
+    }
+
+    async fn fill_body(&mut self, buf: AlignedBuf) -> Result<(AlignedBuf, bool), S3Error> {
         self.watch.allow(Phase::Peer, self.stall);
         let filled = match (&self.outer, &self.chunks) {
             (BodyDecoder::Length(_), None) => self.fill_plain(buf).await,

@@ -27,7 +27,12 @@ use crate::storage::writer::Writer;
 
 /// `PUT /bucket/key`.
 pub async fn put_object(ctx: &mut Ctx<'_>, operation: Authorized<PutObject>) -> Result<Reply, S3Error> {
-    let PutObject { bucket, key } = operation.into_inner();
+    let record = store(ctx, operation.into_inner()).await?;
+    Ok(stored(ctx, &record, 200))
+}
+
+/// Stores the body of a request under a key, with what the head says of it.
+pub async fn store(ctx: &mut Ctx<'_>, PutObject { bucket, key }: PutObject) -> Result<Record, S3Error> {
     let service = ctx.service.clone();
     let root = &service.root;
     let length = content_length(ctx)?;
@@ -55,7 +60,7 @@ pub async fn put_object(ctx: &mut Ctx<'_>, operation: Authorized<PutObject>) -> 
     let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
     let change = object::publish(root, &bucket, &key, staged, &mut record, owner, &condition)??;
     root.committer.commit(change).await?;
-    Ok(stored(ctx, &record))
+    Ok(record)
 }
 
 /// Takes the pieces of a body: a new object or a part.
@@ -174,8 +179,8 @@ pub fn stored_checksum(digests: &Digests) -> Option<StoredChecksum> {
 }
 
 /// The answer for a stored object.
-fn stored(ctx: &Ctx<'_>, record: &Record) -> Reply {
-    let mut reply = Reply::new(ctx, 200);
+pub fn stored(ctx: &Ctx<'_>, record: &Record, status: u16) -> Reply {
+    let mut reply = Reply::new(ctx, status);
     let mut etag = Vec::with_capacity(40);
     record.etag.write_into(&mut etag);
     reply.resume().etag(&etag);

@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 
 use super::bucket_tagging::BucketTagging;
 use super::context::{Ctx, Service, open_bucket};
+use super::cors::BucketCors;
 use super::error::{Code, S3Error};
 use super::object_lock::ObjectLock;
 use super::reply::Reply;
@@ -58,6 +59,8 @@ pub trait Setting: Sized + Send + 'static {
 /// The settings of one bucket. `Default` has none.
 #[derive(Clone, Default, Debug)]
 pub struct BucketSettings {
+    /// Which pages of other origins may use it from a browser.
+    pub cors: Option<BucketCors>,
     /// Its object lock.
     pub object_lock: Option<ObjectLock>,
     /// Tags of the bucket.
@@ -78,6 +81,7 @@ impl Settings {
     /// said, and [`Setting::when_damaged`] holds.
     pub fn load(root: &Root) -> storage::Result<Settings> {
         let mut of_buckets = HashMap::new();
+        load_all::<BucketCors>(root, &mut of_buckets)?;
         load_all::<ObjectLock>(root, &mut of_buckets)?;
         load_all::<BucketTagging>(root, &mut of_buckets)?;
         load_all::<BucketVersioning>(root, &mut of_buckets)?;

@@ -20,6 +20,7 @@ pub mod canonical;
 pub mod chunk;
 pub mod claim;
 pub mod error;
+pub mod form;
 mod header;
 pub mod key;
 mod presigned;
@@ -35,6 +36,7 @@ pub use self::canonical::PathRule;
 pub use self::chunk::{Decoder, Seed, Trailer};
 pub use self::claim::{AuthType, Claim, Payload};
 pub use self::error::{Error, Fault, Mismatch};
+pub use self::form::FormClaim;
 pub use self::key::{KeyId, SigningKey, SigningKeys};
 
 use self::canonical::SignedHeader;

@@ -29,6 +29,8 @@ use super::{recover, walk};
 /// What can be configured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Item {
+    /// The CORS configuration.
+    Cors,
     /// Its object lock.
     ObjectLock,
     /// The bucket policy.
@@ -45,6 +47,7 @@ impl Item {
     /// The name of its file.
     pub const fn file(self) -> &'static str {
         match self {
+            Self::Cors => "cors.xml",
             Self::ObjectLock => "object-lock.xml",
             Self::Policy => "policy.json",
             Self::Tagging => "tagging.xml",

@@ -187,6 +187,20 @@ impl Root {
         self.lock_bytes(bucket.as_bytes(), key.as_bytes())
     }
 
+    /// As [`Root::lock`], for two keys at once. The locks are taken in one order, whichever key is which, so that two
+    /// renames in opposite directions do not wait for each other.
+    pub fn lock_both(
+        &self,
+        bucket: &BucketName,
+        one: &ObjectKey,
+        other: &ObjectKey,
+    ) -> (MutexGuard<'_, ()>, Option<MutexGuard<'_, ()>>) {
+        let stripe = |key: &ObjectKey| self.stripe(bucket.as_bytes(), key.as_bytes());
+        let (one, other) = (stripe(one), stripe(other));
+        let first = self.stripes[one.min(other)].lock();
+        (first, (one != other).then(|| self.stripes[one.max(other)].lock()))
+    }
+
     /// Orders changes of buckets and of their configuration. Held across flushes, so only by threads that may wait.
     pub fn lock_configuration(&self) -> MutexGuard<'_, ()> {
         self.configuration.lock()
@@ -264,8 +278,11 @@ impl Root {
     }
 
     pub(super) fn lock_bytes(&self, first: &[u8], second: &[u8]) -> MutexGuard<'_, ()> {
-        let stripe = self.hasher.hash_one((first, second)) as usize % self.stripes.len();
-        self.stripes[stripe].lock()
+        self.stripes[self.stripe(first, second)].lock()
+    }
+
+    fn stripe(&self, first: &[u8], second: &[u8]) -> usize {
+        self.hasher.hash_one((first, second)) as usize % self.stripes.len()
     }
 
     /// Gives a new file or directory to its owner.

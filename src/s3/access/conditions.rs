@@ -49,11 +49,20 @@ impl Caller<'_> {
                 sigv4::AuthType::Query => AuthType::Query,
             });
             context.signature_version = Some("AWS4-HMAC-SHA256");
-            let age = self.now.seconds.saturating_sub(claim.signed_at().seconds).max(0) as u64;
-            context.signature_age_ms = Some(age.saturating_mul(1000));
+            context.signature_age_ms = Some(self.age_ms(claim.signed_at()));
             context.content_sha256 = claim.content_sha256();
         }
+        if let Some(form) = &self.form {
+            context.auth_type = Some(AuthType::Post);
+            context.signature_version = Some(form.version);
+            context.signature_age_ms = form.signed_at.map(|signed_at| self.age_ms(signed_at));
+        }
         context
+    }
+
+    fn age_ms(&self, signed_at: Timestamp) -> u64 {
+        let age = self.now.seconds.saturating_sub(signed_at.seconds).max(0) as u64;
+        age.saturating_mul(1000)
     }
 
     /// What the Service Authorization Reference lists for one action.
@@ -112,6 +121,7 @@ impl Caller<'_> {
                         | Operation::CopyObject(_)
                         | Operation::PostObject(_)
                         | Operation::CompleteMultipartUpload(_)
+                        | Operation::RenameObject(_)
                 ));
             }
             Action::DeleteObject => context.if_match = header("if-match"),

@@ -6,7 +6,8 @@ use super::copy_source::{self, CopySource};
 use super::parameters::{
     AbortMultipartUpload, CompleteMultipartUpload, CopyObject, DeleteObject, GetObject, HeadObject,
     ListBuckets, ListMultipartUploads, ListObjectVersions, ListObjects, ListObjectsV2, ListParts,
-    ObjectVersion, PartNumber, Preflight, PutObject, ResponseOverrides, UploadId, UploadPart, UploadPartCopy,
+    ObjectVersion, PartNumber, Preflight, PutObject, RenameObject, ResponseOverrides, UploadId, UploadPart,
+    UploadPartCopy,
 };
 use super::query::{Query, decimal};
 use super::subresource::Subresource;
@@ -14,6 +15,8 @@ use crate::http::head::{Head, Method};
 use crate::s3::error::{Code, S3Error};
 use crate::storage::layout::{BucketName, ObjectKey};
 
+/// Names the object that RenameObject renames.
+const RENAME_SOURCE: &str = "x-amz-rename-source";
 /// Most buckets of one page of ListBuckets.
 const BUCKETS_PAGE_MAX: u64 = 10_000;
 
@@ -318,6 +321,17 @@ pub(super) fn abort_multipart_upload(
     let ObjectVersion { bucket, key, .. } = object;
     let upload_id = request.upload_id()?;
     Ok(Operation::AbortMultipartUpload(AbortMultipartUpload { bucket, key, upload_id }))
+}
+
+pub(super) fn rename_object(object: ObjectVersion, request: &Request<'_>) -> Result<Operation, S3Error> {
+    let ObjectVersion { bucket, key, .. } = object;
+    let value = request.head.header(RENAME_SOURCE).unwrap_or_default();
+    let source = CopySource::parse_header(RENAME_SOURCE, value)?;
+    if source.bucket != bucket || source.version_id.is_some() {
+        let message = "An object is renamed within its bucket, and not a version of it: bucket/key.";
+        return Err(S3Error::invalid_argument(RENAME_SOURCE, String::from_utf8_lossy(value), message));
+    }
+    Ok(Operation::RenameObject(RenameObject { bucket, key, source: Box::new(source.key) }))
 }
 
 /// Other object stores append with `?append&position=`; to them it is no PutObject, so it must not be one here.

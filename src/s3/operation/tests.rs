@@ -128,7 +128,6 @@ const LINES: &[(&str, &str)] = &[
     ("PUT /b01/k?encryption", "UpdateObjectEncryption"),
     ("GET /b01/k?legal-hold", "GetObjectLegalHold"),
     ("PUT /b01/k?legal-hold", "PutObjectLegalHold"),
-    ("PUT /b01/k?renameObject", "RenameObject"),
     ("POST /b01/k?restore", "RestoreObject"),
     ("GET /b01/k?retention", "GetObjectRetention"),
     ("PUT /b01/k?retention", "PutObjectRetention"),
@@ -145,6 +144,7 @@ const LINES_WITH_HEADER: &[(&str, &str, &str)] = &[
     ("POST /b01", MULTIPART, "PostObject"),
     ("PUT /b01/k", "x-amz-copy-source: b02/s\r\n", "CopyObject"),
     ("PUT /b01/k?partNumber=1&uploadId=u", "x-amz-copy-source: /b02/s\r\n", "UploadPartCopy"),
+    ("PUT /b01/k?renameObject", "x-amz-rename-source: /b01/s\r\n", "RenameObject"),
 ];
 
 pub(super) fn every_line() -> impl Iterator<Item = &'static str> {
