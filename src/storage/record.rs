@@ -35,6 +35,7 @@
 //! | 13 | spill file: 16 bytes of identifier |
 //! | 14 | checksums of the parts: algorithm (1), then the raw values one after the other |
 //! | 15 | the multipart upload the object was completed from: 16 bytes of identifier |
+//! | 19 | access control list, unless it is private: its grants, as `acl.rs` has them |
 //! | 128- | reserved for additions that an older server may ignore |
 //!
 //! Algorithms: 1 = CRC32, 2 = CRC32C, 3 = CRC64NVME, 4 = SHA1, 5 = SHA256, 6 = SHA512, 7 = MD5, 8 = XXHASH64,
@@ -48,6 +49,7 @@
 //! - The record of a 4 KiB object with MD5, a coded content type and a CRC32 has 39 bytes, and stays in the inode
 //!   (room for 68 bytes on ext4 with 256-byte inodes).
 
+mod acl;
 mod etag;
 mod fields;
 mod parts;
@@ -62,6 +64,7 @@ pub use self::parts::{PartChecksums, PartTable, StoredChecksum};
 use self::wire::{Reader, push_bytes, push_field, push_varint, unzigzag, zigzag};
 use crate::codec::dates::Timestamp;
 use crate::digest::CHECKSUM_BYTES_MAX;
+use crate::iam::acl::Acl;
 use crate::limits::{HEAD_BYTES_MAX, PARTS_MAX, USER_METADATA_BYTES_MAX};
 
 /// The name of the xattr.
@@ -73,6 +76,7 @@ pub const RECORD_BYTES_MAX: usize = 128 // Fixed part, numbers and lengths of fi
     + HeaderField::ALL.len() * HEAD_BYTES_MAX
     + 3 * USER_METADATA_BYTES_MAX // At most two lengths for each byte.
     + Tags::BYTES_MAX
+    + acl::BYTES_MAX
     + PARTS_MAX as usize * (1 + 10 + CHECKSUM_BYTES_MAX); // Count, size and checksum of each part.
 
 /// Longest value that Linux stores in one xattr, in bytes: a buffer of this size reads any record that was not spilled.
@@ -104,6 +108,8 @@ pub struct Record {
     pub part_checksums: Option<PartChecksums>,
     /// The multipart upload it was completed from, so that a repeated Complete finds what it made.
     pub upload: Option<[u8; 16]>,
+    /// Who may do what with it besides its owner; `None`: the owner everything, and nobody else anything.
+    pub acl: Option<Acl>,
     /// The file that holds the complete record, when this one holds only the essentials.
     pub spill: Option<SpillId>,
 }
@@ -137,6 +143,7 @@ impl Record {
             parts: None,
             part_checksums: None,
             upload: None,
+            acl: None,
             spill: None,
         }
     }
@@ -213,6 +220,9 @@ impl Record {
         if let Some(id) = &self.upload {
             push_bytes(FIELD_UPLOAD, id, out);
         }
+        if let Some(acl) = &self.acl {
+            push_field(FIELD_ACL, out, |out| acl::encode(acl, out));
+        }
     }
 
     /// Reads a record that anybody may have written.
@@ -239,6 +249,7 @@ impl Record {
                 FIELD_UPLOAD => {
                     record.upload = Some(value.try_into().map_err(|_| RecordError::Field { number })?)
                 }
+                FIELD_ACL => record.acl = Some(acl::decode(value)?),
                 FIELD_IGNORABLE_MIN.. => {}
                 _ => record.headers.decode_field(number, value, head.type_code)?,
             }
@@ -349,7 +360,8 @@ const FIELD_PARTS: u8 = 12;
 const FIELD_SPILL: u8 = 13;
 const FIELD_PART_CHECKSUMS: u8 = 14;
 const FIELD_UPLOAD: u8 = 15;
-const FIELD_LAST: u8 = FIELD_UPLOAD;
+const FIELD_ACL: u8 = 19;
+const FIELD_LAST: u8 = FIELD_ACL;
 const FIELD_IGNORABLE_MIN: u8 = 128;
 
 /// Why bytes are no record, or a value cannot stand in one.
@@ -394,6 +406,8 @@ pub enum RecordError {
     Checksum,
     /// No part, more than 10,000 of them, or sizes that exceed 64 bits.
     Parts,
+    /// An access control list: over 100 grants, an unknown grantee or permission, or a private one, which is none.
+    Acl,
 }
 
 impl fmt::Display for RecordError {
@@ -416,6 +430,7 @@ impl fmt::Display for RecordError {
             Self::Tags => formatter.write_str("the tags are malformed or too many"),
             Self::Checksum => formatter.write_str("a checksum is malformed"),
             Self::Parts => formatter.write_str("the part table is malformed"),
+            Self::Acl => formatter.write_str("the access control list is malformed"),
         }
     }
 }
