@@ -2,10 +2,11 @@
 //!
 //! Reading order: [`action`] names what can be allowed, [`key`] and [`context`] what is known of a request,
 //! [`document`] parses policies strictly, [`compile`] turns them into rules, [`decide()`] answers, [`principal`] is what
-//! the data plane looks up. Inside, `pattern`, `condition` and `caller` are the three things a statement matches.
+//! the data plane looks up; [`acl`] are the lists beside the policies. Inside, `pattern`, `condition` and `caller` are the three things a statement matches.
 //!
 //! Nothing here does I/O, reads a clock or randomness, or logs: bytes and values in, values out.
 
+pub mod acl;
 pub mod action;
 #[cfg(test)]
 mod agreement;

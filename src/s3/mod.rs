@@ -8,6 +8,7 @@
 pub mod operation;
 
 pub mod access;
+pub mod acl;
 pub mod attributes;
 pub mod context;
 pub mod integrity;
@@ -26,7 +27,9 @@ pub mod list_objects;
 pub mod multipart;
 pub mod object_lock;
 pub mod object_tagging;
+pub mod ownership;
 pub mod post_object;
+pub mod public_access_block;
 pub mod put_object;
 pub mod rename_object;
 pub mod settings;

@@ -118,6 +118,14 @@ impl Setting for ObjectLock {
     fn when_damaged() -> Option<Self> {
         Some(Self::default())
     }
+
+    fn check(&self, _service: &Service, beside: &BucketSettings) -> Result<(), S3Error> {
+        if beside.versioning.is_some_and(|versioning| versioning.enabled) {
+            return Ok(());
+        }
+        Err(Code::InvalidBucketState
+            .because("Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration"))
+    }
 }
 
 type Rule = (RetentionMode, Option<i64>, Option<i64>);
@@ -172,20 +180,7 @@ pub async fn put_object_lock_configuration(
     ctx: &mut Ctx<'_>,
     operation: Authorized<BucketName>,
 ) -> Result<Reply, S3Error> {
-    let name = operation.into_inner();
-    ctx.bucket(&name)?;
-    let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await?;
-    let value = ObjectLock::parse(&body)?;
-    ctx.offload(move |service| settings::change_if(service, &name, Some(value), allowed)).await?;
-    Ok(Reply::new(ctx, 200))
-}
-
-fn allowed(settings: &BucketSettings) -> Result<(), S3Error> {
-    if settings.versioning.is_some_and(|versioning| versioning.enabled) {
-        return Ok(());
-    }
-    Err(Code::InvalidBucketState
-        .because("Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration"))
+    settings::put::<ObjectLock>(ctx, operation.into_inner(), 200).await
 }
 
 /// `GET /bucket/key?retention`.

@@ -13,11 +13,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::acl::BucketAcl;
 use super::bucket_tagging::BucketTagging;
 use super::context::{Ctx, Service, open_bucket};
 use super::cors::BucketCors;
 use super::error::{Code, S3Error};
 use super::object_lock::ObjectLock;
+use super::ownership::OwnershipControls;
+use super::public_access_block::PublicAccessBlock;
 use super::reply::Reply;
 use super::versioning::BucketVersioning;
 use crate::limits;
@@ -52,6 +55,13 @@ pub trait Setting: Sized + Send + 'static {
         None
     }
 
+    /// Whether it may be configured beside what else is configured for the bucket. Asked while nothing else can change.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&self, _service: &Service, _beside: &BucketSettings) -> Result<(), S3Error> {
+        Ok(())
+    }
     /// Tells the storage what it has to know of the setting, before the others are told. Also called at the start.
     fn published(_root: &Root, _bucket: &BucketName, _value: Option<&Self>) {}
 }
@@ -59,10 +69,16 @@ pub trait Setting: Sized + Send + 'static {
 /// The settings of one bucket. `Default` has none.
 #[derive(Clone, Default, Debug)]
 pub struct BucketSettings {
+    /// Its access control list; private if there is none.
+    pub acl: Option<BucketAcl>,
     /// Which pages of other origins may use it from a browser.
     pub cors: Option<BucketCors>,
     /// Its object lock.
     pub object_lock: Option<ObjectLock>,
+    /// Its ownership controls.
+    pub ownership: Option<OwnershipControls>,
+    /// Its public access block.
+    pub public_access_block: Option<PublicAccessBlock>,
     /// Tags of the bucket.
     pub tagging: Option<BucketTagging>,
     /// Its versioning, if that was ever set.
@@ -81,8 +97,11 @@ impl Settings {
     /// said, and [`Setting::when_damaged`] holds.
     pub fn load(root: &Root) -> storage::Result<Settings> {
         let mut of_buckets = HashMap::new();
+        load_all::<BucketAcl>(root, &mut of_buckets)?;
         load_all::<BucketCors>(root, &mut of_buckets)?;
         load_all::<ObjectLock>(root, &mut of_buckets)?;
+        load_all::<OwnershipControls>(root, &mut of_buckets)?;
+        load_all::<PublicAccessBlock>(root, &mut of_buckets)?;
         load_all::<BucketTagging>(root, &mut of_buckets)?;
         load_all::<BucketVersioning>(root, &mut of_buckets)?;
         let of_buckets = of_buckets.into_iter().map(|(name, settings)| (name, Arc::new(settings))).collect();
@@ -137,24 +156,13 @@ fn load_all<S: Setting>(root: &Root, all: &mut HashMap<BucketName, BucketSetting
 /// Configures a setting, or takes it away. Waits for the disk.
 ///
 /// # Errors
-/// `NoSuchBucket`, or the file system failed.
+/// `NoSuchBucket`, what [`Setting::check`] says, or the file system failed.
 pub fn change<S: Setting>(service: &Service, name: &BucketName, value: Option<S>) -> Result<(), S3Error> {
-    change_if(service, name, value, |_| Ok(()))
-}
-
-/// As [`change`], if the bucket's settings allow it; they do not change in between.
-///
-/// # Errors
-/// As [`change`], and what `allowed` says.
-pub fn change_if<S: Setting>(
-    service: &Service,
-    name: &BucketName,
-    value: Option<S>,
-    allowed: impl FnOnce(&BucketSettings) -> Result<(), S3Error>,
-) -> Result<(), S3Error> {
     let _changing = service.root.lock_configuration();
     open_bucket(&service.root, name)?;
-    allowed(&service.settings.of(name))?;
+    if let Some(value) = &value {
+        value.check(service, &service.settings.of(name))?;
+    }
     change_locked(service, name, value)?;
     tracing::info!(bucket = name.as_str(), item = S::ITEM.file(), "changed the configuration of a bucket");
     Ok(())

@@ -77,6 +77,15 @@ impl Setting for BucketVersioning {
         Some(Self { enabled: true })
     }
 
+    fn check(&self, _service: &Service, beside: &BucketSettings) -> Result<(), S3Error> {
+        if !self.enabled && ObjectLock::of(beside).is_some() {
+            return Err(Code::InvalidBucketState.because(
+                "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
+            ));
+        }
+        Ok(())
+    }
+
     fn published(root: &Root, name: &BucketName, value: Option<&Self>) {
         root.set_versioning(name, value.map_or(Versioning::Unversioned, |value| value.state()));
     }
@@ -116,24 +125,7 @@ pub async fn put_bucket_versioning(
     ctx: &mut Ctx<'_>,
     operation: Authorized<BucketName>,
 ) -> Result<Reply, S3Error> {
-    let name = operation.into_inner();
-    ctx.bucket(&name)?;
-    let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await?;
-    let value = BucketVersioning::parse(&body)?;
-    ctx.offload(move |service| {
-        settings::change_if(service, &name, Some(value), |settings| allowed(value, settings))
-    })
-    .await?;
-    Ok(Reply::new(ctx, 200))
-}
-
-fn allowed(value: BucketVersioning, settings: &BucketSettings) -> Result<(), S3Error> {
-    if !value.enabled && ObjectLock::of(settings).is_some() {
-        return Err(Code::InvalidBucketState.because(
-            "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
-        ));
-    }
-    Ok(())
+    settings::put::<BucketVersioning>(ctx, operation.into_inner(), 200).await
 }
 
 /// The version that a request names.
@@ -279,16 +271,5 @@ mod tests {
         check("<Status>Enabled</Status><Other/>", Err(Code::MalformedXML));
         check("<MfaDelete>x</MfaDelete><Status>Enabled</Status>", Err(Code::MalformedXML));
         assert!(BucketVersioning::parse(b"").is_err());
-    }
-
-    #[test]
-    fn a_locked_bucket_is_not_suspended() {
-        let mut settings = BucketSettings::default();
-        let code = |enabled, settings: &BucketSettings| {
-            allowed(BucketVersioning { enabled }, settings).err().map(|error| error.code())
-        };
-        assert_eq!((code(false, &settings), code(true, &settings)), (None, None));
-        settings.object_lock = Some(ObjectLock::default());
-        assert_eq!((code(false, &settings), code(true, &settings)), (Some(Code::InvalidBucketState), None));
     }
 }

@@ -29,12 +29,18 @@ use super::{recover, walk};
 /// What can be configured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Item {
+    /// The access control list.
+    Acl,
     /// The CORS configuration.
     Cors,
     /// Its object lock.
     ObjectLock,
+    /// The ownership controls.
+    Ownership,
     /// The bucket policy.
     Policy,
+    /// The public access block.
+    PublicAccessBlock,
     /// Tags of the bucket.
     Tagging,
     /// The directory is no bucket.
@@ -47,9 +53,12 @@ impl Item {
     /// The name of its file.
     pub const fn file(self) -> &'static str {
         match self {
+            Self::Acl => "acl.xml",
             Self::Cors => "cors.xml",
             Self::ObjectLock => "object-lock.xml",
+            Self::Ownership => "ownership.xml",
             Self::Policy => "policy.json",
+            Self::PublicAccessBlock => "public-access-block.xml",
             Self::Tagging => "tagging.xml",
             Self::Unlinked => "unlinked",
             Self::Versioning => "versioning.xml",

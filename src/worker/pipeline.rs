@@ -28,9 +28,10 @@ use crate::s3::payload::{Payload, Rest};
 use crate::s3::post_object::Form;
 use crate::s3::reply::Reply;
 use crate::s3::{
-    bucket, bucket_policy, bucket_tagging, copy_object, cors, delete_objects, get_object,
+    acl, bucket, bucket_policy, bucket_tagging, copy_object, cors, delete_objects, get_object,
     get_object_attributes, list_multipart_uploads, list_objects, multipart, object_lock, object_tagging,
-    post_object, put_object, rename_object, sts, upload_part_copy, versioning,
+    ownership, post_object, public_access_block, put_object, rename_object, sts, upload_part_copy,
+    versioning,
 };
 use crate::sigv4;
 
@@ -153,9 +154,29 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::GetBucketLocation(op) => bucket::get_bucket_location(ctx, permit.of(op)).await,
         Operation::GetBucketVersioning(op) => versioning::get_bucket_versioning(ctx, permit.of(op)).await,
         Operation::PutBucketVersioning(op) => versioning::put_bucket_versioning(ctx, permit.of(op)).await,
+        Operation::GetBucketAcl(op) => acl::get_bucket_acl(ctx, permit.of(op)).await,
+        Operation::PutBucketAcl(op) => acl::put_bucket_acl(ctx, permit.of(op)).await,
         Operation::GetBucketCors(op) => cors::get_bucket_cors(ctx, permit.of(op)).await,
         Operation::PutBucketCors(op) => cors::put_bucket_cors(ctx, permit.of(op)).await,
         Operation::DeleteBucketCors(op) => cors::delete_bucket_cors(ctx, permit.of(op)).await,
+        Operation::GetBucketOwnershipControls(op) => {
+            ownership::get_bucket_ownership_controls(ctx, permit.of(op)).await
+        }
+        Operation::PutBucketOwnershipControls(op) => {
+            ownership::put_bucket_ownership_controls(ctx, permit.of(op)).await
+        }
+        Operation::DeleteBucketOwnershipControls(op) => {
+            ownership::delete_bucket_ownership_controls(ctx, permit.of(op)).await
+        }
+        Operation::GetPublicAccessBlock(op) => {
+            public_access_block::get_public_access_block(ctx, permit.of(op)).await
+        }
+        Operation::PutPublicAccessBlock(op) => {
+            public_access_block::put_public_access_block(ctx, permit.of(op)).await
+        }
+        Operation::DeletePublicAccessBlock(op) => {
+            public_access_block::delete_public_access_block(ctx, permit.of(op)).await
+        }
         Operation::GetBucketTagging(op) => bucket_tagging::get_bucket_tagging(ctx, permit.of(op)).await,
         Operation::PutBucketTagging(op) => bucket_tagging::put_bucket_tagging(ctx, permit.of(op)).await,
         Operation::DeleteBucketTagging(op) => bucket_tagging::delete_bucket_tagging(ctx, permit.of(op)).await,
@@ -180,6 +201,8 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::GetObjectAttributes(op) => {
             get_object_attributes::get_object_attributes(ctx, permit.of(op)).await
         }
+        Operation::GetObjectAcl(op) => acl::get_object_acl(ctx, permit.of(op)).await,
+        Operation::PutObjectAcl(op) => acl::put_object_acl(ctx, permit.of(op)).await,
         Operation::GetObjectTagging(op) => object_tagging::get_object_tagging(ctx, permit.of(op)).await,
         Operation::PutObjectTagging(op) => object_tagging::put_object_tagging(ctx, permit.of(op)).await,
         Operation::DeleteObjectTagging(op) => object_tagging::delete_object_tagging(ctx, permit.of(op)).await,

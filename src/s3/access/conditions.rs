@@ -94,13 +94,12 @@ impl Caller<'_> {
                     context.max_keys = Some(settings.max_keys.into());
                 }
             }
+            Action::PutObjectAcl | Action::PutObjectVersionAcl | Action::PutBucketAcl => {
+                self.add_acl(context);
+                context.version_id = operation.version_id().map(|version| version.as_str().as_bytes());
+            }
             Action::PutObject => {
-                context.acl = header("x-amz-acl");
-                context.grant_read = header("x-amz-grant-read");
-                context.grant_write = header("x-amz-grant-write");
-                context.grant_read_acp = header("x-amz-grant-read-acp");
-                context.grant_write_acp = header("x-amz-grant-write-acp");
-                context.grant_full_control = header("x-amz-grant-full-control");
+                self.add_acl(context);
                 context.copy_source = header("x-amz-copy-source");
                 context.metadata_directive = header("x-amz-metadata-directive");
                 context.server_side_encryption = header("x-amz-server-side-encryption");
@@ -126,14 +125,13 @@ impl Caller<'_> {
             }
             Action::DeleteObject => context.if_match = header("if-match"),
             Action::CreateBucket => {
-                context.acl = header("x-amz-acl");
+                self.add_acl(context);
                 context.object_ownership = header("x-amz-object-ownership");
             }
             Action::GetObjectVersion
             | Action::GetObjectVersionAcl
             | Action::GetObjectVersionAttributes
             | Action::GetObjectVersionTagging
-            | Action::PutObjectVersionAcl
             | Action::PutObjectVersionTagging
             | Action::DeleteObjectVersion
             | Action::DeleteObjectVersionTagging => {
@@ -141,6 +139,22 @@ impl Caller<'_> {
             }
             _ => {}
         }
+    }
+}
+
+impl<'h> Caller<'h> {
+    /// The list that the headers of the request set.
+    fn add_acl<'a>(&self, context: &mut Context<'a>)
+    where
+        'h: 'a,
+    {
+        let header = |name| self.head.header(name);
+        context.acl = header("x-amz-acl");
+        context.grant_read = header("x-amz-grant-read");
+        context.grant_write = header("x-amz-grant-write");
+        context.grant_read_acp = header("x-amz-grant-read-acp");
+        context.grant_write_acp = header("x-amz-grant-write-acp");
+        context.grant_full_control = header("x-amz-grant-full-control");
     }
 }
 
