@@ -42,6 +42,8 @@ pub const BUCKETS_MAX: usize = 10_000;
 pub const XML_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 const _: () = assert!(XML_BODY_BYTES_MAX >= PAGE_KEYS_MAX * (KEY_BYTES_MAX * 6 + 256));
 const _: () = assert!(XML_BODY_BYTES_MAX >= PARTS_MAX as usize * 512);
+/// Most rules of a bucket's lifecycle configuration (AWS: "Bucket restrictions and limitations").
+pub const LIFECYCLE_RULES_MAX: usize = 1000;
 /// Largest document of a bucket's setting: a lifecycle configuration with 1,000 rules has half of it.
 pub const SETTING_BODY_BYTES_MAX: usize = 512 * 1024;
 /// Largest form body of an STS call. A session policy is at most 2 KiB; percent-encoding triples it.

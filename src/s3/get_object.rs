@@ -6,6 +6,7 @@ use super::access::Authorized;
 use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
+use super::lifecycle::write_expiration;
 use super::operation::{GetObject, HeadObject, Operation, PartNumber, ResponseOverrides, VersionId};
 use super::reply::{Body, FileRange, Reply};
 use crate::digest::{CHECKSUM_BASE64_BYTES_MAX, Checksum};
@@ -70,6 +71,8 @@ fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
         reply.resume().content_range(range, object.size);
     }
     write_parts_and_checksum(ctx, read, &object, selected, &mut reply);
+    let tags = object.record.as_ref().map(|record| &record.tags);
+    write_expiration(ctx, &read.bucket, &read.key, (object.size, object.modified), tags, &mut reply);
     let overrides = read.overrides.as_deref().map(overridden);
     attributes::write(object.record.as_ref(), &read.key, &mut reply, |field| {
         overrides.iter().flatten().any(|(other, value)| *other == field && value.is_some())

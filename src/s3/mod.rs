@@ -19,6 +19,7 @@ pub mod bucket_tagging;
 pub mod copy_object;
 pub mod delete_objects;
 pub mod get_object;
+pub mod lifecycle;
 pub mod list_multipart_uploads;
 pub mod list_objects;
 pub mod multipart;

@@ -182,6 +182,14 @@ fn complete_answer(ctx: &Ctx<'_>, name: &BucketName, key: &ObjectKey, record: &R
     Completed { location: &location, bucket: name.as_str(), key: key.as_bytes(), etag: &etag, checksum }
         .write(&mut document);
     let mut reply = Reply::new(ctx, 200);
+    super::lifecycle::write_expiration(
+        ctx,
+        name,
+        key,
+        (record.size, record.mtime),
+        Some(&record.tags),
+        &mut reply,
+    );
     reply.xml(document);
     reply
 }

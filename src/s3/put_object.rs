@@ -7,6 +7,7 @@ use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
 use super::integrity::Integrity;
+use super::lifecycle::write_expiration;
 use super::operation::PutObject;
 use super::payload::{Payload, slow_down};
 use super::reply::Reply;
@@ -51,7 +52,9 @@ pub async fn put_object(ctx: &mut Ctx<'_>, operation: Authorized<PutObject>) -> 
     let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
     let change = object::publish(root, &bucket, &key, staged, owner, &condition)??;
     root.committer.commit(change).await?;
-    Ok(stored(ctx, &record))
+    let mut reply = stored(ctx, &record);
+    write_expiration(ctx, &bucket.name, &key, (record.size, record.mtime), Some(&record.tags), &mut reply);
+    Ok(reply)
 }
 
 /// Takes the pieces of a body: a new object or a part.

@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use super::bucket_tagging::BucketTagging;
 use super::context::{Ctx, Service, open_bucket};
 use super::error::{Code, S3Error};
+use super::lifecycle::Lifecycle;
 use super::reply::Reply;
 use crate::limits;
 use crate::storage::bucket_config::{self, Item};
@@ -53,6 +54,8 @@ pub trait Setting: Sized + Send + 'static {
 /// The settings of one bucket. `Default` has none.
 #[derive(Clone, Default, Debug)]
 pub struct BucketSettings {
+    /// Rules that delete objects.
+    pub lifecycle: Option<Lifecycle>,
     /// Tags of the bucket.
     pub tagging: Option<BucketTagging>,
 }
@@ -69,6 +72,7 @@ impl Settings {
     /// said, and [`Setting::when_damaged`] holds.
     pub fn load(root: &Root) -> storage::Result<Settings> {
         let mut of_buckets = HashMap::new();
+        load_all::<Lifecycle>(root, &mut of_buckets)?;
         load_all::<BucketTagging>(root, &mut of_buckets)?;
         let of_buckets = of_buckets.into_iter().map(|(name, settings)| (name, Arc::new(settings))).collect();
         Ok(Settings { of_buckets: ArcSwap::from_pointee(of_buckets), none: Arc::default() })
@@ -77,6 +81,19 @@ impl Settings {
     /// The settings of a bucket, as they are now.
     pub fn of(&self, bucket: &BucketName) -> Arc<BucketSettings> {
         self.of_buckets.load().get(bucket).unwrap_or(&self.none).clone()
+    }
+
+    /// Looks at the settings of a bucket, as they are now, without taking hold of them: for the way of every request.
+    /// `None`: nothing is configured.
+    pub fn look<T>(&self, bucket: &BucketName, look: impl FnOnce(&BucketSettings) -> T) -> Option<T> {
+        self.of_buckets.load().get(bucket).map(|settings| look(settings))
+    }
+
+    /// The buckets for which something is configured.
+    pub fn buckets(&self) -> Vec<BucketName> {
+        let mut names: Vec<BucketName> = self.of_buckets.load().keys().copied().collect();
+        names.sort_unstable();
+        names
     }
 
     /// Forgets the settings of a bucket that is gone. The caller holds the lock of the configuration.
@@ -129,6 +146,10 @@ pub fn change<S: Setting>(service: &Service, name: &BucketName, value: Option<S>
         Some(value) => {
             let mut document = Vec::with_capacity(1024);
             value.write(&mut document);
+            // Characters that XML has to write as references can make it longer than what was sent.
+            if document.len() > bucket_config::CONTENT_BYTES_MAX {
+                return Err(Code::MaxMessageLengthExceeded.into());
+            }
             bucket_config::write(&service.root, name, S::ITEM, &document)?;
         }
         None => {

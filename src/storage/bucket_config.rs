@@ -29,6 +29,10 @@ use super::{recover, walk};
 /// What can be configured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Item {
+    /// Rules that delete objects.
+    Lifecycle,
+    /// Who is told of changes of objects.
+    Notification,
     /// The bucket policy.
     Policy,
     /// Tags of the bucket.
@@ -41,6 +45,8 @@ impl Item {
     /// The name of its file.
     pub const fn file(self) -> &'static str {
         match self {
+            Self::Lifecycle => "lifecycle.xml",
+            Self::Notification => "notification.xml",
             Self::Policy => "policy.json",
             Self::Tagging => "tagging.xml",
             Self::Unlinked => "unlinked",
