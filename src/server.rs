@@ -22,6 +22,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::QuickstartArgs;
 use crate::config::{self, Config, LogFormat, ServeArgs, TlsFiles};
 use crate::control::identity::{Identity, NewUser};
+use crate::control::lifecycle;
+use crate::control::notify::Deliveries;
 use crate::control::record::new_secret;
 use crate::control::seal::MasterKey;
 use crate::control::socket::{self, Socket};
@@ -33,6 +35,7 @@ use crate::runtime::socket::listen;
 use crate::runtime::{Driver, Offload, run_core};
 use crate::s3::bucket_policy;
 use crate::s3::context::{PublishPolicy, Service};
+use crate::s3::lifecycle::Day;
 use crate::s3::settings::Settings;
 use crate::storage::Root;
 use crate::storage::root::process_owner;
@@ -125,6 +128,9 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             user: Socket::bind_for_users(&config.user_socket).map_err(|error| Failure(error.to_string()))?,
         }
     };
+    let (deliveries, webhooks) =
+        Deliveries::prepare(&config.webhooks, config.notify_ca.as_deref(), &config.region)
+            .map_err(|error| Failure(format!("{error}.")))?;
     let offload = Offload::start(limits::OFFLOAD_THREADS)
         .map_err(|error| Failure(format!("cannot start the offload threads: {error}.")))?;
     let shared = Shared {
@@ -136,6 +142,7 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             anonymous: config.anonymous,
             publish_policy: publisher(identity.clone()),
             settings,
+            webhooks,
             stall: config.stall_timeout,
         }),
         identities: identity.published().clone(),
@@ -149,9 +156,19 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     };
     let (listeners, addresses) = open_listeners(&config)?;
     let workers = Workers::start(&shared, driver, listeners)?;
+    let rules =
+        lifecycle::Options { interval: config.lifecycle_interval, day: Day::lasting(config.lifecycle_day) };
+    let lifecycle = lifecycle::Job::start(shared.service.clone(), rules)
+        .map_err(|error| Failure(format!("cannot start the thread of the lifecycle rules: {error}.")))?;
     announce(&config, driver, &addresses, &text);
+    let deliveries = {
+        let _inside = control.enter();
+        deliveries.start()
+    };
     let ended = control.block_on(administer(identity, shared.service.clone(), sockets));
+    lifecycle.stop();
     workers.stop();
+    control.block_on(deliveries.finish(config.drain_timeout));
     ended
 }
 

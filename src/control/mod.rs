@@ -5,6 +5,9 @@
 //! durable commit per change) → [`seal`] (secrets at rest). [`record`] holds what is stored and the rules for
 //! names and secrets, [`user_api`] what users do themselves, [`wire`] the bodies that the admin API and its client share.
 //!
+//! Besides that, [`buckets`] is the admin API of buckets, and [`lifecycle`] carries out the rules that delete
+//! objects, and [`notify`] tells webhooks what happened.
+//!
 //! Nothing here serves S3. The data plane sees only the `Snapshot`, which is never changed after it was
 //! published.
 //!
@@ -17,6 +20,8 @@ pub mod admin;
 pub mod backup;
 pub mod buckets;
 pub mod identity;
+pub mod lifecycle;
+pub mod notify;
 pub mod record;
 pub mod seal;
 pub mod simulate;

@@ -268,6 +268,11 @@ impl Caller<'_> {
         self.user().map_or("anonymous", |user| &user.unique_id)
     }
 
+    /// Where the request came from.
+    pub fn address(&self) -> IpAddr {
+        self.peer.address
+    }
+
     /// Whether the request came over TLS.
     pub fn is_encrypted(&self) -> bool {
         self.peer.tls_version.is_some()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::access::Caller;
 use super::error::{Code, S3Error};
 use super::integrity::Integrity;
+use super::notification::Webhooks;
 use super::payload::Payload;
 use super::settings::Settings;
 use crate::codec::dates::Timestamp;
@@ -32,6 +33,8 @@ pub struct Service {
     pub publish_policy: PublishPolicy,
     /// What is configured for buckets besides their policies.
     pub settings: Settings,
+    /// Who can be told of changes of objects.
+    pub webhooks: Webhooks,
     /// How long a peer may keep silent in the middle of a body or an answer.
     pub stall: Duration,
 }
@@ -68,7 +71,7 @@ pub struct Ctx<'c> {
 }
 
 /// An id that no other request of this server has: 16 upper-case hexadecimal digits.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct RequestId(pub [u8; 16]);
 
 impl RequestId {

@@ -15,6 +15,7 @@ use super::error::{Code, S3Error};
 use super::get_object::{missing, require_null_version};
 use super::integrity::requested_algorithm;
 use super::lifecycle::write_expiration;
+use super::notification::{EventKind, Noted};
 use super::operation::{CopyObject, Operation, Requirement};
 use super::put_object::{holds, owner};
 use super::reply::Reply;
@@ -98,6 +99,7 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
     let change = object::publish(root, &bucket, &key, staged, owner, &condition)??;
     root.committer.commit(change).await?;
+    ctx.notify(EventKind::CreatedCopy, &name, &key, &Noted::of(&record));
     let mut reply = Reply::new(ctx, 200);
     write_expiration(ctx, &name, &key, (record.size, record.mtime), Some(&record.tags), &mut reply);
     reply.xml(document(&record));

@@ -6,6 +6,7 @@ use super::access::Authorized;
 use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
 use super::get_object::require_null_version;
+use super::notification::{EventKind, Noted};
 use super::operation::{DeleteObject, Operation, VersionId};
 use super::put_object::holds;
 use super::reply::Reply;
@@ -30,6 +31,7 @@ pub async fn delete_object(ctx: &Ctx<'_>, operation: Authorized<DeleteObject>) -
     let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
     if let Some(change) = object::delete(root, &bucket, &key, &condition)?? {
         root.committer.commit(change).await?;
+        ctx.notify(EventKind::RemovedDelete, &bucket.name, &key, &Noted::default());
     }
     let mut reply = Reply::new(ctx, 204);
     if version_id.is_some() {
@@ -48,6 +50,9 @@ pub async fn delete_objects(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>
     let (entries, change) = ctx.offload(move |service| Ok(delete_all(service, &bucket, entries))).await?;
     if let Some(change) = change {
         ctx.service.root.committer.commit(change).await?;
+    }
+    for key in entries.iter().filter(|entry| entry.is_gone).filter_map(|entry| entry.result.as_ref().ok()) {
+        ctx.notify(EventKind::RemovedDelete, &name, key, &Noted::default());
     }
     let mut document = Vec::with_capacity(64 * entries.len() + 256);
     let outcomes = entries.iter().map(|entry| match &entry.result {
@@ -73,6 +78,8 @@ struct Entry {
     version_id: Option<String>,
     conditions: Conditions,
     result: Result<ObjectKey, S3Error>,
+    /// Whether there was an object, which is deleted.
+    is_gone: bool,
 }
 
 /// What the object has to be for its entry to delete it.
@@ -124,7 +131,7 @@ fn check(ctx: &Ctx<'_>, bucket: &BucketName, object: xml::DeleteObject) -> Entry
             named => require_null_version(named.flatten().as_ref()).map(|()| key),
         },
     };
-    Entry { key, version_id, conditions, result }
+    Entry { key, version_id, conditions, result, is_gone: false }
 }
 
 fn delete_all(service: &Service, bucket: &Bucket, mut entries: Vec<Entry>) -> (Vec<Entry>, Option<Change>) {
@@ -137,7 +144,10 @@ fn delete_all(service: &Service, bucket: &Bucket, mut entries: Vec<Entry>) -> (V
             if entry.conditions.are_none() { Condition::Always } else { Condition::Decide(&decide) };
         let deleted = object::delete(&service.root, bucket, key, &condition);
         match deleted.map_err(S3Error::from).flatten() {
-            Ok(change) => last = change.or(last),
+            Ok(change) => {
+                entry.is_gone = change.is_some();
+                last = change.or(last);
+            }
             Err(error) => entry.result = Err(error),
         }
     }

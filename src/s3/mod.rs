@@ -23,6 +23,7 @@ pub mod lifecycle;
 pub mod list_multipart_uploads;
 pub mod list_objects;
 pub mod multipart;
+pub mod notification;
 pub mod object_tagging;
 pub mod put_object;
 pub mod settings;

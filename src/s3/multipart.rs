@@ -7,6 +7,7 @@ use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
 use super::integrity::{Integrity, requested_algorithm};
+use super::notification::{EventKind, Noted};
 use super::operation::{
     self, AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, ListParts, UploadPart,
 };
@@ -140,6 +141,8 @@ pub async fn complete_multipart_upload(
         done => done?,
     };
     ctx.service.root.committer.commit(completed.change).await?;
+    let subject = Noted::of(&completed.record);
+    ctx.notify(EventKind::CreatedCompleteMultipartUpload, &name, &key, &subject);
     Ok(complete_answer(ctx, &name, &key, &completed.record))
 }
 

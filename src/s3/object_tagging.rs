@@ -11,6 +11,7 @@ use super::bucket_tagging::{read_tagging, write_tagging};
 use super::context::Ctx;
 use super::error::S3Error;
 use super::get_object::{missing, require_null_version};
+use super::notification::{EventKind, Noted};
 use super::operation::ObjectVersion;
 use super::reply::Reply;
 use crate::limits;
@@ -46,6 +47,7 @@ pub async fn put_object_tagging(
     let object = operation.into_inner();
     let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await?;
     replace(ctx, &object, parse(&body)?).await?;
+    ctx.notify(EventKind::TaggingPut, &object.bucket, &object.key, &Noted::default());
     Ok(Reply::new(ctx, 200))
 }
 
@@ -55,6 +57,7 @@ pub async fn delete_object_tagging(
     operation: Authorized<ObjectVersion>,
 ) -> Result<Reply, S3Error> {
     replace(ctx, &operation, Tags::default()).await?;
+    ctx.notify(EventKind::TaggingDelete, &operation.bucket, &operation.key, &Noted::default());
     Ok(Reply::new(ctx, 204))
 }
 

@@ -8,6 +8,7 @@ use super::context::Ctx;
 use super::error::{Code, S3Error};
 use super::integrity::Integrity;
 use super::lifecycle::write_expiration;
+use super::notification::{EventKind, Noted};
 use super::operation::PutObject;
 use super::payload::{Payload, slow_down};
 use super::reply::Reply;
@@ -52,6 +53,7 @@ pub async fn put_object(ctx: &mut Ctx<'_>, operation: Authorized<PutObject>) -> 
     let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
     let change = object::publish(root, &bucket, &key, staged, owner, &condition)??;
     root.committer.commit(change).await?;
+    ctx.notify(EventKind::CreatedPut, &bucket.name, &key, &Noted::of(&record));
     let mut reply = stored(ctx, &record);
     write_expiration(ctx, &bucket.name, &key, (record.size, record.mtime), Some(&record.tags), &mut reply);
     Ok(reply)

@@ -17,6 +17,7 @@ use super::bucket_tagging::BucketTagging;
 use super::context::{Ctx, Service, open_bucket};
 use super::error::{Code, S3Error};
 use super::lifecycle::Lifecycle;
+use super::notification::Notification;
 use super::reply::Reply;
 use crate::limits;
 use crate::storage::bucket_config::{self, Item};
@@ -56,6 +57,8 @@ pub trait Setting: Sized + Send + 'static {
 pub struct BucketSettings {
     /// Rules that delete objects.
     pub lifecycle: Option<Lifecycle>,
+    /// Who is told of changes of objects.
+    pub notification: Option<Notification>,
     /// Tags of the bucket.
     pub tagging: Option<BucketTagging>,
 }
@@ -73,6 +76,7 @@ impl Settings {
     pub fn load(root: &Root) -> storage::Result<Settings> {
         let mut of_buckets = HashMap::new();
         load_all::<Lifecycle>(root, &mut of_buckets)?;
+        load_all::<Notification>(root, &mut of_buckets)?;
         load_all::<BucketTagging>(root, &mut of_buckets)?;
         let of_buckets = of_buckets.into_iter().map(|(name, settings)| (name, Arc::new(settings))).collect();
         Ok(Settings { of_buckets: ArcSwap::from_pointee(of_buckets), none: Arc::default() })

@@ -27,7 +27,8 @@ use crate::s3::payload::{Payload, Rest};
 use crate::s3::reply::Reply;
 use crate::s3::{
     bucket, bucket_policy, bucket_tagging, copy_object, delete_objects, get_object, lifecycle,
-    list_multipart_uploads, list_objects, multipart, object_tagging, put_object, sts, upload_part_copy,
+    list_multipart_uploads, list_objects, multipart, notification, object_tagging, put_object, sts,
+    upload_part_copy,
 };
 
 /// Answers one request. The rest of its body, if the request was refused before it was read, is the caller's to skip.
@@ -146,6 +147,12 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
             lifecycle::put_bucket_lifecycle(ctx, permit.of(op)).await
         }
         Operation::DeleteBucketLifecycle(op) => lifecycle::delete_bucket_lifecycle(ctx, permit.of(op)).await,
+        Operation::GetBucketNotificationConfiguration(op) => {
+            notification::get_bucket_notification(ctx, permit.of(op)).await
+        }
+        Operation::PutBucketNotificationConfiguration(op) => {
+            notification::put_bucket_notification(ctx, permit.of(op)).await
+        }
         Operation::ListObjects(op) => list_objects::list_objects(ctx, permit.of(op)).await,
         Operation::ListObjectsV2(op) => list_objects::list_objects_v2(ctx, permit.of(op)).await,
         Operation::ListObjectVersions(op) => list_objects::list_object_versions(ctx, permit.of(op)).await,

@@ -102,9 +102,9 @@ fn read_rule(reader: &mut Reader<'_>) -> Result<Rule, S3Error> {
     let mut has_transition = false;
     while let Some(element) = reader.child()? {
         match name(&element) {
-            "ID" => once(&mut id, text(reader)?)?,
+            "ID" => once(&mut id, reader.kept_text()?)?,
             "Status" => once(&mut status, reader.text()?)?,
-            "Prefix" => once(&mut prefix, text(reader)?)?,
+            "Prefix" => once(&mut prefix, reader.kept_text()?)?,
             "Filter" => once(&mut filter, read_filter(reader)?)?,
             "Expiration" => once(&mut expiration, read_expiration(reader)?)?,
             "NoncurrentVersionExpiration" => once(&mut noncurrent, read_noncurrent(reader)?)?,
@@ -167,7 +167,7 @@ fn read_predicate(
     predicates: &mut Predicates,
 ) -> Result<(), S3Error> {
     match element {
-        "Prefix" => once(&mut predicates.prefix, text(reader)?)?,
+        "Prefix" => once(&mut predicates.prefix, reader.kept_text()?)?,
         // One more than there may be, so that the check finds it.
         "Tag" if predicates.tags.len() <= Tags::COUNT_MAX => {
             predicates.tags.push(read_tag(reader)?);
@@ -264,14 +264,6 @@ fn date(value: &str) -> Result<Timestamp, S3Error> {
         return Err(S3Error::invalid_argument("Date", value, "'Date' must be at midnight GMT."));
     }
     Ok(date)
-}
-
-/// Text that can be given back in XML as it came.
-fn text(reader: &mut Reader<'_>) -> Result<String, S3Error> {
-    let text = reader.text()?;
-    let is_lost =
-        |c: char| c < ' ' && !matches!(c, '\t' | '\n' | '\r') || matches!(c, '\u{fffe}' | '\u{ffff}');
-    if text.contains(is_lost) { Err(Malformed.into()) } else { Ok(text) }
 }
 
 pub(super) fn write(lifecycle: &Lifecycle, out: &mut Vec<u8>) {
