@@ -28,7 +28,7 @@ use crate::control::record::new_secret;
 use crate::control::seal::MasterKey;
 use crate::control::socket::{self, Socket};
 use crate::control::user_api;
-use crate::control::{admin, buckets};
+use crate::control::{admin, buckets, lifecycle_rules};
 use crate::limits;
 use crate::runtime::mailbox::{Answer, question};
 use crate::runtime::socket::listen;
@@ -205,7 +205,9 @@ async fn administer(identity: Arc<Identity>, service: Arc<Service>, sockets: Soc
         let _ = stopped_users.send(());
     };
     let can_chown = service.root.capabilities.chown;
-    let routes_of_admins = admin::router(identity, can_chown).merge(buckets::router(service));
+    let routes_of_admins = admin::router(identity, can_chown)
+        .merge(buckets::router(service.clone()))
+        .merge(lifecycle_rules::router(service));
     let admins = socket::serve(sockets.admin, routes_of_admins, stopped);
     let users = socket::serve_users(sockets.user, routes, async { drop(users.await) });
     let (result, ()) = tokio::join!(admins, users);

@@ -5,7 +5,7 @@
 //! durable commit per change) → [`seal`] (secrets at rest). [`record`] holds what is stored and the rules for
 //! names and secrets, [`user_api`] what users do themselves, [`wire`] the bodies that the admin API and its client share.
 //!
-//! Besides that, [`buckets`] is the admin API of buckets, and [`lifecycle`] carries out the rules that delete
+//! Besides that, [`buckets`] and [`lifecycle_rules`] are the admin API of buckets, [`lifecycle`] carries out the rules that delete
 //! objects, and [`notify`] tells webhooks what happened.
 //!
 //! Nothing here serves S3. The data plane sees only the `Snapshot`, which is never changed after it was
@@ -21,6 +21,7 @@ pub mod backup;
 pub mod buckets;
 pub mod identity;
 pub mod lifecycle;
+pub mod lifecycle_rules;
 pub mod notify;
 pub mod record;
 pub mod seal;
@@ -86,6 +87,8 @@ pub enum ErrorKind {
     NoSuchServiceAccount,
     /// No such bucket, or it has no policy.
     NoSuchBucket,
+    /// The bucket has no such lifecycle rule.
+    NoSuchRule,
     /// There is a bucket or a directory of this name.
     BucketExists,
     /// The bucket holds objects or files of other programs.
@@ -130,6 +133,7 @@ impl ErrorKind {
             Self::NoSuchPolicy => "NoSuchPolicy",
             Self::NoSuchServiceAccount => "NoSuchServiceAccount",
             Self::NoSuchBucket => "NoSuchBucket",
+            Self::NoSuchRule => "NoSuchRule",
             Self::BucketExists => "BucketExists",
             Self::BucketNotEmpty => "BucketNotEmpty",
             Self::UserExists => "UserExists",
@@ -161,6 +165,7 @@ impl ErrorKind {
             | Self::NoSuchPolicy
             | Self::NoSuchServiceAccount
             | Self::NoSuchBucket
+            | Self::NoSuchRule
             | Self::NoSuchRoute => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,

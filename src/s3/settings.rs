@@ -144,8 +144,21 @@ fn load_all<S: Setting>(root: &Root, all: &mut HashMap<BucketName, BucketSetting
 /// # Errors
 /// `NoSuchBucket`, or the file system failed.
 pub fn change<S: Setting>(service: &Service, name: &BucketName, value: Option<S>) -> Result<(), S3Error> {
+    update(service, name, |_| Ok(value))
+}
+
+/// As [`change`], to what `new` makes of the setting as it stands.
+///
+/// # Errors
+/// Those of [`change`] and of `new`.
+pub fn update<S: Setting>(
+    service: &Service,
+    name: &BucketName,
+    new: impl FnOnce(Option<&S>) -> Result<Option<S>, S3Error>,
+) -> Result<(), S3Error> {
     let _changing = service.root.lock_configuration();
     open_bucket(&service.root, name)?;
+    let value = new(S::of(&service.settings.of(name)))?;
     match &value {
         Some(value) => {
             let mut document = Vec::with_capacity(1024);
