@@ -24,6 +24,7 @@ use crate::iam::{Document, Kind, PosixOwner, Preset};
 use crate::s3;
 use crate::s3::bucket_policy::{self, Refusal};
 use crate::s3::context::Service;
+use crate::s3::settings::BucketSettings;
 use crate::storage::bucket::{self, Created, Deleted};
 use crate::storage::bucket_config::{self, Item};
 use crate::storage::{self, BucketName};
@@ -91,7 +92,7 @@ async fn add(
 }
 
 fn make(service: &Service, name: &BucketName, owner: PosixOwner) -> Result<(), Error> {
-    match s3::bucket::make(service, name, MAKER, owner)? {
+    match s3::bucket::make(service, name, MAKER, owner, BucketSettings::default())? {
         Created::Made(change) => change.flush(&service.root)?,
         Created::Exists(_) if service.root.is_unlinked(name) => {
             let message = format!(

@@ -8,7 +8,13 @@
 //! a cache of its own. Memory is bounded by the page, whatever the bucket holds. A rule that is taken away holds no
 //! longer from the next page on.
 //!
+//! In a bucket that keeps versions, what expires gets a delete marker ([`page`]), and what is noncurrent is removed by rules
+//! of its own ([`history`]). A version under object lock is never removed.
+//!
 //! Nothing is remembered between runs. What a crash undoes, or an error leaves, is due again in the next one.
+
+mod history;
+mod page;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -19,16 +25,16 @@ use std::time::{Duration, Instant};
 
 use flume::{Receiver, RecvTimeoutError, Sender};
 
+use self::history::{Place, Walk};
+use self::page::Page;
 use crate::counters;
 use crate::limits;
 use crate::runtime::now;
-use crate::s3::context::{RequestId, Service};
-use crate::s3::lifecycle::{Day, Facts, Lifecycle};
-use crate::s3::notification::{EventKind, Noted, Origin};
-use crate::storage::list::{DirectoryCache, Entry, ListRequest, list};
+use crate::s3::context::Service;
+use crate::s3::lifecycle::{Day, Lifecycle};
+use crate::storage::list::{DirectoryCache, ListRequest, list};
 use crate::storage::multipart::{self, UploadRequest, Uploading};
-use crate::storage::object::{self, Condition, Object};
-use crate::storage::record::Tags;
+use crate::storage::versions::{self, Version, VersionRequest, Versioning};
 use crate::storage::{self, Bucket, BucketName, Change};
 
 /// How the rules are carried out.
@@ -159,22 +165,13 @@ impl Run<'_> {
     fn bucket(&self, name: &BucketName, rules: &Lifecycle, done: &mut Done) -> Result<(), Ended> {
         // Left behind by a bucket that another program removed.
         let Some(bucket) = self.service.root.bucket(name)? else { return Ok(()) };
-        let directories = DirectoryCache::new(limits::LIFECYCLE_CACHE_BYTES);
-        for prefix in rules.prefixes(|rule| rule.expiration.is_some()) {
-            let mut after = Some(Vec::new());
-            while let Some(start_after) = after {
-                let begun = Instant::now();
-                let request = ListRequest {
-                    prefix: prefix.as_bytes(),
-                    delimiter: b"",
-                    start_after: &start_after,
-                    max_keys: limits::PAGE_KEYS_MAX,
-                };
-                let page = list(bucket.fd.as_fd(), &directories, &request)?;
-                let Some(rules) = self.rules(name) else { return Ok(()) };
-                self.expire_page(&bucket, &page.entries, &rules, done)?;
-                after = page.next;
-                self.pace.wait(begun.elapsed())?;
+        if self.service.root.versioning(name) == Versioning::Unversioned {
+            for prefix in rules.prefixes(|rule| rule.expiration.is_some()) {
+                self.objects(&bucket, prefix, done)?;
+            }
+        } else {
+            for prefix in rules.prefixes(|rule| rule.expiration.is_some() || rule.noncurrent.is_some()) {
+                self.versions(&bucket, prefix, done)?;
             }
         }
         if rules.prefixes(|rule| rule.abort_days.is_some()).is_empty() {
@@ -183,43 +180,70 @@ impl Run<'_> {
         self.uploads(name, done)
     }
 
-    fn expire_page(
-        &self,
-        bucket: &Bucket,
-        entries: &[Entry],
-        rules: &Lifecycle,
-        done: &mut Done,
-    ) -> storage::Result<()> {
-        let root = &self.service.root;
-        let (mut last, mut gone) = (None, Vec::new());
-        for entry in entries {
-            let key = entry.key.as_bytes();
-            // Most of a page is not due, and no file of it has to be opened.
-            let listed = Facts { key, size: entry.size, modified: entry.modified, tags: None };
-            if !self.is_due(rules, &listed) {
-                continue;
-            }
-            let none = Tags::default();
-            let decide = |current: Option<&Object>| {
-                let is_due = current.is_some_and(|object| {
-                    let tags = Some(object.record.as_ref().map_or(&none, |record| &record.tags));
-                    let facts = Facts { key, size: object.size, modified: object.modified, tags };
-                    self.is_due(rules, &facts)
-                });
-                if is_due { Ok(()) } else { Err(NotDue) }
+    fn objects(&self, bucket: &Bucket, prefix: &str, done: &mut Done) -> Result<(), Ended> {
+        let directories = DirectoryCache::new(limits::LIFECYCLE_CACHE_BYTES);
+        let mut after = Some(Vec::new());
+        while let Some(start_after) = after {
+            let begun = Instant::now();
+            let request = ListRequest {
+                prefix: prefix.as_bytes(),
+                delimiter: b"",
+                start_after: &start_after,
+                max_keys: limits::PAGE_KEYS_MAX,
             };
-            if let Ok(Some(change)) = object::delete(root, bucket, &entry.key, &Condition::Decide(&decide))? {
-                done.objects += 1;
-                last = Some(change);
-                gone.push(&entry.key);
+            let found = list(bucket.fd.as_fd(), &directories, &request)?;
+            let Some(rules) = self.rules(&bucket.name) else { return Ok(()) };
+            let mut page = Page::new(self.service, bucket, &rules, self.day);
+            for entry in &found.entries {
+                page.expire(entry)?;
             }
-        }
-        self.commit(last)?;
-        for key in gone {
-            let kind = EventKind::ExpirationDelete;
-            self.service.notify(kind, &bucket.name, key, &Noted::default(), own_origin);
+            done.objects += page.finish()?;
+            after = found.next;
+            self.pace.wait(begun.elapsed())?;
         }
         Ok(())
+    }
+
+    fn versions(&self, bucket: &Bucket, prefix: &str, done: &mut Done) -> Result<(), Ended> {
+        let mut walk = Walk::default();
+        let (mut key_marker, mut version_marker) = (Vec::new(), None);
+        loop {
+            let begun = Instant::now();
+            let request = VersionRequest {
+                prefix: prefix.as_bytes(),
+                delimiter: b"",
+                key_marker: &key_marker,
+                version_marker,
+                max_keys: limits::PAGE_KEYS_MAX,
+            };
+            let found = versions::list(&self.service.root, bucket, &request)?;
+            let Some(rules) = self.rules(&bucket.name) else { return Ok(()) };
+            let mut page = Page::new(self.service, bucket, &rules, self.day);
+            for entry in &found.entries {
+                let (place, lone) = walk.enter(entry);
+                if let Some(lone) = lone {
+                    page.remove_lone(&lone)?;
+                }
+                match place {
+                    Place::Current(object) => page.expire(object)?,
+                    Place::Marker => {}
+                    Place::Noncurrent(noncurrent) => page.remove(entry, &noncurrent)?,
+                }
+            }
+            if found.next.is_none()
+                && let Some(lone) = walk.end()
+            {
+                page.remove_lone(&lone)?;
+            }
+            done.objects += page.finish()?;
+            let Some((key, version)) = found.next else { return Ok(()) };
+            if version == Some(Version::Null) {
+                // If this run has removed it, its key is listed from its beginning again.
+                walk = Walk::default();
+            }
+            (key_marker, version_marker) = (key, version);
+            self.pace.wait(begun.elapsed())?;
+        }
     }
 
     fn uploads(&self, name: &BucketName, done: &mut Done) -> Result<(), Ended> {
@@ -246,33 +270,20 @@ impl Run<'_> {
                     last = Some(change);
                 }
             }
-            self.commit(last)?;
+            commit(self.service, last)?;
             self.pace.wait(begun.elapsed())?;
             let Some((key, id)) = page.next else { return Ok(()) };
             (key_marker, id_marker) = (key, id.map_or(Vec::new(), |id| id.as_str().as_bytes().to_vec()));
         }
     }
-
-    fn is_due(&self, rules: &Lifecycle, facts: &Facts<'_>) -> bool {
-        rules.expires(facts, self.day).is_some_and(|(moment, _)| moment <= now())
-    }
-
-    /// Makes a page of changes durable: with the last one goes everything before it.
-    fn commit(&self, last: Option<Change>) -> storage::Result<()> {
-        let Some(change) = last else { return Ok(()) };
-        let root = &self.service.root;
-        root.committer.commit_and_wait(root, &Change { wide: true, ..change })
-    }
 }
 
-/// Who is named in events of what the rules do.
-fn own_origin() -> Origin {
-    let own = || "sluicegate".to_owned();
-    Origin { principal: own(), address: own(), request_id: RequestId::new(0) }
+/// Makes a page of changes durable: with the last one goes everything before it.
+fn commit(service: &Service, last: Option<Change>) -> storage::Result<()> {
+    let Some(change) = last else { return Ok(()) };
+    let root = &service.root;
+    root.committer.commit_and_wait(root, &Change { wide: true, ..change })
 }
-
-/// The object in place is not the one that was due, or there is none.
-struct NotDue;
 
 /// What nice(2) adds at most.
 const LOWEST_PRIORITY: i32 = 19;

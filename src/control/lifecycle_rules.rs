@@ -23,7 +23,7 @@ use crate::codec::percent;
 use crate::s3::context::Service;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::lifecycle::{Expiration, Filter, Lifecycle, Noncurrent, Predicates, Rule};
-use crate::s3::settings;
+use crate::s3::settings::{self, BucketSettings};
 use crate::storage::BucketName;
 
 /// The routes of lifecycle rules, to be merged into those of the admin API.
@@ -58,8 +58,8 @@ async fn add(
     let rule = rule_of(&body)?;
     let added = run(service, move |service| {
         let mut id = String::new();
-        let with = |current: Option<&Lifecycle>| {
-            let rules = current.cloned().unwrap_or_default().with(rule)?;
+        let with = |settings: &BucketSettings| {
+            let rules = settings.lifecycle.clone().unwrap_or_default().with(rule)?;
             id = rules.rules().last().map(|rule| rule.id.clone()).unwrap_or_default();
             Ok(Some(rules))
         };
@@ -76,12 +76,16 @@ async fn remove(
     let name = parse_name(&name)?;
     let removed = run(service, move |service| {
         let mut found = true;
-        let without = |current: Option<&Lifecycle>| match current.and_then(|rules| rules.without(&id)) {
+        let without = |settings: &BucketSettings| match settings
+            .lifecycle
+            .as_ref()
+            .and_then(|rules| rules.without(&id))
+        {
             // A configuration has at least one rule.
             Some(rules) => Ok(Some(rules).filter(|rules| !rules.rules().is_empty())),
             None => {
                 found = false;
-                Ok(current.cloned())
+                Ok(settings.lifecycle.clone())
             }
         };
         settings::update(service, &name, without).map_err(|error| refused(&error, &name))?;

@@ -10,7 +10,8 @@ use crate::storage::layout::ObjectKey;
 use crate::storage::object::Object;
 use crate::storage::record::{FieldText, HeaderField, Headers, Record, StoredChecksum, Tags, UserMetadata};
 
-/// Reads what PutObject, CopyObject with REPLACE and CreateMultipartUpload say of their object.
+/// Reads what PutObject, CopyObject with REPLACE and CreateMultipartUpload say of their object, but for its locks (see
+/// [`object_lock::of_request`](super::object_lock::of_request)).
 pub fn of_request(head: &Head, record: &mut Record) -> Result<(), S3Error> {
     refuse_unsupported(head)?;
     record.headers = headers(head)?;
@@ -240,14 +241,11 @@ const STORAGE_CLASSES: [&[u8]; 9] = [
 ];
 
 /// Headers of a write that ask for a function, with the values that ask for nothing.
-const REFUSED: [(&str, &[&[u8]]); 8] = [
+const REFUSED: [(&str, &[&[u8]]); 5] = [
     ("x-amz-server-side-encryption", &[]),
     ("x-amz-server-side-encryption-aws-kms-key-id", &[]),
     ("x-amz-server-side-encryption-customer-algorithm", &[]),
     ("x-amz-server-side-encryption-context", &[]),
-    ("x-amz-object-lock-mode", &[]),
-    ("x-amz-object-lock-retain-until-date", &[]),
-    ("x-amz-object-lock-legal-hold", &[b"OFF"]),
     ("x-amz-write-offset-bytes", &[]),
 ];
 

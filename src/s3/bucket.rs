@@ -1,4 +1,4 @@
-//! Buckets: ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation, GetBucketVersioning.
+//! Buckets: ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation.
 //!
 //! Spec: the operations of these names in the Amazon S3 API reference.
 
@@ -6,12 +6,15 @@ use super::access::Authorized;
 use super::bucket_tagging::BucketTagging;
 use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
+use super::object_lock::ObjectLock;
 use super::operation::{ContinuationToken, ListBuckets, Operation, Requirement};
 use super::reply::Reply;
-use super::settings;
+use super::settings::{self, BucketSettings};
+use super::versioning::BucketVersioning;
 use super::xml::CreateBucketConfiguration;
+use super::xml::write_location_constraint;
 use super::xml::{BucketEntry, Buckets, Owner};
-use super::xml::{Versioning, write_location_constraint, write_versioning};
+use crate::http::head::Head;
 use crate::iam::{Action, PosixOwner};
 use crate::limits;
 use crate::storage;
@@ -63,20 +66,19 @@ pub async fn list_buckets(ctx: &Ctx<'_>, operation: Authorized<ListBuckets>) -> 
 /// `PUT /bucket`.
 pub async fn create_bucket(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>) -> Result<Reply, S3Error> {
     let name = operation.into_inner();
+    let object_lock = object_lock_wanted(ctx.head)?;
     refuse_unsupported(ctx)?;
     let tagging = read_configuration(ctx, &name).await?;
+    let initial = BucketSettings {
+        object_lock: object_lock.then(ObjectLock::default),
+        tagging,
+        versioning: object_lock.then_some(BucketVersioning { enabled: true }),
+        ..BucketSettings::default()
+    };
     let owner = super::put_object::owner(ctx)?;
     let maker = ctx.caller.unique_id().to_owned();
     let job_maker = maker.clone();
-    let created = ctx
-        .offload(move |service| {
-            let created = make(service, &name, &job_maker, owner)?;
-            if let (Created::Made(_), Some(tagging)) = (&created, tagging) {
-                settings::change(service, &name, Some(tagging))?;
-            }
-            Ok(created)
-        })
-        .await?;
+    let created = ctx.offload(move |service| Ok(make(service, &name, &job_maker, owner, initial)?)).await?;
     match created {
         Created::Made(change) => ctx.service.root.committer.commit(change).await?,
         // As AWS: in its first region the owner's repeated call succeeds, in all others it is told.
@@ -92,14 +94,22 @@ pub async fn create_bucket(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>)
     Ok(reply)
 }
 
-fn refuse_unsupported(ctx: &Ctx<'_>) -> Result<(), S3Error> {
-    if ctx
-        .head
-        .header("x-amz-bucket-object-lock-enabled")
-        .is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
-    {
-        return Err(S3Error::not_implemented("Header", "x-amz-bucket-object-lock-enabled"));
+/// Whether the bucket is to have object lock from the beginning.
+fn object_lock_wanted(head: &Head) -> Result<bool, S3Error> {
+    const NAME: &str = "x-amz-bucket-object-lock-enabled";
+    let Some(value) = head.header(NAME) else { return Ok(false) };
+    match value {
+        _ if value.eq_ignore_ascii_case(b"true") => Ok(true),
+        _ if value.eq_ignore_ascii_case(b"false") => Ok(false),
+        _ => Err(S3Error::invalid_argument(
+            NAME,
+            String::from_utf8_lossy(value),
+            "The value of the header is true or false.",
+        )),
     }
+}
+
+fn refuse_unsupported(ctx: &Ctx<'_>) -> Result<(), S3Error> {
     if ctx.head.header("x-amz-object-ownership").is_some_and(|value| value != b"BucketOwnerEnforced") {
         return Err(S3Error::not_implemented("Header", "x-amz-object-ownership"));
     }
@@ -151,13 +161,14 @@ pub async fn delete_bucket(ctx: &Ctx<'_>, operation: Authorized<BucketName>) -> 
     Ok(Reply::new(ctx, 204))
 }
 
-/// Makes a bucket. It has no configuration, also when one is left behind from an earlier bucket of its name. Waits for
-/// the disk.
+/// Makes a bucket with the settings `initial`, and no others, also when some are left behind from an earlier bucket of its
+/// name. They hold before the bucket is there. Waits for the disk.
 pub fn make(
     service: &Service,
     name: &BucketName,
     maker: &str,
     owner: PosixOwner,
+    initial: BucketSettings,
 ) -> storage::Result<Created> {
     let root = &service.root;
     let _changing = root.lock_configuration();
@@ -167,10 +178,39 @@ pub fn make(
         }
         root.link(name)?;
     }
-    if root.bucket(name)?.is_none() && bucket_config::remove_all(root, name)? {
+    if root.bucket(name)?.is_some() {
+        return bucket::create(root, name, maker, owner);
+    }
+    if bucket_config::remove_all(root, name)? {
         service.forget_configuration(name);
     }
-    bucket::create(root, name, maker, owner)
+    let made = configure(service, name, initial).and_then(|()| bucket::create(root, name, maker, owner));
+    if !matches!(made, Ok(Created::Made(_))) {
+        forget(service, name);
+    }
+    made
+}
+
+fn configure(service: &Service, name: &BucketName, initial: BucketSettings) -> storage::Result<()> {
+    let BucketSettings { object_lock, tagging, versioning, .. } = initial;
+    if versioning.is_some() {
+        settings::change_locked(service, name, versioning)?;
+    }
+    if object_lock.is_some() {
+        settings::change_locked(service, name, object_lock)?;
+    }
+    if tagging.is_some() {
+        settings::change_locked(service, name, tagging)?;
+    }
+    Ok(())
+}
+
+fn forget(service: &Service, name: &BucketName) {
+    if let Err(error) = bucket_config::remove_all(&service.root, name) {
+        // The bucket is gone; the next one of its name removes it before it is made.
+        tracing::warn!(%error, bucket = name.as_str(), "the configuration of a bucket is left behind");
+    }
+    service.forget_configuration(name);
 }
 
 /// Deletes a bucket that holds no files, and its configuration. Waits for the disk.
@@ -178,11 +218,7 @@ pub fn remove(service: &Service, name: &BucketName) -> storage::Result<Deleted> 
     let _changing = service.root.lock_configuration();
     let deleted = bucket::delete(&service.root, name)?;
     if matches!(deleted, Deleted::Gone(_)) {
-        if let Err(error) = bucket_config::remove_all(&service.root, name) {
-            // The bucket is gone; the next one of its name removes it before it is made.
-            tracing::warn!(%error, bucket = name.as_str(), "the configuration of a deleted bucket is left behind");
-        }
-        service.forget_configuration(name);
+        forget(service, name);
     }
     Ok(deleted)
 }
@@ -205,19 +241,6 @@ pub async fn get_bucket_location(ctx: &Ctx<'_>, operation: Authorized<BucketName
     ctx.bucket(&operation)?;
     let mut document = Vec::with_capacity(256);
     write_location_constraint(&mut document, &ctx.service.region);
-    let mut reply = Reply::new(ctx, 200);
-    reply.xml(document);
-    Ok(reply)
-}
-
-/// `GET /bucket?versioning`: versioning was never enabled.
-pub async fn get_bucket_versioning(
-    ctx: &Ctx<'_>,
-    operation: Authorized<BucketName>,
-) -> Result<Reply, S3Error> {
-    ctx.bucket(&operation)?;
-    let mut document = Vec::with_capacity(256);
-    write_versioning(&mut document, Versioning::Unversioned);
     let mut reply = Reply::new(ctx, 200);
     reply.xml(document);
     Ok(reply)

@@ -15,7 +15,7 @@ use crate::http::head::Head;
 use crate::iam::{Policy, PosixOwner};
 use crate::runtime::Offload;
 use crate::sigv4;
-use crate::storage::{Bucket, BucketName, Root};
+use crate::storage::{Bucket, BucketName, Root, Versioning};
 
 /// What all requests on all cores share.
 pub struct Service {
@@ -46,6 +46,7 @@ impl Service {
     /// Forgets what is configured for a bucket that is gone. The caller holds the lock of the configuration.
     pub fn forget_configuration(&self, bucket: &BucketName) {
         (self.publish_policy)(bucket, None);
+        self.root.set_versioning(bucket, Versioning::Unversioned);
         self.settings.forget(bucket);
     }
 }

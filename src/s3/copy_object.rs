@@ -12,13 +12,14 @@ use super::access::Authorized;
 use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
-use super::get_object::{missing, require_null_version};
 use super::integrity::requested_algorithm;
 use super::lifecycle::write_expiration;
 use super::notification::{EventKind, Noted};
+use super::object_lock;
 use super::operation::{CopyObject, Operation, Requirement};
 use super::put_object::{holds, owner};
 use super::reply::Reply;
+use super::versioning;
 use super::xml::{ChecksumText, Copied};
 use crate::codec::dates::Timestamp;
 use crate::digest::{Algorithm, ChecksumType, Digests, Wanted};
@@ -38,15 +39,12 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     let CopyObject { bucket: name, key, source } = operation.into_inner();
     let service = ctx.service.clone();
     let root = &service.root;
-    require_null_version(source.version_id.as_ref())?;
     let owner = owner(ctx)?;
     let replace_metadata = directive(ctx.head, "x-amz-metadata-directive")?;
     let replace_tags = directive(ctx.head, "x-amz-tagging-directive")?;
     let wanted_checksum = requested_algorithm(ctx.head)?;
     let from = ctx.bucket(&source.bucket)?;
-    let Some(original) = object::open(root, &from, &source.key)? else {
-        return Err(missing(ctx, &source.bucket, &source.key));
-    };
+    let original = versioning::find(ctx, &from, &source.key, source.version_id.as_ref())?;
     check_source(ctx.head, &original, original.size)?;
     let takes_tags = original.record.as_ref().is_some_and(|record| !record.tags.is_empty()) && !replace_tags;
     if takes_tags {
@@ -59,12 +57,14 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
         }
     }
     let mut record = new_record(ctx.head, &original, replace_metadata, replace_tags)?;
+    object_lock::of_request(ctx, &name, &mut record)?;
     let changes_nothing = !replace_metadata
         && !replace_tags
         && wanted_checksum.is_none()
         && ctx.head.header("x-amz-storage-class").is_none()
         && ctx.head.header("x-amz-website-redirect-location").is_none();
-    if source.bucket == name && source.key == key && changes_nothing {
+    // A version that is named is copied to its key to become the current one again.
+    if source.bucket == name && source.key == key && source.version_id.is_none() && changes_nothing {
         return Err(Code::InvalidRequest.because(
             "This copy request is illegal because it is trying to copy an object to itself without changing the \
              object's metadata, storage class, website redirect location or encryption attributes.",
@@ -95,13 +95,15 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     if let Some(digests) = digests {
         apply(&digests, &mut record);
     }
-    object::seal(root, &staged, &mut record, owner)?;
+    object_lock::set_default(&service, &name, ctx.now, &mut record);
     let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
-    let change = object::publish(root, &bucket, &key, staged, owner, &condition)??;
+    let change = object::publish(root, &bucket, &key, staged, &mut record, owner, &condition)??;
     root.committer.commit(change).await?;
     ctx.notify(EventKind::CreatedCopy, &name, &key, &Noted::of(&record));
     let mut reply = Reply::new(ctx, 200);
     write_expiration(ctx, &name, &key, (record.size, record.mtime), Some(&record.tags), &mut reply);
+    versioning::write_new_version(record.version, &mut reply);
+    versioning::write_source_version(&service, &source.bucket, original.version, &mut reply);
     reply.xml(document(&record));
     Ok(reply)
 }

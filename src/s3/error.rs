@@ -36,6 +36,7 @@ struct Details {
     message: Option<Cow<'static, str>>,
     extras: SmallVec<[(&'static str, String); 2]>,
     allow: Option<Cow<'static, str>>,
+    headers: SmallVec<[(&'static str, String); 2]>,
 }
 
 /// What the request was about, for the elements that every error carries as far as they are known.
@@ -100,6 +101,19 @@ impl S3Error {
     #[must_use]
     pub fn allow(&self) -> Option<&str> {
         self.details.as_ref()?.allow.as_deref()
+    }
+
+    /// The headers that the answer carries besides those of every error.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let headers = self.details.iter().flat_map(|details| &details.headers);
+        headers.map(|(name, value)| (*name, value.as_str()))
+    }
+
+    /// Adds a header to the answer. Neither part is input.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.details_mut().headers.push((name, value.into()));
+        self
     }
 
     /// Replaces the usual text of the code.

@@ -7,14 +7,16 @@ use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
 use super::lifecycle::write_expiration;
+use super::object_lock;
 use super::operation::{GetObject, HeadObject, Operation, PartNumber, ResponseOverrides, VersionId};
 use super::reply::{Body, FileRange, Reply};
+use super::versioning;
 use crate::digest::{CHECKSUM_BASE64_BYTES_MAX, Checksum};
 use crate::http::conditional::{ReadConditions, ReadOutcome, Validators};
 use crate::http::range::{self, ByteRange, RangeOutcome};
 use crate::iam::Action;
 use crate::storage::layout::{BucketName, ObjectKey};
-use crate::storage::object::{self, Object};
+use crate::storage::object::Object;
 use crate::storage::record::HeaderField;
 
 /// `GET /bucket/key`.
@@ -43,11 +45,8 @@ fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
         return Err(Code::InvalidRequest
             .because("Request specific response headers cannot be used for anonymous GET requests."));
     }
-    require_null_version(read.version_id.as_ref())?;
     let bucket = ctx.bucket(&read.bucket)?;
-    let Some(object) = object::open(&ctx.service.root, &bucket, &read.key)? else {
-        return Err(missing(ctx, &read.bucket, &read.key));
-    };
+    let object = versioning::find(ctx, &bucket, &read.key, read.version_id.as_ref())?;
     let mut etag = Vec::with_capacity(40);
     object.etag.write_into(&mut etag);
     let validators = Validators { etag: &etag, last_modified: object.modified };
@@ -58,6 +57,7 @@ fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
             let mut reply = Reply::new(ctx, 304);
             reply.header("Last-Modified", &object.modified.http());
             reply.resume().etag(&etag);
+            versioning::write_version(ctx.service, &read.bucket, object.version, &mut reply);
             return Ok(reply);
         }
     }
@@ -70,9 +70,13 @@ fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     if let Some(range) = selected {
         reply.resume().content_range(range, object.size);
     }
+    versioning::write_version(ctx.service, &read.bucket, object.version, &mut reply);
+    object_lock::write(ctx, &read.bucket, &read.key, object.record.as_ref(), &mut reply);
     write_parts_and_checksum(ctx, read, &object, selected, &mut reply);
-    let tags = object.record.as_ref().map(|record| &record.tags);
-    write_expiration(ctx, &read.bucket, &read.key, (object.size, object.modified), tags, &mut reply);
+    if read.version_id.is_none() {
+        let tags = object.record.as_ref().map(|record| &record.tags);
+        write_expiration(ctx, &read.bucket, &read.key, (object.size, object.modified), tags, &mut reply);
+    }
     let overrides = read.overrides.as_deref().map(overridden);
     attributes::write(object.record.as_ref(), &read.key, &mut reply, |field| {
         overrides.iter().flatten().any(|(other, value)| *other == field && value.is_some())
@@ -182,16 +186,6 @@ fn overridden(overrides: &ResponseOverrides) -> [(HeaderField, Option<&String>);
         (HeaderField::ContentType, overrides.content_type.as_ref()),
         (HeaderField::Expires, overrides.expires.as_ref()),
     ]
-}
-
-/// The buckets have no versions but the null one.
-pub fn require_null_version(version_id: Option<&VersionId>) -> Result<(), S3Error> {
-    match version_id {
-        None | Some(VersionId::Null) => Ok(()),
-        Some(VersionId::Named(id)) => Err(Code::NoSuchVersion
-            .because("The bucket was never versioned: the only version of an object is 'null'.")
-            .with("VersionId", id.as_ref())),
-    }
 }
 
 /// What a missing object is to this caller: who may not list the bucket is not told that it is missing.

@@ -11,10 +11,11 @@ use super::operation::{
     ContinuationToken, ListObjectVersions, ListObjects, ListObjectsV2, ListSettings, VersionId,
 };
 use super::reply::Reply;
-use super::xml::{ObjectEntry, Objects, ObjectsV2, Owner, Page, VersionEntry, Versions};
+use super::xml::{ObjectEntry, Objects, ObjectsV2, Owner, Page, VersionContent, VersionEntry, Versions};
 use crate::iam::Snapshot;
 use crate::storage::layout::BucketName;
 use crate::storage::list::{self, Entry, ListPage, ListRequest};
+use crate::storage::versions::{self, Content, Version, VersionPage, VersionRequest};
 
 /// `GET /bucket`.
 pub async fn list_objects(ctx: &Ctx<'_>, operation: Authorized<ListObjects>) -> Result<Reply, S3Error> {
@@ -23,7 +24,7 @@ pub async fn list_objects(ctx: &Ctx<'_>, operation: Authorized<ListObjects>) -> 
     let texts = Texts::of(&page, ctx.caller.snapshot());
     let mut document = Vec::with_capacity(texts.document_bytes());
     let answer = Objects {
-        page: settings_of(&bucket, &settings, &page),
+        page: settings_of(&bucket, &settings, page.next.is_some()),
         marker: marker.as_bytes(),
         // As S3: without a delimiter the client goes on from the last key.
         next_marker: page.next.as_deref().filter(|_| settings.delimiter.is_some()),
@@ -43,7 +44,7 @@ pub async fn list_objects_v2(ctx: &Ctx<'_>, operation: Authorized<ListObjectsV2>
     let next =
         page.next.as_deref().and_then(|next| std::str::from_utf8(next).ok()).map(ContinuationToken::encode);
     let answer = ObjectsV2 {
-        page: settings_of(&list.bucket, &list.settings, &page),
+        page: settings_of(&list.bucket, &list.settings, page.next.is_some()),
         continuation_token: list.continuation_token.as_ref().map(ContinuationToken::as_sent),
         next_continuation_token: next.as_deref(),
         start_after: list.start_after.as_deref().map(str::as_bytes),
@@ -54,24 +55,25 @@ pub async fn list_objects_v2(ctx: &Ctx<'_>, operation: Authorized<ListObjectsV2>
     Ok(reply)
 }
 
-/// `GET /bucket?versions`: every object has one version, the null one.
+/// `GET /bucket?versions`.
 pub async fn list_object_versions(
     ctx: &Ctx<'_>,
     operation: Authorized<ListObjectVersions>,
 ) -> Result<Reply, S3Error> {
     let ListObjectVersions { bucket, settings, key_marker, version_id_marker } = operation.into_inner();
-    let page = read_page(ctx, &bucket, &settings, &key_marker).await?;
-    let texts = Texts::of(&page, ctx.caller.snapshot());
-    let mut document = Vec::with_capacity(texts.document_bytes());
+    let page = read_versions(ctx, &bucket, &settings, &key_marker, version_id_marker.as_ref()).await?;
+    let texts: Vec<_> =
+        page.entries.iter().map(|entry| VersionTexts::of(entry, ctx.caller.snapshot())).collect();
+    let next_version = page.next.as_ref().and_then(|(_, version)| version.map(|version| version.to_string()));
+    let mut document = Vec::with_capacity(1024 + 512 * texts.len());
     let answer = Versions {
-        page: settings_of(&bucket, &settings, &page),
+        page: settings_of(&bucket, &settings, page.next.is_some()),
         key_marker: key_marker.as_bytes(),
         version_id_marker: version_id_marker.as_ref().map_or("", VersionId::as_str),
-        next: page.next.as_deref().map(|next| (next, Some("null"))),
+        next: page.next.as_ref().map(|(key, _)| (&**key, next_version.as_deref())),
     };
-    let versions =
-        texts.entries(&page, true).map(|object| VersionEntry { object, version_id: "null", is_latest: true });
-    answer.write(&mut document, versions, prefixes(&page));
+    let versions = page.entries.iter().zip(&texts).map(|(entry, texts)| texts.entry(entry));
+    answer.write(&mut document, versions, page.common_prefixes.iter().map(Vec::as_slice));
     let mut reply = Reply::new(ctx, 200);
     reply.xml(document);
     Ok(reply)
@@ -97,13 +99,41 @@ async fn read_page(
     .await
 }
 
-fn settings_of<'a>(bucket: &'a BucketName, settings: &'a ListSettings, page: &ListPage) -> Page<'a> {
+async fn read_versions(
+    ctx: &Ctx<'_>,
+    bucket: &BucketName,
+    settings: &ListSettings,
+    key_marker: &str,
+    version_marker: Option<&VersionId>,
+) -> Result<VersionPage, S3Error> {
+    let version_marker = match version_marker {
+        None => None,
+        Some(id) => Some(Version::parse(id.as_str()).ok_or_else(|| {
+            S3Error::invalid_argument("version-id-marker", id.as_str(), "Invalid version id specified")
+        })?),
+    };
+    let bucket = ctx.bucket(bucket)?;
+    let (settings, key_marker) = (settings.clone(), key_marker.to_owned());
+    ctx.offload(move |service| {
+        let request = VersionRequest {
+            prefix: settings.prefix.as_bytes(),
+            delimiter: settings.delimiter.as_deref().unwrap_or("").as_bytes(),
+            key_marker: key_marker.as_bytes(),
+            version_marker,
+            max_keys: settings.max_keys as usize,
+        };
+        Ok(versions::list(&service.root, &bucket, &request)?)
+    })
+    .await
+}
+
+fn settings_of<'a>(bucket: &'a BucketName, settings: &'a ListSettings, truncated: bool) -> Page<'a> {
     Page {
         bucket: bucket.as_str(),
         prefix: settings.prefix.as_bytes(),
         delimiter: settings.delimiter.as_deref().map(str::as_bytes),
         max_keys: settings.max_keys.into(),
-        truncated: page.next.is_some(),
+        truncated,
         encoding: settings.encoding,
     }
 }
@@ -119,32 +149,71 @@ struct Texts {
 
 impl Texts {
     fn of(page: &ListPage, snapshot: &Snapshot) -> Texts {
-        let of_entry = |entry: &Entry| {
-            let mut etag = Vec::with_capacity(40);
-            entry.etag.write_into(&mut etag);
-            (etag, owner_name(snapshot, entry.uid))
-        };
-        Texts { entries: page.entries.iter().map(of_entry).collect() }
+        Texts { entries: page.entries.iter().map(|entry| texts_of(entry, snapshot)).collect() }
     }
 
     fn entries<'a>(&'a self, page: &'a ListPage, with_owner: bool) -> impl Iterator<Item = ObjectEntry<'a>> {
-        page.entries.iter().zip(&self.entries).map(move |(entry, (etag, owner))| ObjectEntry {
-            key: entry.key.as_bytes(),
-            last_modified: entry.modified,
-            etag,
-            size: entry.size,
-            storage_class: entry
-                .storage_class
-                .as_ref()
-                .and_then(|class| std::str::from_utf8(class.as_bytes()).ok())
-                .unwrap_or("STANDARD"),
-            owner: with_owner.then_some(Owner { id: owner, display_name: owner }),
-            checksum: entry.checksum.map(|(algorithm, kind)| (algorithm.name(), kind.name())),
-        })
+        page.entries
+            .iter()
+            .zip(&self.entries)
+            .map(move |(entry, (etag, owner))| shown(entry, etag, with_owner.then_some(owner)))
     }
 
     fn document_bytes(&self) -> usize {
         1024 + 512 * self.entries.len()
+    }
+}
+
+fn texts_of(entry: &Entry, snapshot: &Snapshot) -> (Vec<u8>, String) {
+    let mut etag = Vec::with_capacity(40);
+    entry.etag.write_into(&mut etag);
+    (etag, owner_name(snapshot, entry.uid))
+}
+
+fn shown<'a>(entry: &'a Entry, etag: &'a [u8], owner: Option<&'a String>) -> ObjectEntry<'a> {
+    let class = entry.storage_class.as_ref().and_then(|class| std::str::from_utf8(class.as_bytes()).ok());
+    ObjectEntry {
+        key: entry.key.as_bytes(),
+        last_modified: entry.modified,
+        etag,
+        size: entry.size,
+        storage_class: class.unwrap_or("STANDARD"),
+        owner: owner.map(|name| Owner { id: name, display_name: name }),
+        checksum: entry.checksum.map(|(algorithm, kind)| (algorithm.name(), kind.name())),
+    }
+}
+
+/// As [`Texts`], of one version or delete marker.
+struct VersionTexts {
+    etag: Vec<u8>,
+    owner: String,
+    version: String,
+}
+
+impl VersionTexts {
+    fn of(entry: &versions::VersionEntry, snapshot: &Snapshot) -> VersionTexts {
+        let version = entry.version.to_string();
+        let (etag, owner) = match &entry.content {
+            Content::Object(object) => texts_of(object, snapshot),
+            Content::Marker(marker) => (Vec::new(), owner_name(snapshot, marker.owner.uid)),
+        };
+        VersionTexts { etag, owner, version }
+    }
+
+    fn entry<'a>(&'a self, entry: &'a versions::VersionEntry) -> VersionEntry<'a> {
+        let content = match &entry.content {
+            Content::Object(object) => VersionContent::Object(shown(object, &self.etag, Some(&self.owner))),
+            Content::Marker(marker) => VersionContent::Marker {
+                last_modified: marker.modified,
+                owner: Owner { id: &self.owner, display_name: &self.owner },
+            },
+        };
+        VersionEntry {
+            key: entry.key.as_bytes(),
+            content,
+            version_id: &self.version,
+            is_latest: entry.is_latest,
+        }
     }
 }
 

@@ -24,11 +24,13 @@ pub mod list_multipart_uploads;
 pub mod list_objects;
 pub mod multipart;
 pub mod notification;
+pub mod object_lock;
 pub mod object_tagging;
 pub mod put_object;
 pub mod settings;
 pub mod sts;
 pub mod upload_part_copy;
+pub mod versioning;
 
 pub mod error;
 pub mod failure;

@@ -8,11 +8,13 @@ use super::context::Ctx;
 use super::error::{Code, S3Error};
 use super::integrity::{Integrity, requested_algorithm};
 use super::notification::{EventKind, Noted};
+use super::object_lock;
 use super::operation::{
     self, AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, ListParts, UploadPart,
 };
 use super::put_object::{Sink, content_length, holds, owner, receive};
 use super::reply::Reply;
+use super::versioning;
 use super::xml;
 use super::xml::{ChecksumText, Completed, write_initiate_multipart_upload};
 use super::xml::{Owner, PartEntry, Parts};
@@ -28,6 +30,7 @@ use crate::storage::multipart::{
 };
 use crate::storage::object::{self, Condition, Object};
 use crate::storage::record::{ETag, Record};
+use crate::storage::versions::Versioning;
 
 /// `POST /bucket/key?uploads`.
 pub async fn create_multipart_upload(
@@ -39,6 +42,7 @@ pub async fn create_multipart_upload(
     let named = requested_algorithm(ctx.head)?;
     let mut record = Record::new(0, Timestamp::from_seconds(0), ETag::Md5([0; 16]));
     attributes::of_request(ctx.head, &mut record)?;
+    object_lock::of_request(ctx, &bucket, &mut record)?;
     let description = Description {
         key: key.clone(),
         initiated: ctx.now,
@@ -113,7 +117,7 @@ pub async fn complete_multipart_upload(
         return Err(Code::InvalidPartOrder.into());
     }
     let bucket = ctx.bucket(&name)?;
-    let upload = match open_upload(ctx, &name, &key, upload_id.as_str()) {
+    let mut upload = match open_upload(ctx, &name, &key, upload_id.as_str()) {
         Err(error) if error.code() == Code::NoSuchUpload => {
             return completed_before(ctx, &name, &key, &upload_id, error);
         }
@@ -121,6 +125,7 @@ pub async fn complete_multipart_upload(
     };
     let expected = expected(ctx, &upload)?;
     let wanted = parts_wanted(&request, &upload)?;
+    object_lock::set_default(ctx.service, &name, ctx.now, &mut upload.description.record);
     let head = ctx.head.clone();
     let job = ctx
         .offload(move |service| {
@@ -176,6 +181,7 @@ fn complete_answer(ctx: &Ctx<'_>, name: &BucketName, key: &ObjectKey, record: &R
         value,
         kind: Some(stored.checksum_type().name()),
     });
+    let version = record.version.filter(|_| ctx.service.root.versioning(name) != Versioning::Unversioned);
     let host = String::from_utf8_lossy(ctx.head.host().unwrap_or_default()).into_owned();
     let scheme = if ctx.caller.is_encrypted() { "https" } else { "http" };
     let mut path = Vec::new();
@@ -193,6 +199,7 @@ fn complete_answer(ctx: &Ctx<'_>, name: &BucketName, key: &ObjectKey, record: &R
         Some(&record.tags),
         &mut reply,
     );
+    versioning::write_new_version(version, &mut reply);
     reply.xml(document);
     reply
 }

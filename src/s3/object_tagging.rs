@@ -10,13 +10,14 @@ use super::attributes;
 use super::bucket_tagging::{read_tagging, write_tagging};
 use super::context::Ctx;
 use super::error::S3Error;
-use super::get_object::{missing, require_null_version};
 use super::notification::{EventKind, Noted};
 use super::operation::ObjectVersion;
 use super::reply::Reply;
+use super::versioning;
 use crate::limits;
-use crate::storage::object;
+use crate::storage::object::{self, Object};
 use crate::storage::record::Tags;
+use crate::storage::versions::Absence;
 
 /// `GET /bucket/key?tagging`.
 pub async fn get_object_tagging(
@@ -24,10 +25,8 @@ pub async fn get_object_tagging(
     operation: Authorized<ObjectVersion>,
 ) -> Result<Reply, S3Error> {
     let ObjectVersion { bucket, key, version_id } = operation.into_inner();
-    require_null_version(version_id.as_ref())?;
-    let Some(object) = object::open(&ctx.service.root, &ctx.bucket(&bucket)?, &key)? else {
-        return Err(missing(ctx, &bucket, &key));
-    };
+    let object = versioning::find(ctx, &ctx.bucket(&bucket)?, &key, version_id.as_ref())?;
+    let version = object.version;
     let tags = object.record.map(|record| record.tags).unwrap_or_default();
     // By key, whatever their order was when they were given: clients compare the list as a whole.
     let mut sorted: Vec<(&str, &str)> = tags.iter().collect();
@@ -35,6 +34,7 @@ pub async fn get_object_tagging(
     let mut document = Vec::with_capacity(512);
     write_tagging(&mut document, sorted.into_iter());
     let mut reply = Reply::new(ctx, 200);
+    versioning::write_version(ctx.service, &bucket, version, &mut reply);
     reply.xml(document);
     Ok(reply)
 }
@@ -46,9 +46,7 @@ pub async fn put_object_tagging(
 ) -> Result<Reply, S3Error> {
     let object = operation.into_inner();
     let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await?;
-    replace(ctx, &object, parse(&body)?).await?;
-    ctx.notify(EventKind::TaggingPut, &object.bucket, &object.key, &Noted::default());
-    Ok(Reply::new(ctx, 200))
+    replace(ctx, &object, parse(&body)?, (200, EventKind::TaggingPut)).await
 }
 
 /// `DELETE /bucket/key?tagging`.
@@ -56,9 +54,7 @@ pub async fn delete_object_tagging(
     ctx: &Ctx<'_>,
     operation: Authorized<ObjectVersion>,
 ) -> Result<Reply, S3Error> {
-    replace(ctx, &operation, Tags::default()).await?;
-    ctx.notify(EventKind::TaggingDelete, &operation.bucket, &operation.key, &Noted::default());
-    Ok(Reply::new(ctx, 204))
+    replace(ctx, &operation, Tags::default(), (204, EventKind::TaggingDelete)).await
 }
 
 /// The tags of a `Tagging` document.
@@ -70,18 +66,27 @@ pub fn parse(document: &[u8]) -> Result<Tags, S3Error> {
     attributes::tags_of(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())))
 }
 
-/// Gives an object these tags in place of what it has, durably.
-async fn replace(ctx: &Ctx<'_>, object: &ObjectVersion, tags: Tags) -> Result<(), S3Error> {
+/// Gives an object these tags in place of what it has, durably, with this status of the answer and this event.
+async fn replace(
+    ctx: &Ctx<'_>,
+    object: &ObjectVersion,
+    tags: Tags,
+    (status, event): (u16, EventKind),
+) -> Result<Reply, S3Error> {
     let ObjectVersion { bucket: name, key, version_id } = object;
-    require_null_version(version_id.as_ref())?;
-    let root = &ctx.service.root;
-    let changed = object::amend(root, &ctx.bucket(name)?, key, &|object| -> Result<_, S3Error> {
+    let (root, version) = (&ctx.service.root, versioning::named(version_id.as_ref())?);
+    let record_of = |found: Result<&Object, &Absence>| {
+        let object = found.map_err(|absence| versioning::absent(ctx, name, key, version, absence))?;
         let mut record = attributes::record_of(object, key);
         record.tags.clone_from(&tags);
-        Ok(record)
-    })??;
-    let Some(change) = changed else { return Err(missing(ctx, name, key)) };
-    Ok(root.committer.commit(change).await?)
+        Ok::<_, S3Error>(record)
+    };
+    let (version, change) = object::amend(root, &ctx.bucket(name)?, key, version, &record_of)??;
+    root.committer.commit(change).await?;
+    ctx.notify(event, name, key, &Noted::version(version));
+    let mut reply = Reply::new(ctx, status);
+    versioning::write_version(ctx.service, name, version, &mut reply);
+    Ok(reply)
 }
 
 /// Whatever is taken is written and read back as the same.

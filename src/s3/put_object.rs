@@ -9,9 +9,11 @@ use super::error::{Code, S3Error};
 use super::integrity::Integrity;
 use super::lifecycle::write_expiration;
 use super::notification::{EventKind, Noted};
+use super::object_lock;
 use super::operation::PutObject;
 use super::payload::{Payload, slow_down};
 use super::reply::Reply;
+use super::versioning;
 use crate::codec::dates::Timestamp;
 use crate::digest::{Algorithm, BodyDigests, Digests, Wanted};
 use crate::http::conditional::{Validators, WriteConditions, WriteOutcome};
@@ -35,6 +37,8 @@ pub async fn put_object(ctx: &mut Ctx<'_>, operation: Authorized<PutObject>) -> 
     let integrity = Integrity::of(ctx.head, &ctx.payload_kind)?;
     let mut record = Record::new(0, Timestamp::from_seconds(0), ETag::Md5([0; 16]));
     attributes::of_request(ctx.head, &mut record)?;
+    object_lock::of_request(ctx, &bucket, &mut record)?;
+    object_lock::require_integrity(&record, &integrity)?;
     let bucket = ctx.bucket(&bucket)?;
     let conditions = WriteConditions::of_request(ctx.head);
     let decide = |current: Option<&Object>| holds(&conditions, current);
@@ -49,9 +53,9 @@ pub async fn put_object(ctx: &mut Ctx<'_>, operation: Authorized<PutObject>) -> 
     let (staged, _) = writer.finish().await?;
     record.etag = ETag::Md5(digests.md5.unwrap_or_default());
     record.checksum = stored_checksum(&digests);
-    object::seal(root, &staged, &mut record, owner)?;
+    object_lock::set_default(&service, &bucket.name, ctx.now, &mut record);
     let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
-    let change = object::publish(root, &bucket, &key, staged, owner, &condition)??;
+    let change = object::publish(root, &bucket, &key, staged, &mut record, owner, &condition)??;
     root.committer.commit(change).await?;
     ctx.notify(EventKind::CreatedPut, &bucket.name, &key, &Noted::of(&record));
     let mut reply = stored(ctx, &record);
@@ -183,5 +187,6 @@ fn stored(ctx: &Ctx<'_>, record: &Record) -> Reply {
     if let Some(checksum) = &record.checksum {
         attributes::write_checksum(checksum, &mut reply);
     }
+    versioning::write_new_version(record.version, &mut reply);
     reply
 }

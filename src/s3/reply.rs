@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use bytes::{Bytes, BytesMut};
 
 use super::context::{Ctx, RequestId};
-use super::error::{S3Error, Subject};
+use super::error::{Code, S3Error, Subject};
 use crate::codec::dates::Timestamp;
 use crate::http::response::ResponseHead;
 
@@ -66,6 +66,13 @@ impl Reply {
         let mut reply = Reply::begin(error.status(), now, request_id);
         if let Some(allow) = error.allow() {
             reply.header("Allow", allow.as_bytes());
+        }
+        for (name, value) in error.headers() {
+            reply.header(name, value.as_bytes());
+        }
+        if error.code() == Code::NoSuchKey && error.headers().next().is_none() {
+            // AWS leaves it out; clients of Ceph look for it.
+            reply.header("x-amz-delete-marker", b"false");
         }
         if let Some(seconds) = error.code().retry_after_seconds() {
             reply.decimal("Retry-After", seconds.into());

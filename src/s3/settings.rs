@@ -1,4 +1,4 @@
-//! What is configured for a bucket besides its policy and its versioning: tags, CORS, and the like, one [`Setting`] each.
+//! What is configured for a bucket besides its policy: tags, versioning, CORS, and the like, one [`Setting`] each.
 //!
 //! A setting is an XML document. It is parsed once, when it is put or when the server starts; every request looks at
 //! the parsed values, which all cores share ([`Settings`]). What is kept on disk ([`bucket_config`]) is the document
@@ -18,7 +18,9 @@ use super::context::{Ctx, Service, open_bucket};
 use super::error::{Code, S3Error};
 use super::lifecycle::Lifecycle;
 use super::notification::Notification;
+use super::object_lock::ObjectLock;
 use super::reply::Reply;
+use super::versioning::BucketVersioning;
 use crate::limits;
 use crate::storage::bucket_config::{self, Item};
 use crate::storage::{self, BucketName, Root};
@@ -50,6 +52,9 @@ pub trait Setting: Sized + Send + 'static {
     fn when_damaged() -> Option<Self> {
         None
     }
+
+    /// Tells the storage what it has to know of the setting, before the others are told. Also called at the start.
+    fn published(_root: &Root, _bucket: &BucketName, _value: Option<&Self>) {}
 }
 
 /// The settings of one bucket. `Default` has none.
@@ -59,8 +64,12 @@ pub struct BucketSettings {
     pub lifecycle: Option<Lifecycle>,
     /// Who is told of changes of objects.
     pub notification: Option<Notification>,
+    /// Its object lock.
+    pub object_lock: Option<ObjectLock>,
     /// Tags of the bucket.
     pub tagging: Option<BucketTagging>,
+    /// Its versioning, if that was ever set.
+    pub versioning: Option<BucketVersioning>,
 }
 
 /// The settings of all buckets, as every core sees them.
@@ -77,7 +86,9 @@ impl Settings {
         let mut of_buckets = HashMap::new();
         load_all::<Lifecycle>(root, &mut of_buckets)?;
         load_all::<Notification>(root, &mut of_buckets)?;
+        load_all::<ObjectLock>(root, &mut of_buckets)?;
         load_all::<BucketTagging>(root, &mut of_buckets)?;
+        load_all::<BucketVersioning>(root, &mut of_buckets)?;
         let of_buckets = of_buckets.into_iter().map(|(name, settings)| (name, Arc::new(settings))).collect();
         Ok(Settings { of_buckets: ArcSwap::from_pointee(of_buckets), none: Arc::default() })
     }
@@ -134,6 +145,7 @@ fn load_all<S: Setting>(root: &Root, all: &mut HashMap<BucketName, BucketSetting
             },
             Some,
         );
+        S::published(root, &name, value.as_ref());
         *S::slot(all.entry(name).or_default()) = value;
     }
     Ok(())
@@ -144,37 +156,68 @@ fn load_all<S: Setting>(root: &Root, all: &mut HashMap<BucketName, BucketSetting
 /// # Errors
 /// `NoSuchBucket`, or the file system failed.
 pub fn change<S: Setting>(service: &Service, name: &BucketName, value: Option<S>) -> Result<(), S3Error> {
-    update(service, name, |_| Ok(value))
+    change_if(service, name, value, |_| Ok(()))
 }
 
-/// As [`change`], to what `new` makes of the setting as it stands.
+/// As [`change`], if the bucket's settings allow it; they do not change in between.
 ///
 /// # Errors
-/// Those of [`change`] and of `new`.
+/// As [`change`], and what `allowed` says.
+pub fn change_if<S: Setting>(
+    service: &Service,
+    name: &BucketName,
+    value: Option<S>,
+    allowed: impl FnOnce(&BucketSettings) -> Result<(), S3Error>,
+) -> Result<(), S3Error> {
+    update(service, name, |settings| allowed(settings).map(|()| value))
+}
+
+/// As [`change`], to what `new` makes of the bucket's settings; they do not change in between.
+///
+/// # Errors
+/// As [`change`], and what `new` says.
 pub fn update<S: Setting>(
     service: &Service,
     name: &BucketName,
-    new: impl FnOnce(Option<&S>) -> Result<Option<S>, S3Error>,
+    new: impl FnOnce(&BucketSettings) -> Result<Option<S>, S3Error>,
 ) -> Result<(), S3Error> {
     let _changing = service.root.lock_configuration();
     open_bucket(&service.root, name)?;
-    let value = new(S::of(&service.settings.of(name)))?;
+    let value = new(&service.settings.of(name))?;
+    if let Some(value) = &value {
+        let mut document = Vec::with_capacity(1024);
+        value.write(&mut document);
+        // Characters that XML has to write as references can make it longer than what was sent.
+        if document.len() > bucket_config::CONTENT_BYTES_MAX {
+            return Err(Code::MaxMessageLengthExceeded.into());
+        }
+    }
+    change_locked(service, name, value)?;
+    tracing::info!(bucket = name.as_str(), item = S::ITEM.file(), "changed the configuration of a bucket");
+    Ok(())
+}
+
+/// As [`change`], for a caller that holds the lock of the configuration and has looked after the bucket.
+///
+/// # Errors
+/// The file system failed.
+pub fn change_locked<S: Setting>(
+    service: &Service,
+    name: &BucketName,
+    value: Option<S>,
+) -> storage::Result<()> {
     match &value {
         Some(value) => {
             let mut document = Vec::with_capacity(1024);
             value.write(&mut document);
-            // Characters that XML has to write as references can make it longer than what was sent.
-            if document.len() > bucket_config::CONTENT_BYTES_MAX {
-                return Err(Code::MaxMessageLengthExceeded.into());
-            }
             bucket_config::write(&service.root, name, S::ITEM, &document)?;
         }
         None => {
             bucket_config::remove(&service.root, name, S::ITEM)?;
         }
     }
+    S::published(&service.root, name, value.as_ref());
     service.settings.publish(name, value);
-    tracing::info!(bucket = name.as_str(), item = S::ITEM.file(), "changed the configuration of a bucket");
     Ok(())
 }
 

@@ -11,16 +11,16 @@ use super::access::Authorized;
 use super::context::Ctx;
 use super::copy_object::check_source;
 use super::error::{Code, S3Error};
-use super::get_object::{missing, require_null_version};
 use super::multipart::{no_such_upload, open_upload};
 use super::operation::UploadPartCopy;
 use super::reply::Reply;
+use super::versioning;
 use super::xml::{ChecksumText, Copied};
 use crate::codec::hex;
 use crate::digest::{Algorithm, CHECKSUM_BASE64_BYTES_MAX, Checksum, ChecksumType};
 use crate::http::range::{CopyRangeError, parse_copy_source};
 use crate::storage::multipart::{self, Source};
-use crate::storage::object::{self, Object};
+use crate::storage::object::Object;
 use crate::storage::record::ETag;
 
 /// `PUT /bucket/key?partNumber&uploadId` with `x-amz-copy-source`.
@@ -29,13 +29,11 @@ pub async fn upload_part_copy(
     operation: Authorized<UploadPartCopy>,
 ) -> Result<Reply, S3Error> {
     let UploadPartCopy { bucket, key, upload_id, part_number, source } = operation.into_inner();
-    require_null_version(source.version_id.as_ref())?;
     ctx.bucket(&bucket)?;
     let upload = open_upload(ctx, &bucket, &key, upload_id.as_str())?;
     let from = ctx.bucket(&source.bucket)?;
-    let Some(original) = object::open(&ctx.service.root, &from, &source.key)? else {
-        return Err(missing(ctx, &source.bucket, &source.key));
-    };
+    let original = versioning::find(ctx, &from, &source.key, source.version_id.as_ref())?;
+    let (from, version) = (source.bucket, original.version);
     let (offset, length) = range(ctx, &original)?;
     check_source(ctx.head, &original, length)?;
     let algorithm = upload.description.checksum.map(|(algorithm, _)| algorithm);
@@ -62,6 +60,7 @@ pub async fn upload_part_copy(
     Copied { last_modified: part.modified, etag: &hex::encode16(&part.md5), checksum }
         .write_part(&mut document);
     let mut reply = Reply::new(ctx, 200);
+    versioning::write_source_version(ctx.service, &from, version, &mut reply);
     reply.xml(document);
     Ok(reply)
 }

@@ -19,12 +19,12 @@ mod read;
 pub mod reader;
 
 pub use answer::{
-    ChecksumText, Completed, Copied, DeleteOutcome, Versioning, write_delete_result,
-    write_initiate_multipart_upload, write_location_constraint, write_policy_status, write_versioning,
+    ChecksumText, Completed, Copied, DeleteOutcome, write_delete_result, write_initiate_multipart_upload,
+    write_location_constraint, write_policy_status, write_versioning,
 };
 pub use listing::{
     BucketEntry, Buckets, ObjectEntry, Objects, ObjectsV2, Owner, Page, PartEntry, Parts, UploadEntry,
-    Uploads, VersionEntry, Versions,
+    Uploads, VersionContent, VersionEntry, Versions,
 };
 pub use read::{
     CHECKSUM_ELEMENTS, CompleteMultipartUpload, CompletedPart, CreateBucketConfiguration, Delete,

@@ -14,7 +14,7 @@ use super::commit::Change;
 use super::error::{At, Result, Subject};
 use super::layout::BucketName;
 use super::root::{Bucket, Root};
-use super::{recover, walk};
+use super::{recover, versions, walk};
 use crate::codec::dates::Timestamp;
 use crate::iam::principal::PosixOwner;
 use crate::limits;
@@ -57,6 +57,8 @@ pub fn create(root: &Root, name: &BucketName, maker: &str, owner: PosixOwner) ->
     if names(root)?.len() >= limits::BUCKETS_MAX {
         return Ok(Created::TooMany);
     }
+    // Left behind by a bucket whose directory another program removed: it is nothing of the new one's.
+    versions::remove_tree(root, name)?;
     let op = "make a bucket";
     let aside = root.staging_name();
     fs::mkdirat(&root.staging, aside.as_str(), walk::DIRECTORY_MODE).at(Subject::Bucket, op)?;
@@ -101,10 +103,13 @@ pub enum Deleted {
     NotEmpty,
 }
 
-/// Deletes a bucket that holds no files. Empty directories in it, which no S3 client can see, go with it, and so do
+/// Deletes a bucket that holds no files, and no versions of any. Empty directories in it, which no S3 client can see, go with it, and so do
 /// its unfinished uploads.
 pub fn delete(root: &Root, name: &BucketName) -> Result<Deleted> {
     let Some(bucket) = root.bucket(name)? else { return Ok(Deleted::Missing) };
+    if !versions::remove_empty_tree(root, name)? {
+        return Ok(Deleted::NotEmpty);
+    }
     remove_empty_directories(bucket.fd.as_fd(), 0);
     match fs::unlinkat(&root.fd, name.as_str(), AtFlags::REMOVEDIR) {
         Ok(()) => {}
@@ -174,7 +179,7 @@ fn created(stat: &fs::Statx) -> Timestamp {
 }
 
 /// Removes directories that hold nothing but empty directories, as deep as keys can reach.
-fn remove_empty_directories(directory: BorrowedFd<'_>, depth: usize) {
+pub(super) fn remove_empty_directories(directory: BorrowedFd<'_>, depth: usize) {
     let Ok(entries) = Dir::read_from(directory) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();

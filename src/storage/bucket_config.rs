@@ -33,12 +33,16 @@ pub enum Item {
     Lifecycle,
     /// Who is told of changes of objects.
     Notification,
+    /// Its object lock.
+    ObjectLock,
     /// The bucket policy.
     Policy,
     /// Tags of the bucket.
     Tagging,
     /// The directory is no bucket.
     Unlinked,
+    /// Whether it keeps versions.
+    Versioning,
 }
 
 impl Item {
@@ -47,9 +51,11 @@ impl Item {
         match self {
             Self::Lifecycle => "lifecycle.xml",
             Self::Notification => "notification.xml",
+            Self::ObjectLock => "object-lock.xml",
             Self::Policy => "policy.json",
             Self::Tagging => "tagging.xml",
             Self::Unlinked => "unlinked",
+            Self::Versioning => "versioning.xml",
         }
     }
 }

@@ -45,6 +45,10 @@ pub const RESERVED_PREFIX: &[u8] = b".sgate~";
 /// The object whose key is the directory's own path, inside that directory.
 pub const SELF_NAME: &[u8] = b".sgate~@";
 
+/// The directory of a key's noncurrent versions, in a tree beside the buckets ([`versions`](super::versions)). No part of
+/// a key.
+pub const HISTORY_NAME: &[u8] = b".sgate~v";
+
 /// Prefix of names being prepared next to their target, such as a link about to be renamed. Never an object.
 pub const TEMPORARY_PREFIX: &[u8] = b".sgate~!";
 

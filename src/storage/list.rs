@@ -30,11 +30,14 @@ use std::os::fd::BorrowedFd;
 
 pub use self::cache::DirectoryCache;
 
-use self::cursor::{AFTER_ALL, Cursor, Item, Listed, rolled_up};
+pub(super) use self::cursor::rolled_up;
+use self::cursor::{AFTER_ALL, Cursor, Item, Listed};
 use self::metadata::Metadata;
 use super::error::Result;
 use super::layout::ObjectKey;
-use super::record::{ETag, FieldText};
+use super::object::Object;
+use super::record::{ETag, FieldText, HeaderField};
+use super::versions::Version;
 use crate::codec::dates::Timestamp;
 use crate::digest::{Algorithm, ChecksumType};
 
@@ -53,7 +56,7 @@ pub struct ListRequest<'a> {
 }
 
 /// One page.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ListPage {
     /// The keys, in order. There may be fewer than the page has room for, even if there are more pages: files can vanish
     /// between being found and being looked at.
@@ -83,6 +86,8 @@ pub struct Entry {
     pub gid: u32,
     /// Its storage class; `None` means STANDARD.
     pub storage_class: Option<FieldText>,
+    /// Which version its record says it is. In a bucket that never kept versions that means nothing.
+    pub version: Version,
 }
 
 /// Lists one page of the bucket whose directory is `bucket`.
@@ -90,7 +95,7 @@ pub struct Entry {
 /// # Errors
 /// The file system failed. Whatever it merely refuses to show is left out instead.
 pub fn list(bucket: BorrowedFd<'_>, cache: &DirectoryCache, request: &ListRequest<'_>) -> Result<ListPage> {
-    let mut page = ListPage { entries: Vec::new(), common_prefixes: Vec::new(), next: None };
+    let mut page = ListPage::default();
     let Some(bound) = bound(request).filter(|_| request.max_keys > 0) else {
         return Ok(page);
     };
@@ -129,10 +134,27 @@ fn bound(request: &ListRequest<'_>) -> Option<Vec<u8>> {
 }
 
 impl Entry {
+    /// An open object as a listing shows it.
+    pub(super) fn of_object(key: ObjectKey, object: &Object) -> Self {
+        let record = object.record.as_ref();
+        let checksum = record.and_then(|record| record.checksum.as_ref());
+        Self {
+            key,
+            size: object.size,
+            modified: object.modified,
+            etag: object.etag.clone(),
+            checksum: checksum.map(|checksum| (checksum.algorithm(), checksum.checksum_type())),
+            uid: object.owner.uid,
+            gid: object.owner.gid,
+            storage_class: record.and_then(|record| record.headers.text(HeaderField::StorageClass)).cloned(),
+            version: object.version,
+        }
+    }
+
     /// `None`: the file vanished after it was found.
     fn of(listed: Listed) -> Option<Self> {
-        let Metadata { size, modified, etag, checksum, storage_class, uid, gid } = listed.metadata?;
-        Some(Self { key: listed.key, size, modified, etag, checksum, uid, gid, storage_class })
+        let Metadata { size, modified, etag, checksum, storage_class, version, uid, gid } = listed.metadata?;
+        Some(Self { key: listed.key, size, modified, etag, checksum, uid, gid, storage_class, version })
     }
 }
 

@@ -16,6 +16,7 @@ pub mod record;
 pub mod recover;
 pub mod root;
 mod spill;
+pub mod versions;
 mod walk;
 pub mod writer;
 
@@ -26,3 +27,4 @@ pub use layout::{BucketName, ObjectKey};
 pub use object::{Condition, Object};
 pub use record::{ETag, Record};
 pub use root::{Bucket, Root};
+pub use versions::{Version, Versioning};

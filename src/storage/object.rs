@@ -2,9 +2,10 @@
 //!
 //! The order of a write (steps 1 and 2 are in [`super::writer`], 6 in [`super::commit`]):
 //! 3. The caller verifies length and digests.
-//! 4. [`seal`]: the record `user.s3` is set and the file is given to its owner.
-//! 5. [`publish`]: the file gets its name by one `linkat` (which fails if the name exists) or by one rename over the
-//!    old object. Conditions are decided under the key's lock right before it.
+//! 4. [`publish`]: the record `user.s3` is set and the file is given to its owner.
+//! 5. The file gets its name by one `linkat` (which fails if the name exists) or by one rename over the old object.
+//!    Conditions are decided under the key's lock right before it, and where the bucket keeps versions the old object is
+//!    put aside ([`versions`]).
 //!
 //! Readers hold the file they opened: an object that is replaced or deleted under them stays whole.
 
@@ -19,6 +20,7 @@ use super::error::{At, Error, Result, Subject};
 use super::layout::{self, KeyPath, ObjectKey};
 use super::record::{ETag, FileStamp, Record, XATTR_BYTES_MAX, XATTR_NAME};
 use super::root::{Bucket, Root};
+use super::versions::{self, Absence, Version, Versioning};
 use super::walk;
 use super::writer::Staged;
 use crate::codec::dates::Timestamp;
@@ -39,6 +41,8 @@ pub struct Object {
     pub record: Option<Record>,
     /// Who owns the file.
     pub owner: PosixOwner,
+    /// Which version of its key it is; always the null one in a bucket that never kept versions.
+    pub version: Version,
 }
 
 /// Opens an object for reading. `Ok(None)`: there is no object of this key.
@@ -51,14 +55,35 @@ fn open_at(root: &Root, bucket: &Bucket, path: &KeyPath) -> Result<Option<Object
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {
             let file = walk::reopen(name.as_fd(), fs::OFlags::RDONLY).at(Subject::Object, OP_OPEN)?;
-            Ok(Some(inspect(root, file, &stat)?))
+            Ok(Some(inspect_current(root, bucket, file, &stat)?))
         }
         FileType::Directory => match walk::open_regular(bucket.fd.as_fd(), path.in_directory().as_bytes())? {
-            Some((file, stat)) => Ok(Some(inspect(root, file, &stat)?)),
+            Some((file, stat)) => Ok(Some(inspect_current(root, bucket, file, &stat)?)),
             None => Ok(None),
         },
         _ => Ok(None),
     }
+}
+
+/// Opens the current object of a bucket whose name in its directory is known.
+pub(super) fn open_in(
+    root: &Root,
+    bucket: &Bucket,
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+) -> Result<Option<Object>> {
+    match walk::open_regular(directory, name)? {
+        Some((file, stat)) => Ok(Some(inspect_current(root, bucket, file, &stat)?)),
+        None => Ok(None),
+    }
+}
+
+fn inspect_current(root: &Root, bucket: &Bucket, file: OwnedFd, stat: &Stat) -> Result<Object> {
+    let mut object = inspect(root, file, stat)?;
+    if root.versioning(&bucket.name) == Versioning::Unversioned {
+        object.version = Version::Null;
+    }
+    Ok(object)
 }
 
 /// Reads the record of an open file and judges whether it still fits.
@@ -71,7 +96,8 @@ pub fn inspect(root: &Root, file: OwnedFd, stat: &Stat) -> Result<Object> {
         None => ETag::foreign(&stamp(stat)),
     };
     let owner = PosixOwner { uid: stat.st_uid, gid: stat.st_gid };
-    Ok(Object { file, size, modified, etag, record, owner })
+    let version = Version::of_record(record.as_ref().and_then(|record| record.version));
+    Ok(Object { file, size, modified, etag, record, owner, version })
 }
 
 /// What tells one content of a file from another: every program that writes to the file changes it.
@@ -140,7 +166,7 @@ fn read_record(root: &Root, file: BorrowedFd<'_>, stat: &Stat) -> Result<Option<
 }
 
 /// Step 4: completes `record` with the file's length and time, attaches it, and gives the file to `owner`.
-pub fn seal(root: &Root, staged: &Staged<'_>, record: &mut Record, owner: PosixOwner) -> Result<()> {
+fn seal(root: &Root, staged: &Staged<'_>, record: &mut Record, owner: PosixOwner) -> Result<()> {
     let stat = fs::fstat(staged).at(Subject::Object, "stat a new object")?;
     record.size = stat.st_size as u64;
     record.mtime = modified(&stat);
@@ -177,33 +203,69 @@ pub enum Condition<'c, E> {
     Decide(&'c dyn Fn(Option<&Object>) -> std::result::Result<(), E>),
 }
 
-/// Step 5: gives the file its name. The inner error is the condition's. The returned change is what a commit has to
-/// make durable.
+/// Steps 4 and 5: completes the record with length, time and, in a bucket that keeps versions, a version; attaches it;
+/// gives the file to `owner`, and its name. The inner error is the condition's. The returned change is what a commit has
+/// to make durable.
+///
+/// Whether the bucket keeps versions is decided when the record is attached: a change of that which comes later holds
+/// for what is published later.
 pub fn publish<E>(
     root: &Root,
     bucket: &Bucket,
     key: &ObjectKey,
     mut staged: Staged<'_>,
+    record: &mut Record,
     owner: PosixOwner,
     condition: &Condition<'_, E>,
 ) -> Result<std::result::Result<Change, E>> {
+    record.version = match root.versioning(&bucket.name) {
+        Versioning::Enabled => Some(Version::new(root.tick())?),
+        Versioning::Suspended | Versioning::Unversioned => None,
+    };
+    seal(root, &staged, record, owner)?;
     let mut path = layout::path(key);
     for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
         let parent = walk::make_parent(root, bucket, &path, owner)?;
         let order = root.lock(&bucket.name, key);
-        let mut create_only = false;
-        if let Condition::Decide(decide) = condition {
-            let current = open_at(root, bucket, &layout::path(key))?;
-            if let Err(refused) = decide(current.as_ref()) {
-                drop(order);
-                drop(parent);
-                walk::remove_empty_parents(bucket, &path);
-                return Ok(Err(refused));
+        let keeps_versions =
+            record.version.is_some() || root.versioning(&bucket.name) != Versioning::Unversioned;
+        let current = match (keeps_versions, condition) {
+            (true, _) => match versions::standing(parent.fd.as_fd(), path.name())? {
+                Some(FileType::Directory) if path.name() != layout::SELF_NAME => {
+                    path = path.in_directory();
+                    continue;
+                }
+                Some(FileType::RegularFile) => open_in(root, bucket, parent.fd.as_fd(), path.name())?,
+                _ => None,
+            },
+            (false, Condition::Decide(_)) => open_at(root, bucket, &layout::path(key))?,
+            (false, Condition::Always) => None,
+        };
+        if let Condition::Decide(decide) = condition
+            && let Err(refused) = decide(current.as_ref())
+        {
+            drop(order);
+            drop(parent);
+            walk::remove_empty_parents(bucket, &path);
+            return Ok(Err(refused));
+        }
+        let create_only = current.is_none() && (keeps_versions || matches!(condition, Condition::Decide(_)));
+        let mut kept = None;
+        if keeps_versions
+            && let Some(current) = &current
+            && (record.version.is_some() || current.version != Version::Null)
+        {
+            let (base, at) = (layout::path(key), parent.fd.as_fd());
+            let (history, other) =
+                versions::keep_before(root, bucket, &base, at, path.name(), current, record.version)?;
+            if other.is_some() {
+                record.version = other;
+                reattach(root, staged.as_fd(), record)?;
             }
-            create_only = current.is_none();
+            kept = Some(history);
         }
         let linked = match staged.link(parent.fd.as_fd(), path.name()) {
-            Err(Errno::EXIST) => match standing(parent.fd.as_fd(), path.name())? {
+            Err(Errno::EXIST) => match versions::standing(parent.fd.as_fd(), path.name())? {
                 Some(FileType::Directory) if !path.name().eq(layout::SELF_NAME) => {
                     path = path.in_directory();
                     continue;
@@ -211,7 +273,11 @@ pub fn publish<E>(
                 // A file came while the condition was decided: decide again.
                 Some(FileType::RegularFile) if create_only => continue,
                 _ => {
-                    let old = super::spill::of(parent.fd.as_fd(), path.name());
+                    // What is kept keeps its record.
+                    let old = match kept {
+                        Some(_) => None,
+                        None => super::spill::of(parent.fd.as_fd(), path.name()),
+                    };
                     let replaced = staged.replace(parent.fd.as_fd(), path.name());
                     if let (Ok(()), Some(old)) = (replaced, old) {
                         super::spill::remove(root, &old);
@@ -221,11 +287,16 @@ pub fn publish<E>(
             },
             done => done,
         };
+        if linked.is_ok() && keeps_versions && record.version.is_none() {
+            versions::forget_nulls(root, bucket, &layout::path(key))?;
+        }
         drop(order);
         match linked {
             Ok(()) => {
-                let wide = parent.made;
-                return Ok(Ok(Change { files: smallvec![staged.into_fd()?, parent.fd], wide }));
+                let wide = parent.made || kept.as_ref().is_some_and(|history| history.made);
+                let mut files = smallvec![staged.into_fd()?, parent.fd];
+                files.extend(kept.map(|history| history.fd));
+                return Ok(Ok(Change { files, wide }));
             }
             // The directory was removed under us, or a directory took the name: once more.
             Err(Errno::NOENT | Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {}
@@ -242,33 +313,47 @@ pub fn publish<E>(
     })
 }
 
-/// Gives an object another record in place; its content, and what fits to it of the record, stay. `record_of` makes the
-/// new record from the object as it stands, under the key's lock; its error ends the change. `Ok(Ok(None))`: there is no
-/// such object.
+/// Makes the new record of an object from what was found of it; its error ends the change.
+pub type Amend<'a, E> = &'a dyn Fn(std::result::Result<&Object, &Absence>) -> std::result::Result<Record, E>;
+
+/// Gives a version of an object, the current one if none is named, another record in place; its content, and what fits
+/// to it of the record, stay. `record_of` is called under the key's lock, also if there is no such object, and then has to
+/// refuse. Returns which version it was.
 pub fn amend<E>(
     root: &Root,
     bucket: &Bucket,
     key: &ObjectKey,
-    record_of: &dyn Fn(&Object) -> std::result::Result<Record, E>,
-) -> Result<std::result::Result<Option<Change>, E>> {
+    version: Option<Version>,
+    record_of: Amend<'_, E>,
+) -> Result<std::result::Result<(Version, Change), E>> {
     let _order = root.lock(&bucket.name, key);
-    let Some(object) = open_at(root, bucket, &layout::path(key))? else { return Ok(Ok(None)) };
-    let mut record = match record_of(&object) {
+    let found = versions::look(root, bucket, key, version)?;
+    let mut record = match record_of(found.as_ref()) {
         Ok(record) => record,
         Err(refused) => return Ok(Err(refused)),
     };
-    let inode = fs::fstat(&object.file).at(Subject::Object, "stat the object")?.st_ino;
-    (record.size, record.mtime, record.spill) = (object.size, object.modified, None);
-    let old = super::spill::of_file(object.file.as_fd(), inode);
-    attach(root, object.file.as_fd(), &record, inode)?;
+    let Ok(object) = found else {
+        return Err(Errno::NOENT).at(Subject::Object, "change the record of an object that is not there");
+    };
+    (record.size, record.mtime) = (object.size, object.modified);
+    reattach(root, object.file.as_fd(), &mut record)?;
+    Ok(Ok((object.version, Change { files: smallvec![object.file], wide: false })))
+}
+
+/// Puts a record in the place of the one a file has.
+fn reattach(root: &Root, file: BorrowedFd<'_>, record: &mut Record) -> Result<()> {
+    let inode = fs::fstat(file).at(Subject::Object, "stat the object")?.st_ino;
+    record.spill = None;
+    let old = super::spill::of_file(file, inode);
+    attach(root, file, record, inode)?;
     if let Some(old) = old {
         super::spill::remove(root, &old);
     }
-    Ok(Ok(Some(Change { files: smallvec![object.file], wide: false })))
+    Ok(())
 }
 
-/// Deletes an object. `Ok(Ok(None))`: there was none. The inner error is the condition's.
-pub fn delete<E>(
+/// Deletes the current object for good, whatever versions the bucket keeps ([`versions::delete`] asks). `Ok(Ok(None))`: there was none. The inner error is the condition's.
+pub(super) fn delete<E>(
     root: &Root,
     bucket: &Bucket,
     key: &ObjectKey,
@@ -291,7 +376,7 @@ pub fn delete<E>(
                 Err(errno) => return Err(errno).at(Subject::Directory, "open the object's directory"),
             },
         };
-        match standing(parent.as_fd(), path.name())? {
+        match versions::standing(parent.as_fd(), path.name())? {
             Some(FileType::RegularFile) => {
                 spilled = spilled.or_else(|| super::spill::of(parent.as_fd(), path.name()));
                 match fs::unlinkat(&parent, path.name(), AtFlags::empty()) {
@@ -314,15 +399,6 @@ pub fn delete<E>(
     // A removed directory cannot be flushed for its parent's sake, so with parents the flush is of everything.
     let wide = path.parent().is_some();
     Ok(Ok(Some(Change { files: smallvec![parent], wide })))
-}
-
-/// What kind of file has a name.
-fn standing(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Option<FileType>> {
-    match fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno).at(Subject::Object, "look at the object in place"),
-    }
 }
 
 const OP_OPEN: &str = "open the object's file";

@@ -35,6 +35,9 @@
 //! | 13 | spill file: 16 bytes of identifier |
 //! | 14 | checksums of the parts: algorithm (1), then the raw values one after the other |
 //! | 15 | the multipart upload the object was completed from: 16 bytes of identifier |
+//! | 16 | version: 16 bytes of identifier (see [`versions`](super::versions)); without it this is the null version |
+//! | 17 | retention: mode (1: 1 = governance, 2 = compliance), varint seconds since 1970 of its end, zigzag |
+//! | 18 | legal hold (1: 0 = off, 1 = on) |
 //! | 128- | reserved for additions that an older server may ignore |
 //!
 //! Algorithms: 1 = CRC32, 2 = CRC32C, 3 = CRC64NVME, 4 = SHA1, 5 = SHA256, 6 = SHA512, 7 = MD5, 8 = XXHASH64,
@@ -50,6 +53,7 @@
 
 mod etag;
 mod fields;
+mod lock;
 mod parts;
 mod wire;
 
@@ -57,6 +61,7 @@ use std::fmt;
 
 pub use self::etag::{ETag, FileStamp};
 pub use self::fields::{FieldText, HeaderField, Headers, Tags, UserMetadata};
+pub use self::lock::{Retention, RetentionMode};
 pub use self::parts::{PartChecksums, PartTable, StoredChecksum};
 
 use self::wire::{Reader, push_bytes, push_field, push_varint, unzigzag, zigzag};
@@ -68,7 +73,7 @@ use crate::limits::{HEAD_BYTES_MAX, PARTS_MAX, USER_METADATA_BYTES_MAX};
 pub const XATTR_NAME: &str = "user.s3";
 
 /// Longest record, in bytes; read no more than that of a spill file.
-pub const RECORD_BYTES_MAX: usize = 128 // Fixed part, numbers and lengths of fields, spill file.
+pub const RECORD_BYTES_MAX: usize = 192 // Fixed part, numbers and lengths of fields, spill file, version and its lock.
     + ETag::BYTES_MAX
     + HeaderField::ALL.len() * HEAD_BYTES_MAX
     + 3 * USER_METADATA_BYTES_MAX // At most two lengths for each byte.
@@ -104,6 +109,12 @@ pub struct Record {
     pub part_checksums: Option<PartChecksums>,
     /// The multipart upload it was completed from, so that a repeated Complete finds what it made.
     pub upload: Option<[u8; 16]>,
+    /// Which version of its key it is; none for the null version.
+    pub version: Option<[u8; 16]>,
+    /// Until when the version is not to be deleted.
+    pub retention: Option<Retention>,
+    /// Whether the version is held for legal reasons; none if that was never said.
+    pub legal_hold: Option<bool>,
     /// The file that holds the complete record, when this one holds only the essentials.
     pub spill: Option<SpillId>,
 }
@@ -121,6 +132,8 @@ pub struct Summary {
     pub checksum: Option<StoredChecksum>,
     /// As [`HeaderField::StorageClass`].
     pub storage_class: Option<FieldText>,
+    /// As [`Record::version`].
+    pub version: Option<[u8; 16]>,
 }
 
 impl Record {
@@ -137,6 +150,9 @@ impl Record {
             parts: None,
             part_checksums: None,
             upload: None,
+            version: None,
+            retention: None,
+            legal_hold: None,
             spill: None,
         }
     }
@@ -146,10 +162,17 @@ impl Record {
         self.size == size && self.mtime == mtime
     }
 
+    /// Whether the version must not be deleted at this time, in seconds since 1970, by anybody without a special right.
+    pub fn is_locked(&self, now_seconds: i64) -> bool {
+        self.legal_hold == Some(true)
+            || self.retention.is_some_and(|retention| retention.is_active(now_seconds))
+    }
+
     /// What stays in the xattr when the record has no room there: enough for a listing and for a conditional request.
     pub fn spilled(&self, id: SpillId) -> Self {
         let mut essentials = Self::new(self.size, self.mtime, self.etag.clone());
         essentials.checksum = self.checksum;
+        essentials.version = self.version;
         essentials.spill = Some(id);
         // A longer name than any class of AWS has is metadata in disguise, and may be what had no room.
         let class = self.headers.text(HeaderField::StorageClass);
@@ -165,6 +188,7 @@ impl Record {
             && complete.matches(self.size, self.mtime)
             && complete.etag == self.etag
             && complete.checksum == self.checksum
+            && complete.version == self.version
     }
 
     /// Appends the encoded record.
@@ -213,6 +237,15 @@ impl Record {
         if let Some(id) = &self.upload {
             push_bytes(FIELD_UPLOAD, id, out);
         }
+        if let Some(id) = &self.version {
+            push_bytes(FIELD_VERSION, id, out);
+        }
+        if let Some(retention) = &self.retention {
+            push_field(FIELD_RETENTION, out, |out| retention.encode(out));
+        }
+        if let Some(held) = self.legal_hold {
+            push_bytes(FIELD_LEGAL_HOLD, &[held.into()], out);
+        }
     }
 
     /// Reads a record that anybody may have written.
@@ -239,6 +272,9 @@ impl Record {
                 FIELD_UPLOAD => {
                     record.upload = Some(value.try_into().map_err(|_| RecordError::Field { number })?)
                 }
+                FIELD_VERSION => record.version = Some(decode_version(value)?),
+                FIELD_RETENTION => record.retention = Some(Retention::decode(number, value)?),
+                FIELD_LEGAL_HOLD => record.legal_hold = Some(lock::decode_legal_hold(number, value)?),
                 FIELD_IGNORABLE_MIN.. => {}
                 _ => record.headers.decode_field(number, value, head.type_code)?,
             }
@@ -267,22 +303,28 @@ impl Summary {
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut reader = Reader::new(bytes);
         let head = FixedPart::decode(bytes.len(), &mut reader)?;
-        let (mut checksum, mut storage_class) = (None, None);
+        let (mut checksum, mut storage_class, mut version) = (None, None, None);
         for_each_field(&mut reader, |number, value| {
             if number == FIELD_CHECKSUM {
                 checksum = Some(StoredChecksum::decode(value)?);
             } else if number == HeaderField::StorageClass.number() {
                 storage_class = Some(FieldText::parse(value)?);
+            } else if number == FIELD_VERSION {
+                version = Some(decode_version(value)?);
             }
             Ok(())
         })?;
-        Ok(Self { size: head.size, mtime: head.mtime, etag: head.etag, checksum, storage_class })
+        Ok(Self { size: head.size, mtime: head.mtime, etag: head.etag, checksum, storage_class, version })
     }
 
     /// As [`Record::matches`].
     pub fn matches(&self, size: u64, mtime: Timestamp) -> bool {
         self.size == size && self.mtime == mtime
     }
+}
+
+fn decode_version(value: &[u8]) -> Result<[u8; 16], RecordError> {
+    value.try_into().map_err(|_| RecordError::Field { number: FIELD_VERSION })
 }
 
 /// Everything before the numbered fields.
@@ -349,7 +391,10 @@ const FIELD_PARTS: u8 = 12;
 const FIELD_SPILL: u8 = 13;
 const FIELD_PART_CHECKSUMS: u8 = 14;
 const FIELD_UPLOAD: u8 = 15;
-const FIELD_LAST: u8 = FIELD_UPLOAD;
+const FIELD_VERSION: u8 = 16;
+const FIELD_RETENTION: u8 = 17;
+const FIELD_LEGAL_HOLD: u8 = 18;
+const FIELD_LAST: u8 = FIELD_LEGAL_HOLD;
 const FIELD_IGNORABLE_MIN: u8 = 128;
 
 /// Why bytes are no record, or a value cannot stand in one.
@@ -430,7 +475,7 @@ pub fn fuzz(data: &[u8]) {
     };
     let summary = Summary::decode(data).expect("a record has a summary");
     assert_eq!((summary.size, &summary.etag), (record.size, &record.etag));
-    assert_eq!(summary.checksum, record.checksum);
+    assert_eq!((summary.checksum, summary.version), (record.checksum, record.version));
     assert_eq!(summary.storage_class.as_ref(), record.headers.text(HeaderField::StorageClass));
     let mut encoded = Vec::new();
     record.encode(&mut encoded);

@@ -7,11 +7,12 @@
 //!    staging/<process>/      names being prepared; the directory is locked (flock) while its process lives
 //!    uploads/<bucket>/<id>/  multipart uploads in progress (see [`super::multipart`])
 //!    buckets/<bucket>/       what is configured for a bucket (see [`super::bucket_config`])
+//!    versions/<bucket>/      noncurrent versions and delete markers (see [`super::versions`])
 //!    spill/<id>              records that exceed the file system's room for attributes
 //!    iam/                    the embedded identity store
 //! ```
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,6 +30,7 @@ use super::commit::{Committer, Durability};
 use super::error::{At, Result, Subject};
 use super::layout::{BucketName, ObjectKey, SYSTEM_DIR};
 use super::list::DirectoryCache;
+use super::versions::Versioning;
 use super::{recover, walk};
 use crate::iam::principal::PosixOwner;
 use crate::limits;
@@ -57,6 +59,7 @@ pub struct Root {
     pub(super) staging: Arc<OwnedFd>,
     pub(super) uploads: OwnedFd,
     pub(super) spill: OwnedFd,
+    pub(super) versions: OwnedFd,
     pub(super) buckets: OwnedFd,
     /// What was found out at start.
     pub capabilities: Capabilities,
@@ -70,6 +73,10 @@ pub struct Root {
     names: AtomicU64,
     /// Directories that are no buckets although they have the name of one.
     unlinked: ArcSwap<HashSet<BucketName>>,
+    /// The buckets that keep versions, or once did.
+    versioned: ArcSwap<HashMap<BucketName, Versioning>>,
+    /// The time of the version that was made last, in nanoseconds since 1970.
+    version_nanos: AtomicU64,
     configuration: Mutex<()>,
 }
 
@@ -119,7 +126,7 @@ impl Root {
         check_format(system.as_fd(), path)?;
         let sub = |name| make(system.as_fd(), name).map_err(|errno| explain("write to", errno));
         let (staging_of_all, uploads, spill) = (sub("staging")?, sub("uploads")?, sub("spill")?);
-        let buckets = sub("buckets")?;
+        let (buckets, versions) = (sub("buckets")?, sub("versions")?);
         recover::clear_staging(staging_of_all.as_fd());
         recover::settle_uploads(uploads.as_fd());
         let staging = own_staging(staging_of_all.as_fd()).map_err(|errno| explain("write to", errno))?;
@@ -134,6 +141,7 @@ impl Root {
             staging: Arc::new(staging),
             uploads,
             spill,
+            versions,
             buckets,
             capabilities,
             committer,
@@ -143,6 +151,8 @@ impl Root {
             process: process_owner(),
             names: AtomicU64::new(0),
             unlinked: ArcSwap::default(),
+            versioned: ArcSwap::default(),
+            version_nanos: AtomicU64::new(0),
             configuration: Mutex::new(()),
         };
         root.read_unlinked().map_err(|error| OpenError(format!("{}: {error}.", path.display())))?;
@@ -203,6 +213,43 @@ impl Root {
         let linked = bucket_config::remove(self, name, Item::Unlinked)?;
         self.read_unlinked()?;
         Ok(linked)
+    }
+
+    /// Whether a bucket keeps versions, as it is now.
+    pub fn versioning(&self, name: &BucketName) -> Versioning {
+        let versioned = self.versioned.load();
+        if versioned.is_empty() {
+            Versioning::Unversioned
+        } else {
+            versioned.get(name).copied().unwrap_or_default()
+        }
+    }
+
+    /// Says whether a bucket keeps versions. The caller holds the lock of the configuration and keeps it durably; the
+    /// root itself knows nothing of it when it is opened.
+    pub fn set_versioning(&self, name: &BucketName, versioning: Versioning) {
+        let mut versioned = HashMap::clone(&self.versioned.load());
+        match versioning {
+            Versioning::Unversioned => versioned.remove(name),
+            _ => versioned.insert(*name, versioning),
+        };
+        self.versioned.store(Arc::new(versioned));
+    }
+
+    /// The time for a new version, in nanoseconds since 1970: later than any that this process took before.
+    pub(super) fn tick(&self) -> u64 {
+        let now = crate::runtime::now();
+        let now =
+            u64::try_from(now.seconds).unwrap_or(0).saturating_mul(1_000_000_000) + u64::from(now.nanos);
+        let mut last = self.version_nanos.load(Ordering::Relaxed);
+        loop {
+            // Two apart, so that the null version finds a place between any two others.
+            let next = now.max(last + 2);
+            match self.version_nanos.compare_exchange_weak(last, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return next,
+                Err(other) => last = other,
+            }
+        }
     }
 
     fn read_unlinked(&self) -> Result<()> {

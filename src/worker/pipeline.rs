@@ -27,8 +27,8 @@ use crate::s3::payload::{Payload, Rest};
 use crate::s3::reply::Reply;
 use crate::s3::{
     bucket, bucket_policy, bucket_tagging, copy_object, delete_objects, get_object, lifecycle,
-    list_multipart_uploads, list_objects, multipart, notification, object_tagging, put_object, sts,
-    upload_part_copy,
+    list_multipart_uploads, list_objects, multipart, notification, object_lock, object_tagging, put_object,
+    sts, upload_part_copy, versioning,
 };
 
 /// Answers one request. The rest of its body, if the request was refused before it was read, is the caller's to skip.
@@ -130,7 +130,8 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::HeadBucket(op) => bucket::head_bucket(ctx, permit.of(op)).await,
         Operation::DeleteBucket(op) => bucket::delete_bucket(ctx, permit.of(op)).await,
         Operation::GetBucketLocation(op) => bucket::get_bucket_location(ctx, permit.of(op)).await,
-        Operation::GetBucketVersioning(op) => bucket::get_bucket_versioning(ctx, permit.of(op)).await,
+        Operation::GetBucketVersioning(op) => versioning::get_bucket_versioning(ctx, permit.of(op)).await,
+        Operation::PutBucketVersioning(op) => versioning::put_bucket_versioning(ctx, permit.of(op)).await,
         Operation::GetBucketTagging(op) => bucket_tagging::get_bucket_tagging(ctx, permit.of(op)).await,
         Operation::PutBucketTagging(op) => bucket_tagging::put_bucket_tagging(ctx, permit.of(op)).await,
         Operation::DeleteBucketTagging(op) => bucket_tagging::delete_bucket_tagging(ctx, permit.of(op)).await,
@@ -153,6 +154,12 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::PutBucketNotificationConfiguration(op) => {
             notification::put_bucket_notification(ctx, permit.of(op)).await
         }
+        Operation::GetObjectLockConfiguration(op) => {
+            object_lock::get_object_lock_configuration(ctx, permit.of(op)).await
+        }
+        Operation::PutObjectLockConfiguration(op) => {
+            object_lock::put_object_lock_configuration(ctx, permit.of(op)).await
+        }
         Operation::ListObjects(op) => list_objects::list_objects(ctx, permit.of(op)).await,
         Operation::ListObjectsV2(op) => list_objects::list_objects_v2(ctx, permit.of(op)).await,
         Operation::ListObjectVersions(op) => list_objects::list_object_versions(ctx, permit.of(op)).await,
@@ -162,6 +169,10 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::GetObjectTagging(op) => object_tagging::get_object_tagging(ctx, permit.of(op)).await,
         Operation::PutObjectTagging(op) => object_tagging::put_object_tagging(ctx, permit.of(op)).await,
         Operation::DeleteObjectTagging(op) => object_tagging::delete_object_tagging(ctx, permit.of(op)).await,
+        Operation::GetObjectRetention(op) => object_lock::get_object_retention(ctx, permit.of(op)).await,
+        Operation::PutObjectRetention(op) => object_lock::put_object_retention(ctx, permit.of(op)).await,
+        Operation::GetObjectLegalHold(op) => object_lock::get_object_legal_hold(ctx, permit.of(op)).await,
+        Operation::PutObjectLegalHold(op) => object_lock::put_object_legal_hold(ctx, permit.of(op)).await,
         Operation::DeleteObject(op) => delete_objects::delete_object(ctx, permit.of(op)).await,
         Operation::DeleteObjects(op) => delete_objects::delete_objects(ctx, permit.of(op)).await,
         Operation::CopyObject(op) => copy_object::copy_object(ctx, permit.of(op)).await,

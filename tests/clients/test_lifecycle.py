@@ -1,5 +1,6 @@
 """Lifecycle rules: how they are configured, what answers say of them, and what they delete."""
 
+import concurrent.futures
 import datetime
 import email.utils
 import os
@@ -243,3 +244,168 @@ def test_rules_are_carried_out_after_a_restart_and_told():
         [event] = hook.wait(1)
         assert event["eventName"] == "LifecycleExpiration:Delete" and event["s3"]["object"]["key"] == "a"
         assert event["userIdentity"] == {"principalId": "sluicegate"}
+
+
+# Buckets that keep versions.
+
+def versioned(s3, bucket, status="Enabled"):
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+
+
+def versions(s3, bucket):
+    """Keys with their versions and delete markers, each newest first: `a` is one that is current, `(a)` one that is not,
+    `-a` and `(-a)` are delete markers."""
+    answer = s3.list_object_versions(Bucket=bucket)
+    shown = lambda entry, sign: (sign + entry["Key"]) if entry["IsLatest"] else f"({sign}{entry['Key']})"
+    found = [(entry["Key"], not entry["IsLatest"], entry["LastModified"], shown(entry, "")) for entry in answer.get("Versions", [])]
+    found += [(entry["Key"], not entry["IsLatest"], entry["LastModified"], shown(entry, "-"))
+              for entry in answer.get("DeleteMarkers", [])]
+    return [text for *_, text in sorted(found, key=lambda it: it[:2])]
+
+
+def test_what_expires_in_a_versioned_bucket_gets_a_delete_marker(quick, own):
+    s3 = quick.s3()
+    versioned(s3, own)
+    version = s3.put_object(Bucket=own, Key="a", Body=b"kept")["VersionId"]
+    s3.put_object(Bucket=own, Key="young", Body=b"1")
+    put(s3, own, {"Filter": {"Prefix": "a"}, "Expiration": {"Days": 1}})
+    wait_until(lambda: versions(s3, own) == ["-a", "(a)", "young"], "a delete marker")
+    time.sleep(2 * DAY)
+    passed_versions = versions(s3, own)
+    assert passed_versions == ["-a", "(a)", "young"], "one marker, once"
+    assert s3.get_object(Bucket=own, Key="a", VersionId=version)["Body"].read() == b"kept"
+
+
+def test_noncurrent_versions_are_removed(quick, own):
+    s3 = quick.s3()
+    versioned(s3, own)
+    for number in range(4):
+        for key in ["all", "three"]:
+            s3.put_object(Bucket=own, Key=key, Body=b"%d" % number)
+    s3.put_object(Bucket=own, Key="other", Body=b"1")
+    s3.put_object(Bucket=own, Key="other", Body=b"2")
+    s3.delete_object(Bucket=own, Key="gone")  # A delete marker on nothing.
+    s3.put_object(Bucket=own, Key="gone", Body=b"1")
+    s3.delete_object(Bucket=own, Key="gone")
+    expire = lambda prefix, **more: {
+        "Filter": {"Prefix": prefix}, "NoncurrentVersionExpiration": {"NoncurrentDays": 1, **more},
+    }
+    put(s3, own, expire("all"), expire("three", NewerNoncurrentVersions=2), expire("gone"))
+    expected = ["all", "-gone", "other", "(other)", "three", "(three)", "(three)"]
+    wait_until(lambda: versions(s3, own) == expected, f"the versions to go from {versions(s3, own)}")
+    time.sleep(2 * DAY)
+    assert versions(s3, own) == expected
+    for key in ["all", "three"]:
+        assert s3.get_object(Bucket=own, Key=key)["Body"].read() == b"3"
+    # The marker is alone now.
+    put(s3, own, {"Filter": {"Prefix": "gone"}, "Expiration": {"ExpiredObjectDeleteMarker": True}})
+    wait_until(lambda: "-gone" not in versions(s3, own), "the marker to go")
+    assert versions(s3, own) == ["all", "other", "(other)", "three", "(three)", "(three)"]
+
+
+def test_markers_with_versions_behind_them_stay(quick, own):
+    s3 = quick.s3()
+    versioned(s3, own)
+    for key in ["a", "b", "c"]:
+        s3.put_object(Bucket=own, Key=key, Body=b"1")
+        s3.delete_object(Bucket=own, Key=key)
+    s3.delete_object(Bucket=own, Key="bb")
+    s3.delete_object(Bucket=own, Key="z")
+    put(s3, own, {"Expiration": {"ExpiredObjectDeleteMarker": True}})
+    wait_until(lambda: versions(s3, own) == ["-a", "(a)", "-b", "(b)", "-c", "(c)"], "the lone markers to go")
+    time.sleep(DAY)
+    assert versions(s3, own) == ["-a", "(a)", "-b", "(b)", "-c", "(c)"]
+
+
+def test_everything_of_a_key_goes_in_the_end(quick, own):
+    s3 = quick.s3()
+    versioned(s3, own)
+    for number in range(3):
+        s3.put_object(Bucket=own, Key="dir/a", Body=b"1")
+    put(s3, own, {"Expiration": {"Days": 1}, "NoncurrentVersionExpiration": {"NoncurrentDays": 1}})
+    wait_until(lambda: versions(s3, own) == [], "all of it to go")
+    s3.delete_bucket_lifecycle(Bucket=own)
+    assert not list((quick.root / ".sluicegate/versions" / own).rglob("*")), "nothing is left on the disk"
+
+
+def test_suspended_versioning(quick, own):
+    s3 = quick.s3()
+    s3.put_object(Bucket=own, Key="null", Body=b"1")
+    versioned(s3, own)
+    kept = s3.put_object(Bucket=own, Key="named", Body=b"1")["VersionId"]
+    versioned(s3, own, "Suspended")
+    put(s3, own, {"Expiration": {"Days": 1}})
+    # The null version is replaced by its marker, which then is alone and goes, too.
+    wait_until(lambda: versions(s3, own) == ["-named", "(named)"], "the objects to expire")
+    assert s3.get_object(Bucket=own, Key="named", VersionId=kept)["Body"].read() == b"1"
+
+
+def test_locked_versions_are_never_removed(quick):
+    s3 = quick.s3()
+    name = "locked"
+    s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+    s3.put_object(Bucket=name, Key="retained", Body=b"1", ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=until)
+    s3.put_object(Bucket=name, Key="held", Body=b"1", ObjectLockLegalHoldStatus="ON")
+    s3.put_object(Bucket=name, Key="free", Body=b"1")
+    put(s3, name, {"Expiration": {"Days": 1}, "NoncurrentVersionExpiration": {"NoncurrentDays": 1}})
+    expected = ["-held", "(held)", "-retained", "(retained)"]
+    wait_until(lambda: versions(s3, name) == expected, "all but the locked ones to go")
+    time.sleep(2 * DAY)
+    assert versions(s3, name) == expected
+    s3.delete_bucket_lifecycle(Bucket=name)
+
+
+def test_a_file_of_another_program_over_a_version(quick, own):
+    """Its time can be anything: the versions behind it are noncurrent since they were moved there, not since then."""
+    s3 = quick.s3()
+    versioned(s3, own)
+    s3.put_object(Bucket=own, Key="a", Body=b"1")
+    s3.put_object(Bucket=own, Key="a", Body=b"2")
+    quick.path(own, "a").write_bytes(b"by another program")
+    os.utime(quick.path(own, "a"), (1_000_000_000,) * 2)
+    put(s3, own, {"NoncurrentVersionExpiration": {"NoncurrentDays": 4}})
+    begun = time.time()
+    time.sleep(DAY)
+    assert versions(s3, own) == ["a", "(a)"]
+    wait_until(lambda: versions(s3, own) == ["a"], "the version to go")
+    assert time.time() - begun >= 2.5 * DAY
+    assert s3.get_object(Bucket=own, Key="a")["Body"].read() == b"by another program"
+
+
+def test_versions_beyond_a_page(quick, own):
+    s3 = quick.s3()
+    versioned(s3, own)
+    with concurrent.futures.ThreadPoolExecutor(10) as writers:
+        list(writers.map(lambda number: s3.put_object(Bucket=own, Key="a", Body=b"1"), range(1009)))
+    s3.put_object(Bucket=own, Key="a", Body=b"last")
+    put(s3, own, {"NoncurrentVersionExpiration": {"NoncurrentDays": 1, "NewerNoncurrentVersions": 3}})
+    wait_until(lambda: versions(s3, own) == ["a", "(a)", "(a)", "(a)"], "the versions to go")
+    assert s3.get_object(Bucket=own, Key="a")["Body"].read() == b"last"
+
+
+def test_expirations_of_versions_are_told():
+    with Webhook() as hook, Server(options=[*OPTIONS, "--notify-webhook", f"hook={hook.url}"]) as server:
+        server.add_user("writer")
+        s3 = server.s3()
+        s3.create_bucket(Bucket="photos")
+        versioned(s3, "photos")
+        rule = {"QueueArn": "arn:sluicegate:sqs::hook:webhook",
+                "Events": ["s3:LifecycleExpiration:*", "s3:ObjectRemoved:*"]}
+        configuration = {"QueueConfigurations": [rule]}
+        s3.put_bucket_notification_configuration(Bucket="photos", NotificationConfiguration=configuration)
+        version = s3.put_object(Bucket="photos", Key="a", Body=b"1")["VersionId"]
+        put(s3, "photos", {"Expiration": {"Days": 1}, "NoncurrentVersionExpiration": {"NoncurrentDays": 1}})
+        events = hook.wait(3)
+        told = [(event["eventName"], event["s3"]["object"]["versionId"]) for event in events]
+        marker = told[0][1]
+        assert told == [("LifecycleExpiration:DeleteMarkerCreated", marker), ("LifecycleExpiration:Delete", version),
+                        ("LifecycleExpiration:Delete", marker)]
+        s3.delete_bucket_lifecycle(Bucket="photos")
+        version = s3.put_object(Bucket="photos", Key="b", Body=b"1")["VersionId"]
+        marker = s3.delete_object(Bucket="photos", Key="b")["VersionId"]
+        s3.delete_objects(Bucket="photos", Delete={"Objects": [{"Key": "b", "VersionId": version}, {"Key": "c"}]})
+        told = [(event["eventName"], event["s3"]["object"]["key"], event["s3"]["object"]["versionId"])
+                for event in hook.wait(6)[3:]]
+        assert told[:2] == [("ObjectRemoved:DeleteMarkerCreated", "b", marker), ("ObjectRemoved:Delete", "b", version)]
+        assert told[2][:2] == ("ObjectRemoved:DeleteMarkerCreated", "c")

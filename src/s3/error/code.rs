@@ -91,6 +91,8 @@ pub enum Code {
     InvalidRange,
     /// The parts of the request do not fit together.
     InvalidRequest,
+    /// A default retention of no days, or of too many.
+    InvalidRetentionPeriod,
     /// The credentials cannot be used here.
     InvalidSecurity,
     /// No such storage class.
@@ -214,7 +216,7 @@ pub enum Code {
 impl Code {
     /// Every code, in alphabetical order.
     #[rustfmt::skip]
-    pub const ALL: [Code; 101] = [
+    pub const ALL: [Code; 102] = [
         Code::AccessControlListNotSupported, Code::AccessDenied, Code::AmbiguousGrantByEmailAddress,
         Code::AuthorizationHeaderMalformed, Code::AuthorizationQueryParametersError, Code::BadDigest,
         Code::BadRequest, Code::BucketAlreadyExists, Code::BucketAlreadyOwnedByYou, Code::BucketNotEmpty,
@@ -228,7 +230,7 @@ impl Code {
         Code::InvalidChunkSizeError, Code::InvalidDigest, Code::InvalidEncryptionAlgorithmError,
         Code::InvalidLocationConstraint, Code::InvalidObjectState, Code::InvalidPart, Code::InvalidPartNumber,
         Code::InvalidPartOrder, Code::InvalidPayer, Code::InvalidPolicyDocument, Code::InvalidRange,
-        Code::InvalidRequest, Code::InvalidSecurity, Code::InvalidStorageClass, Code::InvalidTag,
+        Code::InvalidRequest, Code::InvalidRetentionPeriod, Code::InvalidSecurity, Code::InvalidStorageClass, Code::InvalidTag,
         Code::InvalidTargetBucketForLogging, Code::InvalidToken, Code::InvalidURI, Code::InvalidWriteOffset,
         Code::KeyTooLongError, Code::MalformedACLError, Code::MalformedPOSTRequest, Code::MalformedPolicy,
         Code::MalformedTrailerError, Code::MalformedXML, Code::MaxMessageLengthExceeded,
@@ -295,6 +297,7 @@ impl Code {
             Self::InvalidPolicyDocument => "InvalidPolicyDocument",
             Self::InvalidRange => "InvalidRange",
             Self::InvalidRequest => "InvalidRequest",
+            Self::InvalidRetentionPeriod => "InvalidRetentionPeriod",
             Self::InvalidSecurity => "InvalidSecurity",
             Self::InvalidStorageClass => "InvalidStorageClass",
             Self::InvalidTag => "InvalidTag",
@@ -393,6 +396,7 @@ impl Code {
             | Self::InvalidPartOrder
             | Self::InvalidPolicyDocument
             | Self::InvalidRequest
+            | Self::InvalidRetentionPeriod
             | Self::InvalidStorageClass
             | Self::InvalidTag
             | Self::InvalidTargetBucketForLogging
@@ -547,6 +551,7 @@ impl Code {
             }
             Self::InvalidRange => "The requested range is not satisfiable",
             Self::InvalidRequest => "Invalid Request",
+            Self::InvalidRetentionPeriod => "The retention period you specified is not valid.",
             Self::InvalidSecurity => "The provided security credentials are not valid.",
             Self::InvalidStorageClass => "The storage class you specified is not valid.",
             Self::InvalidTag => {

@@ -67,6 +67,41 @@ impl Lifecycle {
         moments.min_by_key(|(moment, _)| *moment)
     }
 
+    /// When a noncurrent version is removed that ceased to be current at `since`, with `newer_versions` noncurrent ones
+    /// that are newer; `None` if it never is. A delete marker has no size.
+    pub fn removes(
+        &self,
+        facts: &Facts<'_>,
+        since: Timestamp,
+        newer_versions: u32,
+        is_marker: bool,
+        day: Day,
+    ) -> Option<Timestamp> {
+        let moments = self.rules.iter().filter(|rule| rule.enabled).filter_map(|rule| {
+            let noncurrent = rule.noncurrent?;
+            let takes = rule.filter.takes(facts)
+                && !(is_marker && rule.filter.has_sizes())
+                && noncurrent.newer_versions.is_none_or(|kept| newer_versions >= kept);
+            takes.then(|| day.after(since, noncurrent.days))
+        });
+        moments.min()
+    }
+
+    /// When a delete marker is removed that has no versions behind it and was made at `modified`; `None` if it never is.
+    /// It has neither tags nor a size.
+    pub fn removes_marker(&self, key: &[u8], modified: Timestamp, day: Day) -> Option<Timestamp> {
+        let moments = self.rules.iter().filter(|rule| rule.enabled).filter_map(|rule| {
+            let of_markers = !rule.filter.has_tags() && !rule.filter.has_sizes();
+            let takes = of_markers && key.starts_with(rule.filter.prefix().as_bytes());
+            match rule.expiration? {
+                Expiration::Days(days) => takes.then(|| day.after(modified, days)),
+                Expiration::Date(date) => takes.then_some(date),
+                Expiration::DeleteMarkers(wanted) => (takes && wanted).then_some(modified),
+            }
+        });
+        moments.min()
+    }
+
     /// When an upload that began at `initiated` is aborted; `None` if it never is.
     pub fn aborts(&self, key: &[u8], initiated: Timestamp, day: Day) -> Option<Timestamp> {
         let of_key = |rule: &&Rule| rule.enabled && key.starts_with(rule.filter.prefix().as_bytes());

@@ -281,3 +281,54 @@ fn the_header_names_the_day_and_the_rule() {
         "expiry-date=\"Fri, 21 Dec 2012 00:00:00 GMT\", rule-id=\"old%20logs%2F%C3%A9\""
     );
 }
+
+#[test]
+fn when_noncurrent_versions_and_markers_go() {
+    let noncurrent = |filter: &str, days, newer: &str| {
+        format!(
+            "<Rule><Status>Enabled</Status><Filter>{filter}</Filter><NoncurrentVersionExpiration><NoncurrentDays>{days}\
+             </NoncurrentDays>{newer}</NoncurrentVersionExpiration></Rule>"
+        )
+    };
+    let tags = Tags::from_pairs([("k", "v")]).unwrap();
+    let since = "2014-01-15T10:00:00Z";
+    let removes = |document: &str, newer_versions, is_marker, expected: Option<&str>| {
+        let modified = time("2001-01-01T00:00:00Z");
+        let facts = Facts { key: b"a", size: 0, modified, tags: Some(&tags) };
+        let found = parsed(document).removes(&facts, time(since), newer_versions, is_marker, Day::CALENDAR);
+        assert_eq!(found, expected.map(time), "{document} {newer_versions} {is_marker}");
+    };
+    let next = Some("2014-01-17T00:00:00Z");
+    let plain = rules(&noncurrent("", 1, ""));
+    removes(&plain, 0, false, next);
+    removes(&plain, 0, true, next);
+    removes(&plain.replace("Enabled", "Disabled"), 0, false, None);
+    removes(&rules(&noncurrent("<Prefix>b</Prefix>", 1, "")), 0, false, None);
+    removes(&rules(&noncurrent(TAG, 1, "")), 0, false, next);
+    removes(&rules(&[noncurrent("", 9, ""), noncurrent("", 1, "")].concat()), 0, false, next);
+    let sized = rules(&noncurrent("<ObjectSizeLessThan>9</ObjectSizeLessThan>", 1, ""));
+    removes(&sized, 0, false, next);
+    removes(&sized, 0, true, None);
+    let two = rules(&noncurrent("", 1, "<NewerNoncurrentVersions>2</NewerNoncurrentVersions>"));
+    removes(&two, 1, false, None);
+    removes(&two, 2, false, next);
+    removes(&rule(&format!("{ALL}{DAYS}")), 0, false, None);
+    let marker = |document: &str, expected: Option<&str>| {
+        let found = parsed(document).removes_marker(b"a", time(since), Day::CALENDAR);
+        assert_eq!(found, expected.map(time), "{document}");
+    };
+    let flag = |wanted| {
+        rule(&format!(
+            "{ALL}<Expiration><ExpiredObjectDeleteMarker>{wanted}</ExpiredObjectDeleteMarker></Expiration>"
+        ))
+    };
+    marker(&flag(true), Some(since));
+    marker(&flag(false), None);
+    marker(&rule(&format!("{ALL}{DAYS}")), next);
+    marker(&rule(&format!("<Prefix>b</Prefix>{DAYS}")), None);
+    marker(&rule(&format!("<Filter>{TAG}</Filter>{DAYS}")), None);
+    marker(&rule(&format!("<Filter><ObjectSizeLessThan>9</ObjectSizeLessThan></Filter>{DAYS}")), None);
+    let date = "<Expiration><Date>2030-01-01T00:00:00Z</Date></Expiration>";
+    marker(&rule(&format!("{ALL}{date}")), Some("2030-01-01T00:00:00Z"));
+    marker(&plain, None);
+}

@@ -15,6 +15,7 @@ use crate::counters;
 use crate::limits::NOTIFICATION_QUEUE_MAX;
 use crate::s3::context::RequestId;
 use crate::storage::record::{ETag, Record};
+use crate::storage::versions::Version;
 use crate::storage::{BucketName, ObjectKey};
 
 /// What can happen to an object.
@@ -100,14 +101,20 @@ impl Name {
 pub struct Noted<'o> {
     /// Bytes and entity tag.
     pub content: Option<(u64, &'o ETag)>,
-    /// The version, in a bucket that has them.
-    pub version_id: Option<&'o str>,
+    /// The version. The null one is not told.
+    pub version: Option<Version>,
 }
 
 impl<'o> Noted<'o> {
     /// The object with this record.
     pub fn of(record: &'o Record) -> Noted<'o> {
-        Noted { content: Some((record.size, &record.etag)), version_id: None }
+        let version = record.version.map(Version::Named);
+        Noted { content: Some((record.size, &record.etag)), version }
+    }
+
+    /// A version of which nothing else is told.
+    pub fn version(version: Version) -> Noted<'o> {
+        Noted { content: None, version: Some(version) }
     }
 
     pub(super) fn described(self) -> Described {
@@ -116,7 +123,8 @@ impl<'o> Noted<'o> {
             etag.write_into(&mut text);
             (size, String::from_utf8_lossy(&text).into_owned())
         });
-        Described { content, version_id: self.version_id.map(str::to_owned) }
+        let named = self.version.filter(|version| *version != Version::Null);
+        Described { content, version_id: named.map(|version| version.to_string()) }
     }
 }
 

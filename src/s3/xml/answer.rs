@@ -6,6 +6,7 @@
 
 use super::Writer;
 use crate::codec::dates::Timestamp;
+use crate::storage::Versioning;
 
 /// What became of one key of DeleteObjects.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,8 @@ pub enum DeleteOutcome<'a> {
         key: &'a [u8],
         /// The version id as sent.
         version_id: Option<&'a str>,
+        /// The id of the delete marker that was made, or removed.
+        marker: Option<&'a str>,
     },
     /// It is still there.
     Failed {
@@ -41,10 +44,14 @@ pub fn write_delete_result<'e>(
     for outcome in outcomes {
         match outcome {
             DeleteOutcome::Deleted { .. } if quiet => {}
-            DeleteOutcome::Deleted { key, version_id } => {
+            DeleteOutcome::Deleted { key, version_id, marker } => {
                 writer.open("Deleted");
                 writer.text("Key", key);
                 writer.optional_text("VersionId", version_id);
+                if let Some(marker) = marker {
+                    writer.boolean("DeleteMarker", true);
+                    writer.text("DeleteMarkerVersionId", marker);
+                }
                 writer.close("Deleted");
             }
             DeleteOutcome::Failed { key, version_id, code, message } => {
@@ -159,17 +166,6 @@ pub fn write_location_constraint(out: &mut Vec<u8>, region: &str) {
     writer.close("LocationConstraint");
 }
 
-/// Whether a bucket keeps versions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Versioning {
-    /// It never did.
-    Unversioned,
-    /// It does.
-    Enabled,
-    /// It did once.
-    Suspended,
-}
-
 /// Appends a `VersioningConfiguration`.
 pub fn write_versioning(out: &mut Vec<u8>, versioning: Versioning) {
     let mut writer = Writer::document(out);
@@ -207,8 +203,9 @@ mod tests {
     #[test]
     fn delete_result() {
         let outcomes = [
-            DeleteOutcome::Deleted { key: b"a", version_id: None },
-            DeleteOutcome::Deleted { key: b"b&", version_id: Some("null") },
+            DeleteOutcome::Deleted { key: b"a", version_id: None, marker: None },
+            DeleteOutcome::Deleted { key: b"b&", version_id: Some("null"), marker: None },
+            DeleteOutcome::Deleted { key: b"m", version_id: None, marker: Some("0af") },
             DeleteOutcome::Failed {
                 key: b"c",
                 version_id: Some("null"),
@@ -218,8 +215,9 @@ mod tests {
         ];
         let failure = "<Error><Key>c</Key><VersionId>null</VersionId><Code>AccessDenied</Code>\
                        <Message>No</Message></Error>";
-        let told =
-            "<Deleted><Key>a</Key></Deleted><Deleted><Key>b&amp;</Key><VersionId>null</VersionId></Deleted>";
+        let told = "<Deleted><Key>a</Key></Deleted><Deleted><Key>b&amp;</Key><VersionId>null</VersionId></Deleted>\
+             <Deleted><Key>m</Key><DeleteMarker>true</DeleteMarker>\
+             <DeleteMarkerVersionId>0af</DeleteMarkerVersionId></Deleted>";
         check(|out| write_delete_result(out, false, outcomes), "DeleteResult", &format!("{told}{failure}"));
         check(|out| write_delete_result(out, true, outcomes), "DeleteResult", failure);
     }

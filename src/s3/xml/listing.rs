@@ -191,12 +191,28 @@ impl ObjectsV2<'_> {
 /// One version of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct VersionEntry<'a> {
-    /// The object as it is in this version.
-    pub object: ObjectEntry<'a>,
+    /// The key.
+    pub key: &'a [u8],
+    /// The object as it is in this version, or the delete marker.
+    pub content: VersionContent<'a>,
     /// The version's id; `null` for what was written without versioning.
     pub version_id: &'a str,
     /// Whether a GET without a version id reads this version.
     pub is_latest: bool,
+}
+
+/// What a [`VersionEntry`] is.
+#[derive(Clone, Copy, Debug)]
+pub enum VersionContent<'a> {
+    /// An object.
+    Object(ObjectEntry<'a>),
+    /// A delete marker.
+    Marker {
+        /// When it was made.
+        last_modified: Timestamp,
+        /// Who made it.
+        owner: Owner<'a>,
+    },
 }
 
 /// The head of ListObjectVersions.
@@ -233,12 +249,22 @@ impl Versions<'_> {
         }
         page.write_settings(&mut writer);
         for version in versions {
-            writer.open("Version");
-            writer.listed("Key", version.object.key, page.encoding);
+            let element = match version.content {
+                VersionContent::Object(_) => "Version",
+                VersionContent::Marker { .. } => "DeleteMarker",
+            };
+            writer.open(element);
+            writer.listed("Key", version.key, page.encoding);
             writer.text("VersionId", version.version_id);
             writer.boolean("IsLatest", version.is_latest);
-            write_object(&mut writer, &version.object);
-            writer.close("Version");
+            match &version.content {
+                VersionContent::Object(object) => write_object(&mut writer, object),
+                VersionContent::Marker { last_modified, owner } => {
+                    writer.text("LastModified", last_modified.iso8601_millis());
+                    write_owner(&mut writer, "Owner", owner);
+                }
+            }
+            writer.close(element);
         }
         write_common_prefixes(&mut writer, page.encoding, common_prefixes);
         writer.close("ListVersionsResult");

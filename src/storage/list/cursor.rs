@@ -376,7 +376,7 @@ impl<'a> Cursor<'a> {
 
 /// Up to where a key (or all keys that start like this, when it is a directory's) is rolled up into a common prefix:
 /// to the end of the first delimiter after the prefix of the request. `None`: it is not.
-pub(super) fn rolled_up(text: &[u8], prefix: &[u8], delimiter: &[u8]) -> Option<usize> {
+pub(in crate::storage) fn rolled_up(text: &[u8], prefix: &[u8], delimiter: &[u8]) -> Option<usize> {
     if delimiter.is_empty() {
         return None;
     }

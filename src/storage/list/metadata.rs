@@ -10,6 +10,7 @@ use crate::codec::dates::Timestamp;
 use crate::digest::{Algorithm, ChecksumType};
 use crate::storage::error::{At, Result, Subject};
 use crate::storage::record::{ETag, FieldText, FileStamp, Summary, XATTR_BYTES_MAX, XATTR_NAME};
+use crate::storage::versions::Version;
 use crate::storage::walk;
 
 /// What the file of an object and its record say.
@@ -19,6 +20,7 @@ pub(super) struct Metadata {
     pub(super) etag: ETag,
     pub(super) checksum: Option<(Algorithm, ChecksumType)>,
     pub(super) storage_class: Option<FieldText>,
+    pub(super) version: Version,
     pub(super) uid: u32,
     pub(super) gid: u32,
 }
@@ -71,9 +73,11 @@ impl Metadata {
             return None;
         }
         let stamp = FileStamp::from(stat);
-        let (etag, checksum, storage_class) = match record {
-            Some(Summary { etag, checksum, storage_class, .. }) => (etag, checksum, storage_class),
-            None => (ETag::foreign(&stamp), None, None),
+        let (etag, checksum, storage_class, version) = match record {
+            Some(Summary { etag, checksum, storage_class, version, .. }) => {
+                (etag, checksum, storage_class, version)
+            }
+            None => (ETag::foreign(&stamp), None, None, None),
         };
         Some(Self {
             size: stamp.size,
@@ -81,6 +85,7 @@ impl Metadata {
             etag,
             checksum: checksum.map(|checksum| (checksum.algorithm(), checksum.checksum_type())),
             storage_class,
+            version: Version::of_record(version),
             uid: stat.stx_uid,
             gid: stat.stx_gid,
         })

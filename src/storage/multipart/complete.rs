@@ -121,8 +121,7 @@ fn complete_alone<E>(
         Some(size) => laid_out(root, upload, &parts, size)?,
         None => copied(root, bucket, upload, &parts)?,
     };
-    object::seal(root, &staged, &mut record, owner)?;
-    Ok(object::publish(root, bucket, key, staged, owner, condition)?
+    Ok(object::publish(root, bucket, key, staged, &mut record, owner, condition)?
         .map(|change| Completed { record, change })
         .map_err(CompleteError::Refused))
 }

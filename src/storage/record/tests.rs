@@ -29,6 +29,9 @@ fn full_record() -> Record {
     record.checksum = Some(StoredChecksum::composite(Algorithm::Crc32c, b"abcd", 3).unwrap());
     record.parts = Some(PartTable::from_sizes([8, 8, 1]).unwrap());
     record.part_checksums = Some(PartChecksums::new(Algorithm::Crc32c, b"aaaabbbbcccc").unwrap());
+    record.version = Some([7; 16]);
+    record.retention = Some(Retention { mode: RetentionMode::Compliance, until_seconds: 1_893_456_000 });
+    record.legal_hold = Some(true);
     record
 }
 
@@ -60,7 +63,24 @@ fn everything_round_trips() {
     let summary = Summary::decode(&bytes).unwrap();
     assert_eq!((&summary.etag, summary.checksum), (&record.etag, record.checksum));
     assert_eq!(summary.storage_class, text("value of x-amz-storage-class"));
+    assert_eq!(summary.version, record.version);
     assert!(summary.matches(17, MTIME));
+}
+
+#[test]
+fn locks() {
+    let mut record = Record::new(5, MTIME, ETag::Md5([0; 16]));
+    assert!(!record.is_locked(100));
+    record.retention = Some(Retention { mode: RetentionMode::Governance, until_seconds: 101 });
+    assert!(record.is_locked(100) && !record.is_locked(101));
+    record.legal_hold = Some(false);
+    assert!(!record.is_locked(101));
+    record.legal_hold = Some(true);
+    assert!(record.is_locked(101));
+    for mode in [RetentionMode::Governance, RetentionMode::Compliance] {
+        assert_eq!(RetentionMode::parse(mode.name()), Some(mode));
+    }
+    assert_eq!(RetentionMode::parse("governance"), None);
 }
 
 #[test]
@@ -78,7 +98,7 @@ fn a_spilled_record_keeps_the_essentials() {
     record.headers.set(HeaderField::StorageClass, text("STANDARD_IA"));
     let spilled = record.spilled([9; 16]);
     let bytes = encoded(&spilled);
-    assert!(bytes.len() <= 100, "{}", bytes.len());
+    assert!(bytes.len() <= 120, "{}", bytes.len());
     let found = Record::decode(&bytes).unwrap();
     assert_eq!((found.spill, &found.etag, found.size), (Some([9; 16]), &record.etag, record.size));
     assert_eq!(found.headers.iter().collect::<Vec<_>>(), [("x-amz-storage-class", &b"STANDARD_IA"[..])]);
@@ -88,7 +108,8 @@ fn a_spilled_record_keeps_the_essentials() {
     assert!(!found.is_essence_of(&other));
     assert!(!found.is_essence_of(&Record { mtime: Timestamp::from_seconds(0), ..record.clone() }));
     record.headers.set(HeaderField::StorageClass, text(&"x".repeat(2000)));
-    assert!(encoded(&record.spilled([9; 16])).len() <= 100);
+    assert!(encoded(&record.spilled([9; 16])).len() <= 120);
+    assert!(!found.is_essence_of(&Record { version: None, ..record }));
 }
 
 #[test]
@@ -111,6 +132,9 @@ fn the_largest_record_is_within_its_bound() {
     record.parts = Some(table);
     record.checksum = Some(StoredChecksum::composite(Algorithm::Sha512, &[1; 64], 10_000).unwrap());
     record.part_checksums = Some(PartChecksums::new(Algorithm::Sha512, &vec![1; 640_000]).unwrap());
+    record.version = Some([7; 16]);
+    record.retention = Some(Retention { mode: RetentionMode::Compliance, until_seconds: i64::MIN });
+    record.legal_hold = Some(true);
     let bytes = encoded(&record);
     assert!(bytes.len() <= RECORD_BYTES_MAX, "{} of {RECORD_BYTES_MAX}", bytes.len());
     assert_eq!(Record::decode(&bytes), Ok(record));
@@ -145,6 +169,12 @@ fn damaged_records() {
     check(&[3, 1, b'a', 2, 1, b'b'], RecordError::Order { number: 2 });
     check(&[0, 0], RecordError::Order { number: 0 });
     check(&[15, 0], RecordError::Field { number: 15 });
+    check(&[16, 1, 7], RecordError::Field { number: 16 });
+    check(&[17, 2, 3, 0], RecordError::Field { number: 17 });
+    check(&[17, 3, 1, 0, 0], RecordError::Field { number: 17 });
+    check(&[17, 1, 1], RecordError::Truncated);
+    check(&[18, 1, 2], RecordError::Field { number: 18 });
+    check(&[18, 0], RecordError::Field { number: 18 });
     check(&[127, 0], RecordError::Field { number: 127 });
     check(&[13, 2, 1, 1], RecordError::Field { number: 13 });
     check(&[12, 2, 1, 4], RecordError::Field { number: 12 });
@@ -224,7 +254,8 @@ prop_compose! {
         tags in prop::collection::hash_map("[a-z]{1,4}", "\\PC{0,8}", 0..5),
         checksum in prop::option::of((any::<[u8; 32]>(), prop::option::of(1u32..=10_000))),
         parts in prop::option::of(prop::collection::vec(0u64..3, 1..12)), spill in prop::option::of(any::<[u8; 16]>()),
-        upload in prop::option::of(any::<[u8; 16]>()),
+        upload in prop::option::of(any::<[u8; 16]>()), version in prop::option::of(any::<[u8; 16]>()),
+        retention in prop::option::of((any::<bool>(), any::<i64>())), legal_hold: Option<bool>,
     ) -> Record {
         let mut record = Record::new(size, Timestamp { seconds, nanos }, etag);
         for (field, text) in HeaderField::ALL.into_iter().zip(texts) {
@@ -245,6 +276,12 @@ prop_compose! {
         }
         record.spill = spill;
         record.upload = upload;
+        record.version = version;
+        record.retention = retention.map(|(compliance, until_seconds)| {
+            let mode = if compliance { RetentionMode::Compliance } else { RetentionMode::Governance };
+            Retention { mode, until_seconds }
+        });
+        record.legal_hold = legal_hold;
         record
     }
 }

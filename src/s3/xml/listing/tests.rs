@@ -135,7 +135,8 @@ fn objects_v2() {
 
 #[test]
 fn versions() {
-    let version = VersionEntry { object: object(b"k"), version_id: "null", is_latest: true };
+    let content = VersionContent::Object(object(b"k"));
+    let version = VersionEntry { key: b"k", content, version_id: "null", is_latest: true };
     let plain = Versions { page: EMPTY_PAGE, key_marker: b"", version_id_marker: "", next: None };
     let head = "<Name>b1</Name><Prefix/><KeyMarker/><VersionIdMarker/>";
     let settings = "<MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>";
@@ -152,6 +153,20 @@ fn versions() {
              {entry}<CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>"
         ),
     );
+    let content = VersionContent::Marker { last_modified: version_time(), owner: ALICE };
+    let marker = VersionEntry { key: b"a&", content, version_id: "0af", is_latest: false };
+    let marked = "<DeleteMarker><Key>a&amp;</Key><VersionId>0af</VersionId><IsLatest>false</IsLatest>\
+                  <LastModified>2013-05-24T00:00:00.000Z</LastModified>\
+                  <Owner><ID>uid-1</ID><DisplayName>alice</DisplayName></Owner></DeleteMarker>";
+    check(
+        |out| plain.write(out, [marker, version, marker], []),
+        "ListVersionsResult",
+        &format!("{head}{settings}{marked}{entry}{marked}"),
+    );
+}
+
+fn version_time() -> Timestamp {
+    Timestamp::from_seconds(1_369_353_600)
 }
 
 #[test]

@@ -1,0 +1,516 @@
+//! Object lock: GetObjectLockConfiguration, PutObjectLockConfiguration, GetObjectRetention, PutObjectRetention,
+//! GetObjectLegalHold, PutObjectLegalHold; what new objects get of it; and what it forbids.
+//!
+//! A lock keeps one version from being deleted through S3 ([`may_delete`]); a delete marker before it is always possible.
+//! Its bucket keeps versions, and cannot cease to. A retention can be extended by whoever may put it. Shortened, taken
+//! away, or changed to compliance mode it can be in governance mode only, with `s3:BypassGovernanceRetention` and the
+//! header `x-amz-bypass-governance-retention: true`.
+//!
+//! The lock binds S3 clients. The current version is a plain file, whose POSIX owner can remove or overwrite it as any
+//! other file; noncurrent versions are in a directory that only the superuser can enter.
+//!
+//! Spec: the operations of these names in the Amazon S3 API reference; "Locking objects with Object Lock".
+
+use super::access::Authorized;
+use super::attributes;
+use super::context::{Ctx, Service};
+use super::error::{Code, S3Error};
+use super::integrity::Integrity;
+use super::operation::{ObjectVersion, Operation};
+use super::reply::Reply;
+use super::settings::{self, BucketSettings, Setting};
+use super::versioning;
+use super::xml::Writer;
+use super::xml::reader::{Malformed, Reader, name, once, parse_time};
+use crate::codec::dates::Timestamp;
+use crate::iam::Action;
+use crate::limits;
+use crate::storage::bucket_config::Item;
+use crate::storage::record::{Record, Retention, RetentionMode};
+use crate::storage::versions::{Absence, Versioning};
+use crate::storage::{BucketName, Object, ObjectKey, object};
+
+/// The object lock of a bucket that has it enabled.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ObjectLock {
+    /// What new versions get that name no retention of their own.
+    pub default_retention: Option<DefaultRetention>,
+}
+
+/// A retention that begins when a version is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DefaultRetention {
+    /// Whom it binds.
+    pub mode: RetentionMode,
+    /// How long it lasts.
+    pub period: Period,
+}
+
+/// How long a default retention lasts: at least one day, at most a hundred years.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Period {
+    /// In days.
+    Days(u32),
+    /// In years of 365 days.
+    Years(u32),
+}
+
+impl DefaultRetention {
+    fn from(self, now: Timestamp) -> Retention {
+        let days = match self.period {
+            Period::Days(days) => days,
+            Period::Years(years) => years * 365,
+        };
+        Retention { mode: self.mode, until_seconds: now.seconds + i64::from(days) * 86_400 }
+    }
+}
+
+impl Setting for ObjectLock {
+    const ITEM: Item = Item::ObjectLock;
+    const MISSING: Code = Code::ObjectLockConfigurationNotFoundError;
+
+    fn parse(document: &[u8]) -> Result<Self, S3Error> {
+        let read = read_configuration(document)?;
+        let Some((mode, days, years)) = read else { return Ok(Self::default()) };
+        let period = |count: i64, most: u32| {
+            match u32::try_from(count) {
+            Ok(count) if (1..=most).contains(&count) => Ok(count),
+            _ => Err(Code::InvalidRetentionPeriod.because(format!(
+                "The default retention period must be a positive number of at most {DAYS_MAX} days or {YEARS_MAX} years."
+            ))),
+        }
+        };
+        let period = match (days, years) {
+            (Some(days), None) => Period::Days(period(days, DAYS_MAX)?),
+            (None, Some(years)) => Period::Years(period(years, YEARS_MAX)?),
+            _ => return Err(Code::MalformedXML.into()),
+        };
+        Ok(Self { default_retention: Some(DefaultRetention { mode, period }) })
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut writer = Writer::document(out);
+        writer.open_root("ObjectLockConfiguration");
+        writer.text("ObjectLockEnabled", "Enabled");
+        if let Some(DefaultRetention { mode, period }) = self.default_retention {
+            writer.open("Rule");
+            writer.open("DefaultRetention");
+            writer.text("Mode", mode.name());
+            match period {
+                Period::Days(days) => writer.number("Days", days.into()),
+                Period::Years(years) => writer.number("Years", years.into()),
+            }
+            writer.close("DefaultRetention");
+            writer.close("Rule");
+        }
+        writer.close("ObjectLockConfiguration");
+    }
+
+    fn slot(settings: &mut BucketSettings) -> &mut Option<Self> {
+        &mut settings.object_lock
+    }
+
+    fn of(settings: &BucketSettings) -> Option<&Self> {
+        settings.object_lock.as_ref()
+    }
+
+    /// What is locked stays locked.
+    fn when_damaged() -> Option<Self> {
+        Some(Self::default())
+    }
+}
+
+type Rule = (RetentionMode, Option<i64>, Option<i64>);
+
+/// The default retention of an `ObjectLockConfiguration` document: mode, days, years.
+fn read_configuration(document: &[u8]) -> Result<Option<Rule>, Malformed> {
+    let mut reader = Reader::open(document, "ObjectLockConfiguration")?;
+    let (mut enabled, mut rule) = (None, None);
+    while let Some(element) = reader.child()? {
+        match name(&element) {
+            "ObjectLockEnabled" => once(&mut enabled, reader.text()?)?,
+            "Rule" => once(&mut rule, read_rule(&mut reader)?)?,
+            _ => return Err(Malformed),
+        }
+    }
+    reader.finish()?;
+    if enabled.as_deref() == Some("Enabled") { Ok(rule.flatten()) } else { Err(Malformed) }
+}
+
+fn read_rule(reader: &mut Reader<'_>) -> Result<Option<Rule>, Malformed> {
+    let mut rule = None;
+    while let Some(element) = reader.child()? {
+        if name(&element) != "DefaultRetention" {
+            return Err(Malformed);
+        }
+        let (mut mode, mut days, mut years) = (None, None, None);
+        while let Some(element) = reader.child()? {
+            let text = reader.text()?;
+            let number = || text.trim().parse::<i64>().map_err(|_| Malformed);
+            match name(&element) {
+                "Mode" => once(&mut mode, RetentionMode::parse(&text).ok_or(Malformed)?)?,
+                "Days" => once(&mut days, number()?)?,
+                "Years" => once(&mut years, number()?)?,
+                _ => return Err(Malformed),
+            }
+        }
+        once(&mut rule, (mode.ok_or(Malformed)?, days, years))?;
+    }
+    Ok(rule)
+}
+
+/// `GET /bucket?object-lock`.
+pub async fn get_object_lock_configuration(
+    ctx: &Ctx<'_>,
+    operation: Authorized<BucketName>,
+) -> Result<Reply, S3Error> {
+    settings::get::<ObjectLock>(ctx, &operation)
+}
+
+/// `PUT /bucket?object-lock`.
+pub async fn put_object_lock_configuration(
+    ctx: &mut Ctx<'_>,
+    operation: Authorized<BucketName>,
+) -> Result<Reply, S3Error> {
+    let name = operation.into_inner();
+    ctx.bucket(&name)?;
+    let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await?;
+    let value = ObjectLock::parse(&body)?;
+    ctx.offload(move |service| settings::change_if(service, &name, Some(value), allowed)).await?;
+    Ok(Reply::new(ctx, 200))
+}
+
+fn allowed(settings: &BucketSettings) -> Result<(), S3Error> {
+    if settings.versioning.is_some_and(|versioning| versioning.enabled) {
+        return Ok(());
+    }
+    Err(Code::InvalidBucketState
+        .because("Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration"))
+}
+
+/// `GET /bucket/key?retention`.
+pub async fn get_object_retention(
+    ctx: &Ctx<'_>,
+    operation: Authorized<ObjectVersion>,
+) -> Result<Reply, S3Error> {
+    let (object, bucket) = locked_object(ctx, &operation)?;
+    let Some(retention) = object.record.as_ref().and_then(|record| record.retention) else {
+        return Err(Code::NoSuchObjectLockConfiguration.into());
+    };
+    let mut document = Vec::with_capacity(256);
+    let mut writer = Writer::document(&mut document);
+    writer.open_root("Retention");
+    writer.text("Mode", retention.mode.name());
+    writer.text("RetainUntilDate", until_text(retention));
+    writer.close("Retention");
+    let mut reply = Reply::new(ctx, 200);
+    versioning::write_version(ctx.service, &bucket, object.version, &mut reply);
+    reply.xml(document);
+    Ok(reply)
+}
+
+/// `GET /bucket/key?legal-hold`.
+pub async fn get_object_legal_hold(
+    ctx: &Ctx<'_>,
+    operation: Authorized<ObjectVersion>,
+) -> Result<Reply, S3Error> {
+    let (object, bucket) = locked_object(ctx, &operation)?;
+    let Some(held) = object.record.as_ref().and_then(|record| record.legal_hold) else {
+        return Err(Code::NoSuchObjectLockConfiguration.into());
+    };
+    let mut document = Vec::with_capacity(256);
+    let mut writer = Writer::document(&mut document);
+    writer.open_root("LegalHold");
+    writer.text("Status", hold_text(held));
+    writer.close("LegalHold");
+    let mut reply = Reply::new(ctx, 200);
+    versioning::write_version(ctx.service, &bucket, object.version, &mut reply);
+    reply.xml(document);
+    Ok(reply)
+}
+
+/// `PUT /bucket/key?retention`.
+pub async fn put_object_retention(
+    ctx: &mut Ctx<'_>,
+    operation: Authorized<ObjectVersion>,
+) -> Result<Reply, S3Error> {
+    let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await?;
+    require_lock(ctx, &operation.bucket)?;
+    let wanted = read_retention(&body)?;
+    if let Some(retention) = wanted {
+        require_future(retention, ctx.now)?;
+    }
+    let (now, bypass) = (ctx.now, bypasses(ctx));
+    change(ctx, &operation, |record| {
+        if may_replace(record.retention, wanted, bypass, now) {
+            record.retention = wanted;
+            return Ok(());
+        }
+        Err(denied())
+    })
+    .await
+}
+
+/// `PUT /bucket/key?legal-hold`.
+pub async fn put_object_legal_hold(
+    ctx: &mut Ctx<'_>,
+    operation: Authorized<ObjectVersion>,
+) -> Result<Reply, S3Error> {
+    let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await?;
+    require_lock(ctx, &operation.bucket)?;
+    let held = read_legal_hold(&body)?;
+    change(ctx, &operation, |record| {
+        record.legal_hold = Some(held);
+        Ok(())
+    })
+    .await
+}
+
+/// Changes the record of a version, durably.
+async fn change(
+    ctx: &Ctx<'_>,
+    target: &ObjectVersion,
+    change: impl Fn(&mut Record) -> Result<(), S3Error>,
+) -> Result<Reply, S3Error> {
+    let ObjectVersion { bucket: name, key, version_id } = target;
+    let (root, version) = (&ctx.service.root, versioning::named(version_id.as_ref())?);
+    let record_of = |found: Result<&Object, &Absence>| {
+        let object = found.map_err(|absence| versioning::absent(ctx, name, key, version, absence))?;
+        let mut record = attributes::record_of(object, key);
+        change(&mut record)?;
+        Ok::<_, S3Error>(record)
+    };
+    let (version, change) = object::amend(root, &ctx.bucket(name)?, key, version, &record_of)??;
+    root.committer.commit(change).await?;
+    let mut reply = Reply::new(ctx, 200);
+    versioning::write_version(ctx.service, name, version, &mut reply);
+    Ok(reply)
+}
+
+/// The version that a request is about, in a bucket with object lock.
+fn locked_object(ctx: &Ctx<'_>, target: &ObjectVersion) -> Result<(Object, BucketName), S3Error> {
+    let bucket = ctx.bucket(&target.bucket)?;
+    require_lock(ctx, &target.bucket)?;
+    let object = versioning::find(ctx, &bucket, &target.key, target.version_id.as_ref())?;
+    Ok((object, target.bucket))
+}
+
+fn require_lock(ctx: &Ctx<'_>, bucket: &BucketName) -> Result<(), S3Error> {
+    ctx.bucket(bucket)?;
+    match ObjectLock::of(&ctx.service.settings.of(bucket)) {
+        Some(_) => Ok(()),
+        None => Err(missing_configuration()),
+    }
+}
+
+fn missing_configuration() -> S3Error {
+    Code::InvalidRequest.because("Bucket is missing Object Lock Configuration")
+}
+
+/// Whether one retention may take the place of another.
+fn may_replace(old: Option<Retention>, new: Option<Retention>, bypass: bool, now: Timestamp) -> bool {
+    let Some(old) = old.filter(|old| old.is_active(now.seconds)) else { return true };
+    if bypass && old.mode == RetentionMode::Governance {
+        return true;
+    }
+    new.is_some_and(|new| new.mode == old.mode && new.until_seconds >= old.until_seconds)
+}
+
+/// Whether a version may be deleted for good.
+///
+/// # Errors
+/// `AccessDenied`: it is locked.
+pub fn may_delete(object: &Object, bypass: bool, now: Timestamp) -> Result<(), S3Error> {
+    let Some(record) = &object.record else { return Ok(()) };
+    if !record.is_locked(now.seconds) {
+        return Ok(());
+    }
+    let governed =
+        record.retention.is_none_or(|it| it.mode == RetentionMode::Governance || !it.is_active(now.seconds));
+    if bypass && governed && record.legal_hold != Some(true) { Ok(()) } else { Err(denied()) }
+}
+
+fn denied() -> S3Error {
+    Code::AccessDenied.because("Access Denied because object protected by object lock.")
+}
+
+/// Whether the request asks to go past a retention in governance mode. That it may is another question.
+pub fn bypasses(ctx: &Ctx<'_>) -> bool {
+    let header = ctx.head.header("x-amz-bypass-governance-retention");
+    header.is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
+}
+
+/// Reads what the headers of a request say of the locks of the object it makes.
+///
+/// # Errors
+/// They cannot be understood, or the bucket has no object lock.
+pub fn of_request(ctx: &Ctx<'_>, bucket: &BucketName, record: &mut Record) -> Result<(), S3Error> {
+    let header = |name| ctx.head.header(name);
+    let (mode, until, hold) = (header(MODE_HEADER), header(UNTIL_HEADER), header(HOLD_HEADER));
+    (record.retention, record.legal_hold) = (None, None);
+    if mode.is_none() && until.is_none() && hold.is_none() {
+        return Ok(());
+    }
+    record.retention = retention_of_headers(mode, until)?;
+    if let Some(retention) = record.retention {
+        require_future(retention, ctx.now)?;
+    }
+    record.legal_hold = match hold {
+        None => None,
+        Some(b"ON") => Some(true),
+        Some(b"OFF") => Some(false),
+        Some(other) => return Err(invalid(HOLD_HEADER, other, "Legal Hold must be either of 'ON' or 'OFF'")),
+    };
+    match ObjectLock::of(&ctx.service.settings.of(bucket)) {
+        Some(_) => Ok(()),
+        None => Err(missing_configuration()),
+    }
+}
+
+/// Refuses an object with locks whose body comes without a digest, as S3 does.
+///
+/// # Errors
+/// `InvalidRequest`.
+pub fn require_integrity(record: &Record, integrity: &Integrity) -> Result<(), S3Error> {
+    if (record.retention.is_none() && record.legal_hold.is_none()) || integrity.is_protected() {
+        return Ok(());
+    }
+    Err(Code::InvalidRequest.because(
+        "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters",
+    ))
+}
+
+fn retention_of_headers(mode: Option<&[u8]>, until: Option<&[u8]>) -> Result<Option<Retention>, S3Error> {
+    let (mode, until) = match (mode, until) {
+        (None, None) => return Ok(None),
+        (Some(mode), Some(until)) => (mode, until),
+        _ => {
+            return Err(Code::InvalidArgument
+                .because(format!("{UNTIL_HEADER} and {MODE_HEADER} must both be supplied"))
+                .with("ArgumentName", if mode.is_some() { UNTIL_HEADER } else { MODE_HEADER }));
+        }
+    };
+    let known = std::str::from_utf8(mode).ok().and_then(RetentionMode::parse);
+    let known = known.ok_or_else(|| invalid(MODE_HEADER, mode, "Unknown wormMode directive."))?;
+    let time = std::str::from_utf8(until).ok().and_then(|text| parse_time(text).ok());
+    let time = time.ok_or_else(|| {
+        invalid(UNTIL_HEADER, until, "The retain until date must be provided in ISO 8601 format")
+    })?;
+    Ok(Some(Retention { mode: known, until_seconds: end_of(time) }))
+}
+
+/// Gives the record of a new object the retention that its bucket gives to those without one of their own.
+pub fn set_default(service: &Service, bucket: &BucketName, now: Timestamp, record: &mut Record) {
+    if record.retention.is_none() && service.root.versioning(bucket) != Versioning::Unversioned {
+        let settings = service.settings.of(bucket);
+        let default = ObjectLock::of(&settings).and_then(|lock| lock.default_retention);
+        record.retention = default.map(|default| default.from(now));
+    }
+}
+
+/// Shows the locks of an object to those who may see them.
+pub fn write(
+    ctx: &Ctx<'_>,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    record: Option<&Record>,
+    reply: &mut Reply,
+) {
+    let Some(record) = record else { return };
+    // Any operation without listing options decides alike.
+    let operation = Operation::HeadBucket(*bucket);
+    let may = |action| ctx.caller.may_also(action, bucket.as_str(), key.as_bytes(), &operation);
+    if let Some(retention) = record.retention
+        && may(Action::GetObjectRetention)
+    {
+        reply.header(MODE_HEADER, retention.mode.name().as_bytes());
+        reply.header(UNTIL_HEADER, &until_text(retention));
+    }
+    if let Some(held) = record.legal_hold
+        && may(Action::GetObjectLegalHold)
+    {
+        reply.header(HOLD_HEADER, hold_text(held).as_bytes());
+    }
+}
+
+/// A `Retention` document; one without content takes the retention away.
+fn read_retention(document: &[u8]) -> Result<Option<Retention>, Malformed> {
+    let mut reader = Reader::open(document, "Retention")?;
+    let (mut mode, mut until) = (None, None);
+    while let Some(element) = reader.child()? {
+        let text = reader.text()?;
+        match name(&element) {
+            "Mode" => once(&mut mode, RetentionMode::parse(&text).ok_or(Malformed)?)?,
+            "RetainUntilDate" => once(&mut until, end_of(parse_time(&text)?))?,
+            _ => return Err(Malformed),
+        }
+    }
+    reader.finish()?;
+    match (mode, until) {
+        (None, None) => Ok(None),
+        (Some(mode), Some(until_seconds)) => Ok(Some(Retention { mode, until_seconds })),
+        _ => Err(Malformed),
+    }
+}
+
+/// The status of a `LegalHold` document.
+fn read_legal_hold(document: &[u8]) -> Result<bool, Malformed> {
+    let mut reader = Reader::open(document, "LegalHold")?;
+    let mut held = None;
+    while let Some(element) = reader.child()? {
+        let text = reader.text()?;
+        match (name(&element), text.as_str()) {
+            ("Status", "ON") => once(&mut held, true)?,
+            ("Status", "OFF") => once(&mut held, false)?,
+            _ => return Err(Malformed),
+        }
+    }
+    reader.finish()?;
+    held.ok_or(Malformed)
+}
+
+/// The first whole second that is not before a time: what is retained is never let go early.
+fn end_of(time: Timestamp) -> i64 {
+    time.seconds.saturating_add(i64::from(time.nanos > 0))
+}
+
+fn require_future(retention: Retention, now: Timestamp) -> Result<(), S3Error> {
+    if retention.is_active(now.seconds) {
+        return Ok(());
+    }
+    Err(Code::InvalidArgument.because("The retain until date must be in the future!"))
+}
+
+fn until_text(retention: Retention) -> [u8; 24] {
+    Timestamp::from_seconds(retention.until_seconds).iso8601_millis()
+}
+
+fn hold_text(held: bool) -> &'static str {
+    if held { "ON" } else { "OFF" }
+}
+
+fn invalid(header: &'static str, value: &[u8], message: &'static str) -> S3Error {
+    S3Error::invalid_argument(header, String::from_utf8_lossy(value), message)
+}
+
+const MODE_HEADER: &str = "x-amz-object-lock-mode";
+const UNTIL_HEADER: &str = "x-amz-object-lock-retain-until-date";
+const HOLD_HEADER: &str = "x-amz-object-lock-legal-hold";
+
+/// The longest default retention (AWS: "Object Lock considerations").
+const DAYS_MAX: u32 = 36_500;
+const YEARS_MAX: u32 = 100;
+
+/// Whatever configuration is taken is written and read back as the same.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    if let Ok(value) = ObjectLock::parse(data) {
+        let mut document = Vec::new();
+        value.write(&mut document);
+        assert_eq!(ObjectLock::parse(&document).ok(), Some(value));
+    }
+    let _ = (read_retention(data), read_legal_hold(data));
+}
+
+#[cfg(test)]
+mod tests;
