@@ -4,7 +4,7 @@
 //! stands, whichever protocol wrote it. What the listing shows to be due is looked at again under the lock of its key
 //! before it is deleted: an object that was written, changed or tagged otherwise in between stays if it is not due.
 //!
-//! Gentle: it runs with the lowest priority, waits after each page for as long as the page took, and keeps directories in
+//! Gentle: it runs with a low priority, waits after each page for as long as the page took, and keeps directories in
 //! a cache of its own. Memory is bounded by the page, whatever the bucket holds. A rule that is taken away holds no
 //! longer from the next page on.
 //!
@@ -57,7 +57,7 @@ impl Job {
     pub fn start(service: Arc<Service>, options: Options) -> io::Result<Job> {
         let (stop, stopped) = flume::bounded(1);
         let work = move || {
-            if rustix::process::nice(LOWEST_PRIORITY).is_err() {
+            if rustix::process::nice(NICE).is_err() {
                 tracing::warn!("the priority of the lifecycle thread could not be lowered");
             }
             let pace = Pace { stopped };
@@ -133,6 +133,7 @@ impl From<storage::Error> for Ended {
 struct Done {
     objects: u64,
     uploads: u64,
+    failed: u64,
 }
 
 impl Run<'_> {
@@ -142,9 +143,16 @@ impl Run<'_> {
             let mut done = Done::default();
             let walked = self.bucket(&name, &rules, &mut done);
             counters::expired(done.objects, done.uploads);
-            if done != Done::default() {
-                let Done { objects, uploads } = done;
+            if done.objects + done.uploads > 0 {
+                let Done { objects, uploads, .. } = done;
                 tracing::info!(bucket = name.as_str(), objects, uploads, "carried out lifecycle rules");
+            }
+            if done.failed > 0 {
+                tracing::warn!(
+                    bucket = name.as_str(),
+                    count = done.failed,
+                    "what lifecycle rules delete could not be deleted; --log-level debug says why"
+                );
             }
             match walked {
                 Ok(()) => {}
@@ -193,11 +201,11 @@ impl Run<'_> {
             };
             let found = list(bucket.fd.as_fd(), &directories, &request)?;
             let Some(rules) = self.rules(&bucket.name) else { return Ok(()) };
-            let mut page = Page::new(self.service, bucket, &rules, self.day);
+            let mut page = Page::new(self, bucket, &rules, done);
             for entry in &found.entries {
-                page.expire(entry)?;
+                page.expire(entry);
             }
-            done.objects += page.finish()?;
+            page.finish()?;
             after = found.next;
             self.pace.wait(begun.elapsed())?;
         }
@@ -218,24 +226,24 @@ impl Run<'_> {
             };
             let found = versions::list(&self.service.root, bucket, &request)?;
             let Some(rules) = self.rules(&bucket.name) else { return Ok(()) };
-            let mut page = Page::new(self.service, bucket, &rules, self.day);
+            let mut page = Page::new(self, bucket, &rules, done);
             for entry in &found.entries {
                 let (place, lone) = walk.enter(entry);
                 if let Some(lone) = lone {
-                    page.remove_lone(&lone)?;
+                    page.remove_lone(&lone);
                 }
                 match place {
-                    Place::Current(object) => page.expire(object)?,
+                    Place::Current(object) => page.expire(object),
                     Place::Marker => {}
-                    Place::Noncurrent(noncurrent) => page.remove(entry, &noncurrent)?,
+                    Place::Noncurrent(noncurrent) => page.remove(entry, &noncurrent),
                 }
             }
             if found.next.is_none()
                 && let Some(lone) = walk.end()
             {
-                page.remove_lone(&lone)?;
+                page.remove_lone(&lone);
             }
-            done.objects += page.finish()?;
+            page.finish()?;
             let Some((key, version)) = found.next else { return Ok(()) };
             if version == Some(Version::Null) {
                 // If this run has removed it, its key is listed from its beginning again.
@@ -263,11 +271,19 @@ impl Run<'_> {
             let mut last = None;
             for Uploading { id, description } in &page.uploads {
                 let due = rules.aborts(description.key.as_bytes(), description.initiated, self.day);
-                if due.is_some_and(|due| due <= now())
-                    && let Some(change) = multipart::abort(root, name, &description.key, id)?
-                {
-                    done.uploads += 1;
-                    last = Some(change);
+                if due.is_none_or(|due| due > now()) {
+                    continue;
+                }
+                match multipart::abort(root, name, &description.key, id) {
+                    Ok(None) => {}
+                    Ok(Some(change)) => {
+                        done.uploads += 1;
+                        last = Some(change);
+                    }
+                    Err(error) => {
+                        done.failed += 1;
+                        tracing::debug!(%error, bucket = name.as_str(), upload = id.as_str(), "was not aborted");
+                    }
                 }
             }
             commit(self.service, last)?;
@@ -285,5 +301,6 @@ fn commit(service: &Service, last: Option<Change>) -> storage::Result<()> {
     root.committer.commit_and_wait(root, &Change { wide: true, ..change })
 }
 
-/// What nice(2) adds at most.
-const LOWEST_PRIORITY: i32 = 19;
+/// What is added to the nice value of the thread: on a busy machine it gets a tenth of the time of another one, so that
+/// it waits for nobody's idleness.
+const NICE: i32 = 10;

@@ -5,6 +5,7 @@ import datetime
 import email.utils
 import os
 import re
+import subprocess
 import time
 
 import pytest
@@ -161,6 +162,22 @@ def test_files_of_other_programs_age_by_their_time(quick, own):
     put(s3, own, {"Expiration": {"Days": 5}})
     wait_until(lambda: keys(s3, own) == ["new"], "the old file to go")
     assert quick.path(own, "link").is_symlink() and quick.path(own, "fifo").exists()
+
+
+def test_one_that_cannot_be_deleted_stops_nobody(quick, own):
+    s3 = quick.s3()
+    for key in ["a", "immutable", "z"]:
+        s3.put_object(Bucket=own, Key=key, Body=b"1")
+    path = quick.path(own, "immutable")
+    if subprocess.run(["chattr", "+i", path], capture_output=True).returncode != 0:
+        pytest.skip("needs root, and a file system with immutable files")
+    try:
+        put(s3, own, {"Expiration": {"Days": 1}})
+        wait_until(lambda: keys(s3, own) == ["immutable"], "the others to go")
+        wait_until(lambda: "could not be deleted" in quick.log(), "a warning")
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)
+    wait_until(lambda: keys(s3, own) == [], "the next run")
 
 
 def test_tags_and_sizes(quick, own):

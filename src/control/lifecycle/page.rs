@@ -1,7 +1,7 @@
 //! What the rules do with the entries of one page, each decided again under the lock of its key.
 
-use super::commit;
 use super::history::{Lone, Noncurrent, Since};
+use super::{Done, Run, commit};
 use crate::codec::dates::Timestamp;
 use crate::iam::PosixOwner;
 use crate::runtime::now;
@@ -21,33 +21,39 @@ pub(super) struct Page<'p> {
     rules: &'p Lifecycle,
     day: Day,
     none: Tags,
+    done: &'p mut Done,
     last: Option<Change>,
     events: Vec<(EventKind, ObjectKey, Version)>,
 }
 
 impl<'p> Page<'p> {
-    pub(super) fn new(service: &'p Service, bucket: &'p Bucket, rules: &'p Lifecycle, day: Day) -> Page<'p> {
-        Page { service, bucket, rules, day, none: Tags::default(), last: None, events: Vec::new() }
+    pub(super) fn new(
+        run: &Run<'p>,
+        bucket: &'p Bucket,
+        rules: &'p Lifecycle,
+        done: &'p mut Done,
+    ) -> Page<'p> {
+        let Run { service, day, .. } = *run;
+        Page { service, bucket, rules, day, none: Tags::default(), done, last: None, events: Vec::new() }
     }
 
     /// Deletes a current version if it has expired: in a bucket that keeps versions by a delete marker.
-    pub(super) fn expire(&mut self, entry: &Entry) -> storage::Result<()> {
+    pub(super) fn expire(&mut self, entry: &Entry) {
         // Most of a page is not due, and no file of it has to be opened.
         let key = entry.key.as_bytes();
         let listed = Facts { key, size: entry.size, modified: entry.modified, tags: None };
         if !self.is_expired(&listed) {
-            return Ok(());
+            return;
         }
         let owner = PosixOwner { uid: entry.uid, gid: entry.gid };
         let deleted = self.delete(&entry.key, None, owner, |found| {
             found.is_ok_and(|object| self.is_expired(&self.facts(&entry.key, object)))
-        })?;
+        });
         self.note(&entry.key, deleted);
-        Ok(())
     }
 
     /// Removes a noncurrent version, or a delete marker among them, if it is due.
-    pub(super) fn remove(&mut self, entry: &VersionEntry, place: &Noncurrent) -> storage::Result<()> {
+    pub(super) fn remove(&mut self, entry: &VersionEntry, place: &Noncurrent) {
         let (key, version) = (entry.key.as_bytes(), entry.version);
         let (size, modified) = match &entry.content {
             Content::Object(object) => (Some(object.size), object.modified),
@@ -58,7 +64,7 @@ impl<'p> Page<'p> {
         let listed = Facts { key, size: size.unwrap_or_default(), modified, tags };
         let since = place.since(version, modified);
         if !self.is_outdated(&listed, since.time, place.newer_versions, size.is_none()) {
-            return Ok(());
+            return;
         }
         let deleted = self.delete(&entry.key, Some(version), self.service.root.process_owner(), |found| {
             if self.is_latest(&entry.key, version) {
@@ -74,33 +80,31 @@ impl<'p> Page<'p> {
                 Err(Absence::Marker(_)) => size.is_none(),
                 Err(Absence::Nothing) => false,
             }
-        })?;
+        });
         self.note(&entry.key, deleted);
-        Ok(())
     }
 
     /// Removes a delete marker that has no versions behind it, if a rule says so.
-    pub(super) fn remove_lone(&mut self, lone: &Lone) -> storage::Result<()> {
+    pub(super) fn remove_lone(&mut self, lone: &Lone) {
         let due = self.rules.removes_marker(lone.key.as_bytes(), lone.modified, self.day);
         if due.is_none_or(|due| due > now()) {
-            return Ok(());
+            return;
         }
         let owner = self.service.root.process_owner();
         let deleted = self.delete(&lone.key, Some(lone.version), owner, |found| {
             // New versions come before it, never behind: if it is the latest one, it is alone.
             matches!(found, Err(Absence::Marker(_))) && self.is_latest(&lone.key, lone.version)
-        })?;
+        });
         self.note(&lone.key, deleted);
-        Ok(())
     }
 
-    /// Makes the page durable, tells whom it concerns, and returns how many versions were deleted.
-    pub(super) fn finish(self) -> storage::Result<u64> {
+    /// Makes the page durable and tells whom it concerns.
+    pub(super) fn finish(self) -> storage::Result<()> {
         commit(self.service, self.last)?;
         for (kind, key, version) in &self.events {
             self.service.notify(*kind, &self.bucket.name, key, &Noted::version(*version), own_origin);
         }
-        Ok(self.events.len() as u64)
+        Ok(())
     }
 
     fn delete(
@@ -114,14 +118,21 @@ impl<'p> Page<'p> {
         versions::delete(&self.service.root, self.bucket, key, version, owner, Some(&decide))?
     }
 
-    fn note(&mut self, key: &ObjectKey, deleted: Deleted) {
+    /// Keeps what was done. What fails with one key is due again in the next run; the others have their turn.
+    fn note(&mut self, key: &ObjectKey, deleted: storage::Result<Deleted>) {
         let (kind, version, change) = match deleted {
-            Deleted::Nothing => return,
-            Deleted::Removed { version, change, .. } => (EventKind::ExpirationDelete, version, change),
-            Deleted::Marked { version, change } => {
+            Ok(Deleted::Nothing) => return,
+            Ok(Deleted::Removed { version, change, .. }) => (EventKind::ExpirationDelete, version, change),
+            Ok(Deleted::Marked { version, change }) => {
                 (EventKind::ExpirationDeleteMarkerCreated, version, change)
             }
+            Err(error) => {
+                self.done.failed += 1;
+                tracing::debug!(%error, bucket = self.bucket.name.as_str(), key = key.as_str(), "was not deleted");
+                return;
+            }
         };
+        self.done.objects += 1;
         self.events.push((kind, key.clone(), version));
         self.last = Some(change);
     }

@@ -3,7 +3,7 @@
 //! The JSON of an event is that of AWS ("Event message structure" of the S3 user guide, version 2.1 with the fields that
 //! this server has), with the two members in front that receivers of MinIO's webhooks look at: `EventName` and `Key`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use flume::{Receiver, Sender};
 use serde_json::json;
@@ -267,6 +267,8 @@ pub struct Webhooks {
 pub struct Webhook {
     name: String,
     queue: Sender<Notice>,
+    /// Whether notices were dropped since the queue was last half empty: that is said once.
+    is_dropping: AtomicBool,
 }
 
 impl Webhooks {
@@ -277,7 +279,7 @@ impl Webhooks {
     pub fn add(&mut self, name: &str) -> Receiver<Notice> {
         assert!(is_target_name(name), "names of targets are checked with the configuration");
         let (queue, notices) = flume::bounded(NOTIFICATION_QUEUE_MAX);
-        self.targets.push(Webhook { name: name.to_owned(), queue });
+        self.targets.push(Webhook { name: name.to_owned(), queue, is_dropping: AtomicBool::new(false) });
         notices
     }
 
@@ -302,6 +304,11 @@ impl Webhook {
     pub fn send(&self, notice: Notice) {
         if self.queue.try_send(notice).is_err() {
             counters::notices_dropped(1);
+            if !self.is_dropping.swap(true, Ordering::Relaxed) {
+                tracing::warn!(target = self.name, "the queue of a webhook is full: notices are dropped");
+            }
+        } else if self.is_dropping.load(Ordering::Relaxed) && self.queue.len() < NOTIFICATION_QUEUE_MAX / 2 {
+            self.is_dropping.store(false, Ordering::Relaxed);
         }
     }
 }
