@@ -30,15 +30,16 @@
 //! - [`codec`], [`http`], [`sigv4`], [`iam`], [`sts`], [`limits`], [`counters`]
 //! - [`runtime`] (the only place that names monoio) and [`digest`]; the only `unsafe` code is in these two
 //! - [`storage`]: where a key lives ([`storage::layout`]), what is known of an object ([`storage::record`]), the order
-//!   of a write ([`storage::writer`], [`storage::object`], [`storage::commit`]), uploads in parts
-//!   ([`storage::multipart`]), listings ([`storage::list`]), and what a crash leaves behind ([`storage::recover`])
+//!   of a write ([`storage::writer`], [`storage::object`], [`storage::commit`]), the versions of an object
+//!   ([`storage::versions`]), uploads in parts ([`storage::multipart`]), listings ([`storage::list`]), and what a crash
+//!   leaves behind ([`storage::recover`])
 //! - [`s3`]: operations, access, handlers, XML, errors
 //! - [`worker`] and [`control`]
 //! - [`server`], [`config`], [`cli`]
 //!
 //! # Invariants
-//! - A request takes no lock on its way, but for the lock of its key while it publishes or deletes; no lock is held
-//!   across a wait.
+//! - A request takes no lock on its way, but for the lock of its key while it publishes or deletes, and where a version
+//!   may be moving while it looks for it; no lock is held across a wait.
 //! - An object is never visible half-written; a reader keeps the version it opened.
 //! - Paths are resolved beneath the bucket without following any link; only regular files are opened
 //!   (`storage::walk`).

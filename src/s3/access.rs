@@ -29,6 +29,7 @@ use crate::iam::{
 use crate::limits;
 use crate::sigv4::{self, Authorization, Claim, Rules, Seed, SigningKeys};
 use crate::storage::bucket::Maker;
+use crate::storage::record::Retention;
 use crate::sts::{Invalid, Requester, Session, Sessions, token};
 
 /// What the connection knows of the peer.
@@ -202,7 +203,13 @@ impl<T> Deref for Authorized<T> {
 }
 
 /// Decides whether the caller may carry out `operation`; everything it needs must be allowed.
+///
+/// Policies can make putting a retention depend on which one: its handler asks when it has read that
+/// ([`Caller::require_with_retention`]).
 pub fn authorize(caller: &Caller<'_>, operation: &Operation) -> Result<Permit, S3Error> {
+    if matches!(operation, Operation::PutObjectRetention(_)) {
+        return Ok(Permit(()));
+    }
     for requirement in operation.actions(caller.head) {
         caller.require(&requirement, operation)?;
     }
@@ -292,6 +299,26 @@ impl Caller<'_> {
     /// As [`Caller::may_also`], with the error that says what is not allowed.
     pub fn require(&self, requirement: &Requirement<'_>, operation: &Operation) -> Result<(), S3Error> {
         if self.may(requirement, operation)? { Ok(()) } else { Err(self.denied(requirement)) }
+    }
+
+    /// Whether everything is allowed that `operation` needs, which puts this retention.
+    ///
+    /// # Errors
+    /// As [`Caller::require`].
+    pub fn require_with_retention(
+        &self,
+        operation: &Operation,
+        retention: Option<Retention>,
+    ) -> Result<(), S3Error> {
+        for requirement in operation.actions(self.head) {
+            let bucket_policy = self.snapshot.bucket_policy(requirement.bucket).map(|policy| &**policy);
+            let facts = Facts::gather(self, self.reads(bucket_policy), &requirement, operation)?;
+            let facts = facts.with_retention(retention);
+            if !self.decide(&requirement, Some(operation), bucket_policy, &facts) {
+                return Err(self.denied(&requirement));
+            }
+        }
+        Ok(())
     }
 
     /// Which buckets a list of all of them shows to the caller: those for which listing all is allowed. `None`: all,

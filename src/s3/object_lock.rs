@@ -234,9 +234,13 @@ pub async fn put_object_retention(
     ctx: &mut Ctx<'_>,
     operation: Authorized<ObjectVersion>,
 ) -> Result<Reply, S3Error> {
-    let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await?;
+    let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await;
+    let wanted = body.and_then(|body| Ok(read_retention(&body)?));
+    // First of all whether the caller may, which can depend on what is wanted.
+    let asked = wanted.as_ref().ok().copied().flatten();
+    ctx.caller.require_with_retention(&Operation::PutObjectRetention(operation.clone()), asked)?;
+    let wanted = wanted?;
     require_lock(ctx, &operation.bucket)?;
-    let wanted = read_retention(&body)?;
     if let Some(retention) = wanted {
         require_future(retention, ctx.now)?;
     }

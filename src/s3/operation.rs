@@ -259,6 +259,29 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// The version that the request names: of the object it is about, or of the source of a copy.
+    #[must_use]
+    pub fn version_id(&self) -> Option<&VersionId> {
+        match self {
+            Self::GetObject(get) => get.version_id.as_ref(),
+            Self::HeadObject(get) => get.version_id.as_ref(),
+            Self::DeleteObject(delete) => delete.version_id.as_ref(),
+            Self::CopyObject(copy) => copy.source.version_id.as_ref(),
+            Self::UploadPartCopy(part) => part.source.version_id.as_ref(),
+            Self::GetObjectAcl(object)
+            | Self::PutObjectAcl(object)
+            | Self::GetObjectAttributes(object)
+            | Self::GetObjectLegalHold(object)
+            | Self::PutObjectLegalHold(object)
+            | Self::GetObjectRetention(object)
+            | Self::PutObjectRetention(object)
+            | Self::GetObjectTagging(object)
+            | Self::PutObjectTagging(object)
+            | Self::DeleteObjectTagging(object) => object.version_id.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The name as AWS spells it, for logs, metrics and audit.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -46,7 +46,7 @@ pub const RESERVED_PREFIX: &[u8] = b".sgate~";
 pub const SELF_NAME: &[u8] = b".sgate~@";
 
 /// The directory of a key's noncurrent versions, in a tree beside the buckets ([`versions`](super::versions)). No part of
-/// a key.
+/// a key, so that no bucket can hold one for S3.
 pub const HISTORY_NAME: &[u8] = b".sgate~v";
 
 /// Prefix of names being prepared next to their target, such as a link about to be renamed. Never an object.

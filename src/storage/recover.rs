@@ -9,6 +9,11 @@
 //! | after that exchange | the file's old link in staging | removed; the object is in the directory |
 //! | while a part is uploaded | its claim, and perhaps data, in the upload | the part is sent again and stored beside it |
 //! | between the publication of a completed upload and the removal of its state | the upload's directory | aborted by its owner, or found complete |
+//! | between the link of the current version into its history and the rename of a new one over it | a second name of the current version | nothing: it is not listed or found twice, and the next change of the key copes |
+//! | between a delete marker and the move of the current version behind it | a marker behind the current version | nothing: the deletion was not acknowledged, and the marker can be removed |
+//! | between the rename of an uncovered version to its natural path and the removal of the marker before it | the same | the same; the removal can be repeated |
+//! | between a null version and the removal of an older one | the older one in the history | nothing: only the newest null version counts, and the others go with it |
+//! | while the directories of a history are made or removed | a key with a history of nothing | nothing is listed of it; it is removed with the bucket |
 //! | after directories were made, before the name in them | empty directories | they hold no object, so no listing shows them |
 //!
 //! Nothing half-written ever has a name in a bucket, so nothing in buckets has to be looked at.

@@ -261,13 +261,13 @@ class Server:
         return self.root / bucket / key
 
     def system_files(self):
-        """Every file below the server's own directory but the identity store, the configuration of buckets and what marks
-        the layout: empty when nothing is under way."""
+        """Every file below the server's own directory but the identity store, the configuration of buckets, noncurrent
+        versions of objects and what marks the layout: empty when nothing is under way."""
         system = self.root / ".sluicegate"
         found = []
         for directory, _, names in os.walk(system):
             relative = pathlib.Path(directory).relative_to(system)
-            if relative.parts[:1] not in [("iam",), ("buckets",)]:
+            if relative.parts[:1] not in [("iam",), ("buckets",), ("versions",)]:
                 found += [str(relative / name) for name in names]
         return sorted(set(found) - {"format", "admin.sock"})
 

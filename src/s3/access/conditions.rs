@@ -6,8 +6,10 @@
 use std::fmt::Write;
 
 use super::Caller;
+use crate::codec::dates::Timestamp;
 use crate::iam::{ACCOUNT, Action, AuthType, Context, PrincipalType, User};
 use crate::s3::operation::Operation;
+use crate::s3::xml::reader::parse_time;
 use crate::sigv4;
 
 impl Caller<'_> {
@@ -90,6 +92,9 @@ impl Caller<'_> {
                 context.storage_class = header("x-amz-storage-class");
                 context.website_redirect_location = header("x-amz-website-redirect-location");
                 context.object_lock_mode = header("x-amz-object-lock-mode");
+                let until = header("x-amz-object-lock-retain-until-date");
+                let until = until.and_then(|text| parse_time(std::str::from_utf8(text).ok()?).ok());
+                add_retain_until(context, until, self.now);
                 context.object_lock_legal_hold = header("x-amz-object-lock-legal-hold");
                 context.if_match = header("if-match");
                 context.if_none_match = header("if-none-match");
@@ -106,20 +111,31 @@ impl Caller<'_> {
                 context.acl = header("x-amz-acl");
                 context.object_ownership = header("x-amz-object-ownership");
             }
-            Action::GetObjectVersion | Action::DeleteObjectVersion => {
-                let version = match operation {
-                    Operation::GetObject(get) => get.version_id.as_ref(),
-                    Operation::HeadObject(get) => get.version_id.as_ref(),
-                    Operation::DeleteObject(delete) => delete.version_id.as_ref(),
-                    Operation::CopyObject(copy) => copy.source.version_id.as_ref(),
-                    _ => None,
-                };
-                context.version_id = version.map(|version| version.as_str().as_bytes());
+            Action::GetObjectVersion
+            | Action::GetObjectVersionAcl
+            | Action::GetObjectVersionAttributes
+            | Action::GetObjectVersionTagging
+            | Action::PutObjectVersionAcl
+            | Action::PutObjectVersionTagging
+            | Action::DeleteObjectVersion
+            | Action::DeleteObjectVersionTagging => {
+                context.version_id = operation.version_id().map(|version| version.as_str().as_bytes());
             }
             _ => {}
         }
     }
 }
+
+/// Adds until when an object is to be retained, as a time and as the days from now that begin until then.
+pub(super) fn add_retain_until(context: &mut Context<'_>, until: Option<Timestamp>, now: Timestamp) {
+    context.object_lock_retain_until = until;
+    context.object_lock_remaining_days = until.map(|until| {
+        let seconds = until.seconds.saturating_sub(now.seconds);
+        seconds.div_euclid(DAY_SECONDS) + i64::from(seconds.rem_euclid(DAY_SECONDS) > 0)
+    });
+}
+
+const DAY_SECONDS: i64 = 86_400;
 
 /// Room for `arn:aws:iam::<account>:user/<name>` without an allocation for each decision.
 #[derive(Default)]

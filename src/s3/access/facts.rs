@@ -13,6 +13,8 @@
 use std::sync::Arc;
 
 use super::Caller;
+use super::conditions::add_retain_until;
+use crate::codec::dates::Timestamp;
 use crate::iam::{Action, Context, Reads, Snapshot, Tag, User};
 use crate::s3::attributes;
 use crate::s3::error::S3Error;
@@ -20,8 +22,8 @@ use crate::s3::operation::{Operation, Requirement};
 use crate::s3::settings::BucketSettings;
 use crate::storage::bucket::{self, Maker};
 use crate::storage::layout::{BucketName, ObjectKey};
-use crate::storage::object;
-use crate::storage::record::Tags;
+use crate::storage::record::{Retention, Tags};
+use crate::storage::versions::{self, Version};
 
 /// What was found out for one decision.
 #[derive(Default)]
@@ -30,6 +32,7 @@ pub(super) struct Facts {
     settings: Option<Arc<BucketSettings>>,
     existing_object_tags: Option<Tags>,
     request_object_tags: Option<Tags>,
+    retention: Option<Retention>,
 }
 
 /// The tags among the facts, as a context takes them.
@@ -43,6 +46,11 @@ impl Facts {
     /// The facts of a bucket of which only is known who made it.
     pub(super) fn of_owner(name: Option<&str>) -> Facts {
         Facts { bucket_owner: name.map(Into::into), ..Facts::default() }
+    }
+
+    /// Adds the retention that a request asks for in its body.
+    pub(super) fn with_retention(self, retention: Option<Retention>) -> Facts {
+        Facts { retention, ..self }
     }
 
     /// Fetches what is read for a decision about `requirement`.
@@ -78,8 +86,10 @@ impl Facts {
             && let Ok(key) = ObjectKey::parse(requirement.key)
             && let Some(bucket) = root.bucket(&name)?
         {
-            let found = object::open(root, &bucket, &key)?;
-            facts.existing_object_tags = found.and_then(|object| object.record).map(|record| record.tags);
+            let version = operation.version_id().and_then(|id| Version::parse(id.as_str()));
+            let found = versions::find(root, &bucket, &key, version)?;
+            facts.existing_object_tags =
+                found.ok().and_then(|object| object.record).map(|record| record.tags);
         }
         if reads.request_object_tags
             && matches!(requirement.action, Action::PutObject | Action::PutObjectTagging)
@@ -106,6 +116,10 @@ impl Facts {
         context.bucket_tags = &tags.bucket;
         context.existing_object_tags = &tags.existing_object;
         context.request_object_tags = &tags.request_object;
+        if let (Some(retention), Some(now)) = (self.retention, context.now) {
+            context.object_lock_mode = Some(retention.mode.name().as_bytes());
+            add_retain_until(context, Some(Timestamp::from_seconds(retention.until_seconds)), now);
+        }
     }
 }
 

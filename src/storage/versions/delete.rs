@@ -135,9 +135,9 @@ fn mark<E>(
     for null in &outdated {
         history.remove(root, null)?;
     }
-    let wide = history.made || place.path.parent().is_some();
     files.push(history.fd);
-    Ok(Ok(Deleted::Marked { version, change: Change { files, wide } }))
+    // The marker and its owner, and directories made or removed on the way.
+    Ok(Ok(Deleted::Marked { version, change: Change { files, wide: true } }))
 }
 
 /// Deletes one version for good. Where that uncovers another one, it becomes the current one.
@@ -153,6 +153,7 @@ fn remove<E>(
         Some(decide) => decide(found),
         None => Ok(found.is_ok() || matches!(found, Err(Absence::Marker(_)))),
     };
+    let mut made = false;
     for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
         let order = root.lock(&bucket.name, key);
         let place = Place::find(root, bucket, key)?;
@@ -202,7 +203,7 @@ fn remove<E>(
             let Some(parent) = place.parent else {
                 drop(order);
                 // Making it may need the locks of other keys. It stands when this is tried again.
-                walk::make_parent(root, bucket, &place.path, uncovered.owner)?;
+                made = walk::make_parent(root, bucket, &place.path, uncovered.owner)?.made;
                 continue;
             };
             let into = Site { directory: parent.as_fd(), name: place.path.name() };
@@ -216,6 +217,10 @@ fn remove<E>(
         }
         History::prune(root, &bucket.name, &base);
         drop(order);
+        if made {
+            // In case nothing was to be uncovered any more.
+            walk::remove_empty_parents(bucket, &place.path);
+        }
         // What was changed last is flushed first.
         files.insert(0, history.fd);
         return Ok(Ok(Deleted::Removed { version, was_marker, change: Change { files, wide: true } }));
