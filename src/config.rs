@@ -99,6 +99,9 @@ pub struct ServeArgs {
     /// Unix socket where users manage their service accounts; without it, ROOT/.sluicegate-user.sock
     #[arg(long, value_name = "FILE", hide_long_help = true)]
     pub user_socket: Option<String>,
+    /// Addresses and ports of /metrics and /health, plain HTTP for everybody who reaches them; without it, none
+    #[arg(long, value_name = "ADDRESS,..", hide_long_help = true)]
+    pub monitor_listen: Vec<String>,
     /// Owner of the files that requests without a signature create
     #[arg(long, value_name = "N", hide_long_help = true)]
     pub anonymous_posix_uid: Option<String>,
@@ -138,6 +141,7 @@ impl ServeArgs {
             "notify-ca" => self.notify_ca.clone(),
             "admin-socket" => self.admin_socket.clone(),
             "user-socket" => self.user_socket.clone(),
+            "monitor-listen" => list(&self.monitor_listen),
             "anonymous-posix-uid" => self.anonymous_posix_uid.clone(),
             "anonymous-posix-gid" => self.anonymous_posix_gid.clone(),
             "driver" => self.driver.clone(),
@@ -189,6 +193,8 @@ pub struct Config {
     pub admin_socket: PathBuf,
     /// The Unix socket where users manage their service accounts.
     pub user_socket: PathBuf,
+    /// Where monitoring systems ask; may be empty.
+    pub monitor_listen: Vec<SocketAddr>,
     /// Whom files belong to that requests without a signature create.
     pub anonymous: PosixOwner,
     /// How workers wait for the kernel.
@@ -375,6 +381,7 @@ impl Sources<'_> {
                 gid: owner_id(&self.require("anonymous-posix-gid")?)?,
             },
             listen: listen(&self.require("listen")?)?,
+            monitor_listen: self.find("monitor-listen")?.map_or(Ok(Vec::new()), |value| listen(&value))?,
             workers: match self.find("workers")? {
                 Some(value) => count(&value, 1, WORKERS_MAX)?,
                 None => cores(),

@@ -23,6 +23,7 @@ use crate::cli::QuickstartArgs;
 use crate::config::{self, Config, LogFormat, ServeArgs, TlsFiles};
 use crate::control::identity::{Identity, NewUser};
 use crate::control::lifecycle;
+use crate::control::metrics::{self, Monitored};
 use crate::control::notify::Deliveries;
 use crate::control::record::new_secret;
 use crate::control::seal::MasterKey;
@@ -124,6 +125,7 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     let sockets = {
         let _inside = control.enter();
         Sockets {
+            monitors: listen_for_monitors(&config.monitor_listen)?,
             admin: Socket::bind(&config.admin_socket).map_err(|error| Failure(error.to_string()))?,
             user: Socket::bind_for_users(&config.user_socket).map_err(|error| Failure(error.to_string()))?,
         }
@@ -165,7 +167,7 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
         let _inside = control.enter();
         deliveries.start()
     };
-    let ended = control.block_on(administer(identity, shared.service.clone(), sockets));
+    let ended = control.block_on(administer(identity, shared.service.clone(), driver, sockets));
     lifecycle.stop();
     workers.stop();
     control.block_on(deliveries.finish(config.drain_timeout));
@@ -184,10 +186,30 @@ fn publisher(identity: Arc<Identity>) -> PublishPolicy {
 struct Sockets {
     admin: Socket,
     user: Socket,
+    monitors: Vec<tokio::net::TcpListener>,
 }
 
-/// The control thread: the admin API and the user API until a signal comes.
-async fn administer(identity: Arc<Identity>, service: Arc<Service>, sockets: Sockets) -> Result<(), Failure> {
+fn listen_for_monitors(addresses: &[SocketAddr]) -> Result<Vec<tokio::net::TcpListener>, Failure> {
+    let listen = |address: &SocketAddr| {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(listener)
+    };
+    let failed = |address: &SocketAddr, error: io::Error| {
+        Failure(format!(
+            "cannot listen on {address} for monitoring: {error}. Choose another --monitor-listen."
+        ))
+    };
+    addresses.iter().map(|address| listen(address).map_err(|error| failed(address, error))).collect()
+}
+
+/// The control thread: the admin API, the user API and what monitors ask until a signal comes.
+async fn administer(
+    identity: Arc<Identity>,
+    service: Arc<Service>,
+    driver: Driver,
+    sockets: Sockets,
+) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(control_failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(control_failed)?;
     let stopped = async move {
@@ -198,19 +220,27 @@ async fn administer(identity: Arc<Identity>, service: Arc<Service>, sockets: Soc
         tracing::info!("stopping: requests that run are finished");
     };
     let routes = user_api::router(identity.clone());
-    let (stopped_users, users) = tokio::sync::oneshot::channel();
+    let (stop, stopping) = tokio::sync::watch::channel(false);
     let stopped = async move {
         stopped.await;
-        // The receiver is gone only if the user socket has ended already.
-        let _ = stopped_users.send(());
+        stop.send_replace(true);
     };
+    // An error means that the sender is gone, which is an end as well.
+    let wait = |mut stopping: tokio::sync::watch::Receiver<bool>| async move {
+        let _ = stopping.wait_for(|stopped| *stopped).await;
+    };
+    let monitored = Monitored { service: service.clone(), driver: driver.name() };
+    let monitors = sockets.monitors.into_iter().map(|listener| {
+        socket::serve_anybody(listener, metrics::router(monitored.clone()), wait(stopping.clone()))
+    });
+    let monitors = futures_util::future::join_all(monitors);
     let can_chown = service.root.capabilities.chown;
     let routes_of_admins = admin::router(identity, can_chown)
         .merge(buckets::router(service.clone()))
         .merge(lifecycle_rules::router(service));
     let admins = socket::serve(sockets.admin, routes_of_admins, stopped);
-    let users = socket::serve_users(sockets.user, routes, async { drop(users.await) });
-    let (result, ()) = tokio::join!(admins, users);
+    let users = socket::serve_users(sockets.user, routes, wait(stopping.clone()));
+    let (result, (), _) = tokio::join!(admins, users, monitors);
     result.map_err(control_failed)
 }
 

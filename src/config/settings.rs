@@ -112,6 +112,12 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Unix socket where users manage their service accounts; without it, ROOT/.sluicegate-user.sock",
     ),
+    row(
+        "monitor-listen",
+        "ADDRESS,..",
+        "",
+        "Addresses and ports of /metrics and /health, plain HTTP for everybody who reaches them; without it, none",
+    ),
     row("anonymous-posix-uid", "N", "65534", "Owner of the files that requests without a signature create"),
     row("anonymous-posix-gid", "N", "65534", "Group of the files that requests without a signature create"),
     row("driver", "NAME", "auto", "io_uring, epoll, or auto: io_uring where the kernel allows it"),

@@ -4,6 +4,7 @@
 //! [`identity`] (the rules; builds and publishes the next `Snapshot`) → [`store`] (the embedded database, one
 //! durable commit per change) → [`seal`] (secrets at rest). [`record`] holds what is stored and the rules for
 //! names and secrets, [`user_api`] what users do themselves, [`wire`] the bodies that the admin API and its client share.
+//! [`metrics`] tells monitoring systems how the server is.
 //!
 //! Besides that, [`buckets`] and [`lifecycle_rules`] are the admin API of buckets, [`lifecycle`] carries out the rules that delete
 //! objects, and [`notify`] tells webhooks what happened.
@@ -22,6 +23,7 @@ pub mod buckets;
 pub mod identity;
 pub mod lifecycle;
 pub mod lifecycle_rules;
+pub mod metrics;
 pub mod notify;
 pub mod record;
 pub mod seal;

@@ -164,6 +164,11 @@ impl Root {
         &self.path
     }
 
+    /// Whether the directory still stands and its file system answers.
+    pub fn is_reachable(&self) -> bool {
+        fs::statat(&self.fd, SYSTEM_DIR, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
     /// Opens a bucket. `Ok(None)`: there is none of this name.
     pub fn bucket(&self, name: &BucketName) -> Result<Option<Bucket>> {
         if self.is_unlinked(name) {

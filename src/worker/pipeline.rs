@@ -32,6 +32,7 @@ use crate::s3::{
 };
 
 /// Answers one request. The rest of its body, if the request was refused before it was read, is the caller's to skip.
+/// The name is that of its operation.
 pub async fn answer(
     core: &Core,
     head: &Head,
@@ -39,7 +40,7 @@ pub async fn answer(
     stream: &mut Stream,
     watch: &Watch,
     ahead: &mut BytesMut,
-) -> (Reply, Rest) {
+) -> (Reply, Rest, &'static str) {
     let now = now();
     let request_id = core.request_id();
     let mut payload = Some(Payload::new(head, stream, watch, ahead, core.shared.service.stall));
@@ -69,18 +70,13 @@ pub async fn answer(
         };
         Reply::error(&error, &subject, head.method() == Method::Head, now, request_id)
     });
-    tracing::debug!(
-        request_id = request_id.as_str(),
-        operation = operation.as_ref().map_or("unknown", Operation::name),
-        status = reply.status(),
-        "answered"
-    );
-    counters::answered(reply.status());
+    let name = operation.as_ref().map_or("unknown", Operation::name);
+    tracing::debug!(request_id = request_id.as_str(), operation = name, status = reply.status(), "answered");
     let rest = match payload {
         Some(payload) => payload.abandon(),
         None => Rest::unknown(),
     };
-    (reply, rest)
+    (reply, rest, name)
 }
 
 async fn carry_out<'c>(
