@@ -23,7 +23,9 @@ use crate::s3::ownership::ObjectOwnership;
 use crate::storage::Durability;
 
 use self::settings::{SETTINGS, Setting, setting};
-use self::value::{Value, choice, count, domains, listen, owner_id, path, region, time};
+use self::value::{
+    Value, choice, count, domains, listen, owner_id, path, region, time, token_files, webhooks,
+};
 
 /// The command line of `sluicegate serve`: every value as it was written.
 #[derive(Args, Clone, Debug, Default)]
@@ -74,12 +76,27 @@ pub struct ServeArgs {
     /// Connections per worker; beyond it, the answer is 503 SlowDown
     #[arg(long, value_name = "COUNT", hide_long_help = true)]
     pub connections_max: Option<String>,
+    /// How often lifecycle rules are carried out
+    #[arg(long, value_name = "TIME", hide_long_help = true)]
+    pub lifecycle_interval: Option<String>,
+    /// How long a day of the lifecycle rules lasts; shorter than 24h only to try rules out
+    #[arg(long, value_name = "TIME", hide_long_help = true)]
+    pub lifecycle_day: Option<String>,
     /// error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", hide_long_help = true)]
     pub log_level: Option<String>,
     /// text or json
     #[arg(long, value_name = "FORMAT", hide_long_help = true)]
     pub log_format: Option<String>,
+    /// Targets of notifications, at most 3: NAME is arn:sluicegate:sqs::NAME:webhook, the URL http or https
+    #[arg(long, value_name = "NAME=URL,..", hide_long_help = true)]
+    pub notify_webhook: Vec<String>,
+    /// Files with the Authorization header of webhooks: one line, such as Bearer and a token
+    #[arg(long, value_name = "NAME=FILE,..", hide_long_help = true)]
+    pub notify_token_file: Vec<String>,
+    /// PEM file with the authorities of webhooks; without it, those of the system
+    #[arg(long, value_name = "FILE", hide_long_help = true)]
+    pub notify_ca: Option<String>,
     /// Unix socket of the admin API; without it, ROOT/.sluicegate/admin.sock
     #[arg(long, value_name = "FILE", hide_long_help = true)]
     pub admin_socket: Option<String>,
@@ -120,8 +137,13 @@ impl ServeArgs {
             "idle-timeout" => self.idle_timeout.clone(),
             "drain-timeout" => self.drain_timeout.clone(),
             "connections-max" => self.connections_max.clone(),
+            "lifecycle-interval" => self.lifecycle_interval.clone(),
+            "lifecycle-day" => self.lifecycle_day.clone(),
             "log-level" => self.log_level.clone(),
             "log-format" => self.log_format.clone(),
+            "notify-webhook" => list(&self.notify_webhook),
+            "notify-token-file" => list(&self.notify_token_file),
+            "notify-ca" => self.notify_ca.clone(),
             "admin-socket" => self.admin_socket.clone(),
             "user-socket" => self.user_socket.clone(),
             "monitor-listen" => list(&self.monitor_listen),
@@ -162,10 +184,18 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Per worker.
     pub connections_max: usize,
+    /// From one run of the lifecycle rules to the next.
+    pub lifecycle_interval: Duration,
+    /// How long a day of the lifecycle rules lasts.
+    pub lifecycle_day: Duration,
     /// Least important events that are logged.
     pub log_level: LogLevel,
     /// How they are written.
     pub log_format: LogFormat,
+    /// Targets of notifications.
+    pub webhooks: Vec<WebhookConfig>,
+    /// Certificate authorities of webhooks, in place of the system's.
+    pub notify_ca: Option<PathBuf>,
     /// The Unix socket of the admin API.
     pub admin_socket: PathBuf,
     /// The Unix socket where users manage their service accounts.
@@ -185,6 +215,38 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// The private key.
     pub key: PathBuf,
+}
+
+/// A target of notifications.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WebhookConfig {
+    /// Its name, as ARNs have it.
+    pub name: String,
+    /// Where it is.
+    pub url: WebhookUrl,
+    /// The file with its token.
+    pub token_file: Option<PathBuf>,
+}
+
+/// The URL of a webhook in its parts. `Debug` leaves the path out, which may hold a token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookUrl {
+    /// Whether it is `https`.
+    pub encrypted: bool,
+    /// Host and port as they were written.
+    pub authority: String,
+    /// The host; an IPv6 address without its brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Path and query.
+    pub path: String,
+}
+
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WebhookUrl({}://{}..)", if self.encrypted { "https" } else { "http" }, self.authority)
+    }
 }
 
 /// Importance of a logged event.
@@ -344,6 +406,8 @@ impl Sources<'_> {
             idle_timeout: time(&self.require("idle-timeout")?)?,
             drain_timeout: time(&self.require("drain-timeout")?)?,
             connections_max: count(&self.require("connections-max")?, 1, 1_000_000)?,
+            lifecycle_interval: time(&self.require("lifecycle-interval")?)?,
+            lifecycle_day: time(&self.require("lifecycle-day")?)?,
             log_level: choice(
                 &self.require("log-level")?,
                 &[LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace]
@@ -357,6 +421,8 @@ impl Sources<'_> {
                 &self.require("driver")?,
                 &[("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)],
             )?,
+            webhooks: self.webhooks()?,
+            notify_ca: self.find("notify-ca")?.map(|value| path(&value)).transpose()?,
             root,
             admin_socket,
             user_socket,
@@ -374,6 +440,25 @@ impl Sources<'_> {
                 known.join(", ")
             ))),
         }
+    }
+
+    fn webhooks(&self) -> Result<Vec<WebhookConfig>, ConfigError> {
+        let mut webhooks = match self.find("notify-webhook")? {
+            Some(value) => webhooks(&value)?,
+            None => Vec::new(),
+        };
+        if let Some(value) = self.find("notify-token-file")? {
+            for (name, file) in token_files(&value)? {
+                match webhooks.iter_mut().find(|webhook| webhook.name == name) {
+                    Some(webhook) => webhook.token_file = Some(file),
+                    None => {
+                        let problem = format_args!("and there is no webhook {name}");
+                        return Err(value.error(problem, "name it by --notify-webhook as well"));
+                    }
+                }
+            }
+        }
+        Ok(webhooks)
     }
 
     fn tls(&self) -> Result<Option<TlsFiles>, ConfigError> {

@@ -55,6 +55,10 @@ thread_local! {
 
 static NO_CORE: Core = Core::new();
 static CORES: Mutex<Vec<&'static Core>> = Mutex::new(Vec::new());
+static EXPIRED: AtomicU64 = AtomicU64::new(0);
+static UPLOADS_EXPIRED: AtomicU64 = AtomicU64::new(0);
+static NOTICES_DELIVERED: AtomicU64 = AtomicU64::new(0);
+static NOTICES_DROPPED: AtomicU64 = AtomicU64::new(0);
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
 /// Gives this thread a set of counters of its own. Threads without one count, if they do at all, where nobody looks.
@@ -163,12 +167,38 @@ fn shift(gauge: &AtomicI64, by: i64) {
     gauge.store(gauge.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
-/// A request's handler panicked.
+/// Lifecycle rules deleted so many objects and aborted so many uploads.
+pub fn expired(objects: u64, uploads: u64) {
+    EXPIRED.fetch_add(objects, Ordering::Relaxed);
+    UPLOADS_EXPIRED.fetch_add(uploads, Ordering::Relaxed);
+}
+
+/// A notice was taken by its target.
+pub fn notice_delivered() {
+    NOTICES_DELIVERED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Notices were given up: a queue was full, or a target did not take them.
+pub fn notices_dropped(count: u64) {
+    NOTICES_DROPPED.fetch_add(count, Ordering::Relaxed);
+}
+
+/// A request's handler, or a job of the server's own, panicked.
 pub fn panicked() {
     PANICS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Handlers that panicked. A test run in which this is not 0 has failed.
+/// Objects that lifecycle rules deleted, and uploads that they aborted.
+pub fn expirations() -> (u64, u64) {
+    (EXPIRED.load(Ordering::Relaxed), UPLOADS_EXPIRED.load(Ordering::Relaxed))
+}
+
+/// Notices that were delivered, and notices that were dropped.
+pub fn notices() -> (u64, u64) {
+    (NOTICES_DELIVERED.load(Ordering::Relaxed), NOTICES_DROPPED.load(Ordering::Relaxed))
+}
+
+/// Handlers and jobs that panicked. A test run in which this is not 0 has failed.
 pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }

@@ -7,7 +7,9 @@
 //!   Cores share nothing but immutable values ([`worker::Shared`]): the open root directory, and the identities, which
 //!   are replaced as a whole;
 //! - the **control plane**: one ordinary thread ([`control`]) with the admin API on a Unix socket and the identity
-//!   store. A change is durable, and holds on every core, before the command that made it returns.
+//!   store. A change is durable, and holds on every core, before the command that made it returns. It also tells
+//!   webhooks what happened ([`control::notify`]), and a thread of its own carries out lifecycle rules
+//!   ([`control::lifecycle`]).
 //!
 //! Two kinds of helper threads keep the cores from waiting: [`runtime::offload`] runs what may wait long on the disk,
 //! and the flushing thread of [`storage::commit`] makes many objects durable with one flush.

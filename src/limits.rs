@@ -48,6 +48,18 @@ pub const BUCKETS_MAX: usize = 10_000;
 pub const XML_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 const _: () = assert!(XML_BODY_BYTES_MAX >= PAGE_KEYS_MAX * (KEY_BYTES_MAX * 6 + 256));
 const _: () = assert!(XML_BODY_BYTES_MAX >= PARTS_MAX as usize * 512);
+/// Most rules of a bucket's lifecycle configuration (AWS: "Bucket restrictions and limitations").
+pub const LIFECYCLE_RULES_MAX: usize = 1000;
+/// Sorted directories that the run of lifecycle rules keeps for itself, in bytes: it walks through whole buckets, and
+/// would push those of the clients' listings out of [`DIRECTORY_CACHE_BYTES`].
+pub const LIFECYCLE_CACHE_BYTES: usize = 8 * 1024 * 1024;
+/// Most rules of a bucket's notification configuration (WEKA: notifications; AWS has 100).
+pub const NOTIFICATION_RULES_MAX: usize = 10;
+/// Most targets of notifications of one server (WEKA: notifications).
+pub const NOTIFICATION_TARGETS_MAX: usize = 3;
+/// Notices that wait for one target (WEKA: notifications); more are dropped and counted. One takes some 500 bytes, and
+/// with the longest key and names 2 KiB.
+pub const NOTIFICATION_QUEUE_MAX: usize = 10_000;
 /// Largest document of a bucket's setting: a lifecycle configuration with 1,000 rules has half of it.
 pub const SETTING_BODY_BYTES_MAX: usize = 512 * 1024;
 /// Most rules of a CORS configuration (AWS: PutBucketCors).

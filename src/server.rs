@@ -22,18 +22,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::QuickstartArgs;
 use crate::config::{self, Config, LogFormat, ServeArgs, TlsFiles};
 use crate::control::identity::{Identity, NewUser};
+use crate::control::lifecycle;
 use crate::control::metrics::{self, Monitored};
+use crate::control::notify::Deliveries;
 use crate::control::record::new_secret;
 use crate::control::seal::MasterKey;
 use crate::control::socket::{self, Socket};
 use crate::control::user_api;
-use crate::control::{admin, buckets};
+use crate::control::{admin, buckets, lifecycle_rules};
 use crate::limits;
 use crate::runtime::mailbox::{Answer, question};
 use crate::runtime::socket::listen;
 use crate::runtime::{Driver, Offload, run_core};
 use crate::s3::bucket_policy;
 use crate::s3::context::{PublishPolicy, Service};
+use crate::s3::lifecycle::Day;
 use crate::s3::rename_object::Renames;
 use crate::s3::settings::Settings;
 use crate::storage::root::process_owner;
@@ -128,6 +131,9 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             user: Socket::bind_for_users(&config.user_socket).map_err(|error| Failure(error.to_string()))?,
         }
     };
+    let (deliveries, webhooks) =
+        Deliveries::prepare(&config.webhooks, config.notify_ca.as_deref(), &config.region)
+            .map_err(|error| Failure(format!("{error}.")))?;
     let offload = Offload::start(limits::OFFLOAD_THREADS)
         .map_err(|error| Failure(format!("cannot start the offload threads: {error}.")))?;
     let shared = Shared {
@@ -141,6 +147,7 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             publish_policy: publisher(identity.clone()),
             settings,
             renames: Renames::default(),
+            webhooks,
             stall: config.stall_timeout,
         }),
         identities: identity.published().clone(),
@@ -159,9 +166,19 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
         .map_err(|error| Failure(format!("cannot start the clean-up thread: {error}.")))?;
     let (listeners, addresses) = open_listeners(&config)?;
     let workers = Workers::start(&shared, driver, listeners)?;
+    let rules =
+        lifecycle::Options { interval: config.lifecycle_interval, day: Day::lasting(config.lifecycle_day) };
+    let lifecycle = lifecycle::Job::start(shared.service.clone(), rules)
+        .map_err(|error| Failure(format!("cannot start the thread of the lifecycle rules: {error}.")))?;
     announce(&config, driver, &addresses, &text);
+    let deliveries = {
+        let _inside = control.enter();
+        deliveries.start()
+    };
     let ended = control.block_on(administer(identity, shared.service.clone(), driver, sockets));
+    lifecycle.stop();
     workers.stop();
+    control.block_on(deliveries.finish(config.drain_timeout));
     ended
 }
 
@@ -226,7 +243,9 @@ async fn administer(
     });
     let monitors = futures_util::future::join_all(monitors);
     let can_chown = service.root.capabilities.chown;
-    let routes_of_admins = admin::router(identity, can_chown).merge(buckets::router(service));
+    let routes_of_admins = admin::router(identity, can_chown)
+        .merge(buckets::router(service.clone()))
+        .merge(lifecycle_rules::router(service));
     let admins = socket::serve(sockets.admin, routes_of_admins, stopped);
     let users = socket::serve_users(sockets.user, routes, wait(stopping.clone()));
     let (result, (), _) = tokio::join!(admins, users, monitors);

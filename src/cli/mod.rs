@@ -6,6 +6,7 @@
 pub mod bucket;
 pub mod client;
 pub mod identity;
+mod lifecycle_rule;
 pub mod policy;
 pub mod secret;
 pub mod service_account;

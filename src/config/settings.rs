@@ -84,8 +84,33 @@ pub const SETTINGS: &[Setting] = &[
     row("idle-timeout", "TIME", "75s", "How long a connection may wait for its next request"),
     row("drain-timeout", "TIME", "30s", "How long requests under way may take to end after SIGTERM"),
     row("connections-max", "COUNT", "20000", "Connections per worker; beyond it, the answer is 503 SlowDown"),
+    row("lifecycle-interval", "TIME", "1h", "How often lifecycle rules are carried out"),
+    row(
+        "lifecycle-day",
+        "TIME",
+        "24h",
+        "How long a day of the lifecycle rules lasts; shorter than 24h only to try rules out",
+    ),
     row("log-level", "LEVEL", "info", "error, warn, info, debug or trace"),
     row("log-format", "FORMAT", "text", "text or json"),
+    row(
+        "notify-webhook",
+        "NAME=URL,..",
+        "",
+        "Targets of notifications, at most 3: NAME is arn:sluicegate:sqs::NAME:webhook, the URL http or https",
+    ),
+    row(
+        "notify-token-file",
+        "NAME=FILE,..",
+        "",
+        "Files with the Authorization header of webhooks: one line, such as Bearer and a token",
+    ),
+    row(
+        "notify-ca",
+        "FILE",
+        "",
+        "PEM file with the authorities of webhooks; without it, those of the system",
+    ),
     row("admin-socket", "FILE", "", "Unix socket of the admin API; without it, ROOT/.sluicegate/admin.sock"),
     row(
         "user-socket",

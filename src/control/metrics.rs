@@ -101,6 +101,19 @@ fn write_metrics(totals: &Totals, monitored: &Monitored) -> String {
     page.head("sluicegate_panics_total", "counter", "Requests whose handler panicked: each is a bug.");
     page.line("sluicegate_panics_total", &[], counters::panics());
 
+    let (objects, uploads) = counters::expirations();
+    page.head("sluicegate_lifecycle_total", "counter", "What lifecycle rules deleted or aborted.");
+    page.line("sluicegate_lifecycle_total", &[("what", "objects")], objects);
+    page.line("sluicegate_lifecycle_total", &[("what", "uploads")], uploads);
+    let (delivered, dropped) = counters::notices();
+    page.head(
+        "sluicegate_notices_total",
+        "counter",
+        "Notices for webhooks: delivered, and dropped for good.",
+    );
+    page.line("sluicegate_notices_total", &[("result", "delivered")], delivered);
+    page.line("sluicegate_notices_total", &[("result", "dropped")], dropped);
+
     let flushes = root.committer.statistics();
     page.head("sluicegate_flushes_total", "counter", "Changes that were made durable.");
     page.line("sluicegate_flushes_total", &[], flushes.count);

@@ -6,6 +6,9 @@
 //! names and secrets, [`user_api`] what users do themselves, [`wire`] the bodies that the admin API and its client share.
 //! [`metrics`] tells monitoring systems how the server is.
 //!
+//! Besides that, [`buckets`] and [`lifecycle_rules`] are the admin API of buckets, [`lifecycle`] carries out the rules that delete
+//! objects, and [`notify`] tells webhooks what happened.
+//!
 //! Nothing here serves S3. The data plane sees only the `Snapshot`, which is never changed after it was
 //! published.
 //!
@@ -18,7 +21,10 @@ pub mod admin;
 pub mod backup;
 pub mod buckets;
 pub mod identity;
+pub mod lifecycle;
+pub mod lifecycle_rules;
 pub mod metrics;
+pub mod notify;
 pub mod record;
 pub mod seal;
 pub mod simulate;
@@ -83,6 +89,8 @@ pub enum ErrorKind {
     NoSuchServiceAccount,
     /// No such bucket, or it has no policy.
     NoSuchBucket,
+    /// The bucket has no such lifecycle rule.
+    NoSuchRule,
     /// There is a bucket or a directory of this name.
     BucketExists,
     /// The bucket holds objects or files of other programs.
@@ -127,6 +135,7 @@ impl ErrorKind {
             Self::NoSuchPolicy => "NoSuchPolicy",
             Self::NoSuchServiceAccount => "NoSuchServiceAccount",
             Self::NoSuchBucket => "NoSuchBucket",
+            Self::NoSuchRule => "NoSuchRule",
             Self::BucketExists => "BucketExists",
             Self::BucketNotEmpty => "BucketNotEmpty",
             Self::UserExists => "UserExists",
@@ -158,6 +167,7 @@ impl ErrorKind {
             | Self::NoSuchPolicy
             | Self::NoSuchServiceAccount
             | Self::NoSuchBucket
+            | Self::NoSuchRule
             | Self::NoSuchRoute => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,

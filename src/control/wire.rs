@@ -243,6 +243,58 @@ pub struct BucketPolicy {
     pub document: Option<String>,
 }
 
+/// Answer to `GET /v1/buckets/{name}/lifecycle`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LifecycleRules {
+    /// The rules in the order they were given.
+    pub rules: Vec<LifecycleRule>,
+}
+
+/// One lifecycle rule.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LifecycleRule {
+    /// What tells it from the others of its bucket.
+    pub id: String,
+    /// Whether it is carried out.
+    pub enabled: bool,
+    /// After how many days objects expire.
+    pub expiry_days: Option<u32>,
+    /// From which day on objects expire: `2030-01-01`.
+    pub expiry_date: Option<String>,
+    /// After how many days noncurrent versions are removed.
+    pub noncurrent_days: Option<u32>,
+    /// After how many days unfinished uploads are aborted.
+    pub upload_days: Option<u32>,
+    /// Only keys that begin so.
+    pub prefix: String,
+    /// Only objects with these tags.
+    pub tags: Vec<(String, String)>,
+}
+
+/// `POST /v1/buckets/{name}/lifecycle`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddLifecycleRule {
+    /// After how many days objects expire.
+    pub expiry_days: u32,
+    /// Only keys that begin so.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// Only objects with these tags: `k1=v1&k2=v2`.
+    #[serde(default)]
+    pub tags: Option<String>,
+    /// Not the current version but those before it, counted from when they were replaced.
+    #[serde(default)]
+    pub noncurrent: bool,
+}
+
+/// Answer to `POST /v1/buckets/{name}/lifecycle`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AddedLifecycleRule {
+    /// The id that the rule got.
+    pub id: String,
+}
+
 /// `POST /v1/simulate`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

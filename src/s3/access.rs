@@ -299,6 +299,11 @@ impl Caller<'_> {
         self.user().map_or("anonymous", |user| &user.unique_id)
     }
 
+    /// Where the request came from.
+    pub fn address(&self) -> IpAddr {
+        self.peer.address
+    }
+
     /// This owner, if the server can give files to them.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::access::Caller;
 use super::error::{Code, S3Error};
 use super::integrity::Integrity;
+use super::notification::Webhooks;
 use super::ownership::ObjectOwnership;
 use super::payload::Payload;
 use super::post_object::Form;
@@ -41,6 +42,8 @@ pub struct Service {
     pub settings: Settings,
     /// Renames that succeeded, for second tries of them.
     pub renames: Renames,
+    /// Who can be told of changes of objects.
+    pub webhooks: Webhooks,
     /// How long a peer may keep silent in the middle of a body or an answer.
     pub stall: Duration,
 }
@@ -80,7 +83,7 @@ pub struct Ctx<'c> {
 }
 
 /// An id that no other request of this server has: 16 upper-case hexadecimal digits.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct RequestId(pub [u8; 16]);
 
 impl RequestId {

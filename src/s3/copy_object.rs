@@ -14,6 +14,8 @@ use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
 use super::integrity::requested_algorithm;
+use super::lifecycle::write_expiration;
+use super::notification::{EventKind, Noted};
 use super::object_lock;
 use super::operation::{CopyObject, Operation, Requirement};
 use super::put_object::{holds, owner};
@@ -101,7 +103,9 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
     let change = object::publish(root, &bucket, &key, staged, &mut record, owner, &condition)??;
     root.committer.commit(change).await?;
+    ctx.notify(EventKind::CreatedCopy, &name, &key, &Noted::of(&record));
     let mut reply = Reply::new(ctx, 200);
+    write_expiration(ctx, &name, &key, (record.size, record.mtime), Some(&record.tags), &mut reply);
     versioning::write_new_version(record.version, &mut reply);
     versioning::write_source_version(&service, &source.bucket, original.version, &mut reply);
     reply.xml(document(&record));

@@ -6,6 +6,7 @@ use super::access::Authorized;
 use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
+use super::lifecycle::write_expiration;
 use super::object_lock;
 use super::operation::{GetObject, HeadObject, Operation, PartNumber, ResponseOverrides, VersionId};
 use super::reply::{Body, FileRange, Reply};
@@ -76,6 +77,10 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     versioning::write_version(ctx.service, &read.bucket, object.version, &mut reply);
     object_lock::write(ctx, &read.bucket, &read.key, object.record.as_ref(), &mut reply);
     write_parts_and_checksum(ctx, read, &object, selected, &mut reply);
+    if read.version_id.is_none() {
+        let tags = object.record.as_ref().map(|record| &record.tags);
+        write_expiration(ctx, &read.bucket, &read.key, (object.size, object.modified), tags, &mut reply);
+    }
     let overrides = read.overrides.as_deref().map(overridden);
     attributes::write(object.record.as_ref(), &read.key, ctx.head, &mut reply, |field| {
         overrides.iter().flatten().any(|(other, value)| *other == field && value.is_some())

@@ -10,6 +10,7 @@ use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
 use super::integrity::{Integrity, requested_algorithm};
+use super::notification::{EventKind, Noted};
 use super::object_lock;
 use super::operation::{
     self, AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, ListParts, UploadPart,
@@ -174,6 +175,8 @@ async fn complete_once(
         })
         .await?;
     ctx.service.root.committer.commit(completed.change).await?;
+    let subject = Noted::of(&completed.record);
+    ctx.notify(EventKind::CreatedCompleteMultipartUpload, name, key, &subject);
     Ok(complete_answer(ctx, name, key, &completed.record))
 }
 
@@ -217,6 +220,14 @@ fn complete_answer(ctx: &Ctx<'_>, name: &BucketName, key: &ObjectKey, record: &R
     Completed { location: &location, bucket: name.as_str(), key: key.as_bytes(), etag: &etag, checksum }
         .write(&mut document);
     let mut reply = Reply::new(ctx, 200);
+    super::lifecycle::write_expiration(
+        ctx,
+        name,
+        key,
+        (record.size, record.mtime),
+        Some(&record.tags),
+        &mut reply,
+    );
     versioning::write_new_version(version, &mut reply);
     reply.xml(document);
     reply

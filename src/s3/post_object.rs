@@ -21,6 +21,7 @@ use self::policy::Policy;
 use super::access::{Authorized, Caller, Keyring, SignedPolicy};
 use super::context::Ctx;
 use super::error::{Code, S3Error};
+use super::notification::{EventKind, Noted};
 use super::object_tagging;
 use super::operation::{Operation, PutObject};
 use super::payload::{Payload, slow_down};
@@ -91,7 +92,8 @@ pub fn verify<'h>(
 pub async fn post_object(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>) -> Result<Reply, S3Error> {
     let Some(form) = ctx.posted else { return Err(Code::InternalError.into()) };
     debug_assert_eq!(form.put.bucket, *operation);
-    let record = put_object::store(ctx, form.put.clone()).await?;
+    let record = put_object::store(ctx, &form.put).await?;
+    ctx.notify(EventKind::CreatedPost, &form.put.bucket, &form.put.key, &Noted::of(&record));
     Ok(answer(ctx, form, &record))
 }
 

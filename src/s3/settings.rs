@@ -18,6 +18,8 @@ use super::bucket_tagging::BucketTagging;
 use super::context::{Ctx, Service, open_bucket};
 use super::cors::BucketCors;
 use super::error::{Code, S3Error};
+use super::lifecycle::Lifecycle;
+use super::notification::Notification;
 use super::object_lock::ObjectLock;
 use super::ownership::OwnershipControls;
 use super::public_access_block::PublicAccessBlock;
@@ -73,6 +75,10 @@ pub struct BucketSettings {
     pub acl: Option<BucketAcl>,
     /// Which pages of other origins may use it from a browser.
     pub cors: Option<BucketCors>,
+    /// Rules that delete objects.
+    pub lifecycle: Option<Lifecycle>,
+    /// Who is told of changes of objects.
+    pub notification: Option<Notification>,
     /// Its object lock.
     pub object_lock: Option<ObjectLock>,
     /// Its ownership controls.
@@ -99,6 +105,8 @@ impl Settings {
         let mut of_buckets = HashMap::new();
         load_all::<BucketAcl>(root, &mut of_buckets)?;
         load_all::<BucketCors>(root, &mut of_buckets)?;
+        load_all::<Lifecycle>(root, &mut of_buckets)?;
+        load_all::<Notification>(root, &mut of_buckets)?;
         load_all::<ObjectLock>(root, &mut of_buckets)?;
         load_all::<OwnershipControls>(root, &mut of_buckets)?;
         load_all::<PublicAccessBlock>(root, &mut of_buckets)?;
@@ -111,6 +119,19 @@ impl Settings {
     /// The settings of a bucket, as they are now.
     pub fn of(&self, bucket: &BucketName) -> Arc<BucketSettings> {
         self.of_buckets.load().get(bucket).unwrap_or(&self.none).clone()
+    }
+
+    /// Looks at the settings of a bucket, as they are now, without taking hold of them: for the way of every request.
+    /// `None`: nothing is configured.
+    pub fn look<T>(&self, bucket: &BucketName, look: impl FnOnce(&BucketSettings) -> T) -> Option<T> {
+        self.of_buckets.load().get(bucket).map(|settings| look(settings))
+    }
+
+    /// The buckets for which something is configured.
+    pub fn buckets(&self) -> Vec<BucketName> {
+        let mut names: Vec<BucketName> = self.of_buckets.load().keys().copied().collect();
+        names.sort_unstable();
+        names
     }
 
     /// Forgets the settings of a bucket that is gone. The caller holds the lock of the configuration.
@@ -158,10 +179,30 @@ fn load_all<S: Setting>(root: &Root, all: &mut HashMap<BucketName, BucketSetting
 /// # Errors
 /// `NoSuchBucket`, what [`Setting::check`] says, or the file system failed.
 pub fn change<S: Setting>(service: &Service, name: &BucketName, value: Option<S>) -> Result<(), S3Error> {
+    update(service, name, |_| Ok(value))
+}
+
+/// As [`change`], to what `new` makes of the bucket's settings; they do not change in between.
+///
+/// # Errors
+/// As [`change`], and what `new` says.
+pub fn update<S: Setting>(
+    service: &Service,
+    name: &BucketName,
+    new: impl FnOnce(&BucketSettings) -> Result<Option<S>, S3Error>,
+) -> Result<(), S3Error> {
     let _changing = service.root.lock_configuration();
     open_bucket(&service.root, name)?;
+    let settings = service.settings.of(name);
+    let value = new(&settings)?;
     if let Some(value) = &value {
-        value.check(service, &service.settings.of(name))?;
+        value.check(service, &settings)?;
+        let mut document = Vec::with_capacity(1024);
+        value.write(&mut document);
+        // Characters that XML has to write as references can make it longer than what was sent.
+        if document.len() > bucket_config::CONTENT_BYTES_MAX {
+            return Err(Code::MaxMessageLengthExceeded.into());
+        }
     }
     change_locked(service, name, value)?;
     tracing::info!(bucket = name.as_str(), item = S::ITEM.file(), "changed the configuration of a bucket");

@@ -33,6 +33,10 @@ pub enum Item {
     Acl,
     /// The CORS configuration.
     Cors,
+    /// Rules that delete objects.
+    Lifecycle,
+    /// Who is told of changes of objects.
+    Notification,
     /// Its object lock.
     ObjectLock,
     /// The ownership controls.
@@ -55,6 +59,8 @@ impl Item {
         match self {
             Self::Acl => "acl.xml",
             Self::Cors => "cors.xml",
+            Self::Lifecycle => "lifecycle.xml",
+            Self::Notification => "notification.xml",
             Self::ObjectLock => "object-lock.xml",
             Self::Ownership => "ownership.xml",
             Self::Policy => "policy.json",

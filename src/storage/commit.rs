@@ -11,7 +11,7 @@
 //! changes the inode as well), and the directories made on the way. On other file systems every file and directory of
 //! the change is flushed, and the whole file system if that may not be enough.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -58,6 +58,7 @@ impl Change {
 /// The queue in front of the flushing threads.
 pub struct Committer {
     queue: Option<Sender<Waiting>>,
+    ordered: bool,
     done: Arc<Done>,
 }
 
@@ -88,7 +89,7 @@ impl Committer {
     /// Starts the flushing threads for the file system that `root` is on, unless nothing is to be flushed.
     pub fn start(root: OwnedFd, durability: Durability) -> std::io::Result<Committer> {
         if durability == Durability::None {
-            return Ok(Committer { queue: None, done: Arc::default() });
+            return Ok(Committer { queue: None, ordered: false, done: Arc::default() });
         }
         let (queue, waiting) = flume::unbounded();
         let ordered = fs::fstatfs(&root).is_ok_and(|stat| ORDERED.contains(&(stat.f_type as u64)));
@@ -100,7 +101,7 @@ impl Committer {
                 .stack_size(FLUSH_STACK_BYTES)
                 .spawn(move || flush_changes(&root, ordered, &waiting, &done))?;
         }
-        Ok(Committer { queue: Some(queue), done })
+        Ok(Committer { queue: Some(queue), ordered, done })
     }
 
     /// What was done so far.
@@ -127,16 +128,30 @@ impl Committer {
         let flushed = reply.await.unwrap_or(Err(rustix::io::Errno::IO));
         flushed.at(Subject::Root, "flush what was written to stable storage")
     }
+
+    /// As [`commit`](Self::commit), for a thread that is no core and may wait.
+    pub fn commit_and_wait(&self, root: &Root, change: &Change) -> Result<()> {
+        if self.queue.is_none() {
+            return Ok(());
+        }
+        flush(root.fd.as_fd(), self.ordered, change)
+            .at(Subject::Root, "flush what was changed to stable storage")
+    }
+}
+
+/// Flushes what has to be flushed for a change to be durable.
+fn flush(root: BorrowedFd<'_>, ordered: bool, change: &Change) -> rustix::io::Result<()> {
+    match change.files.first() {
+        Some(last) if ordered => fs::fsync(last),
+        Some(_) if !change.wide => change.files.iter().try_for_each(fs::fsync),
+        _ => fs::syncfs(root),
+    }
 }
 
 fn flush_changes(root: &OwnedFd, ordered: bool, waiting: &Receiver<Waiting>, done: &Done) {
     for Waiting { change, answer } in waiting.iter() {
         let began = Instant::now();
-        let flushed = match change.files.first() {
-            Some(last) if ordered => fs::fsync(last),
-            Some(_) if !change.wide => change.files.iter().try_for_each(fs::fsync),
-            _ => fs::syncfs(root),
-        };
+        let flushed = flush(root.as_fd(), ordered, &change);
         drop(change);
         done.count.fetch_add(1, Ordering::Relaxed);
         done.nanos.fetch_add(u64::try_from(began.elapsed().as_nanos()).unwrap_or(0), Ordering::Relaxed);

@@ -29,9 +29,9 @@ use crate::s3::post_object::Form;
 use crate::s3::reply::Reply;
 use crate::s3::{
     acl, bucket, bucket_policy, bucket_tagging, copy_object, cors, delete_objects, get_object,
-    get_object_attributes, list_multipart_uploads, list_objects, multipart, object_lock, object_tagging,
-    ownership, post_object, public_access_block, put_object, rename_object, sts, upload_part_copy,
-    versioning,
+    get_object_attributes, lifecycle, list_multipart_uploads, list_objects, multipart, notification,
+    object_lock, object_tagging, ownership, post_object, public_access_block, put_object, rename_object, sts,
+    upload_part_copy, versioning,
 };
 use crate::sigv4;
 
@@ -185,6 +185,19 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::DeleteBucketPolicy(op) => bucket_policy::delete_bucket_policy(ctx, permit.of(op)).await,
         Operation::GetBucketPolicyStatus(op) => {
             bucket_policy::get_bucket_policy_status(ctx, permit.of(op)).await
+        }
+        Operation::GetBucketLifecycleConfiguration(op) => {
+            lifecycle::get_bucket_lifecycle(ctx, permit.of(op)).await
+        }
+        Operation::PutBucketLifecycleConfiguration(op) => {
+            lifecycle::put_bucket_lifecycle(ctx, permit.of(op)).await
+        }
+        Operation::DeleteBucketLifecycle(op) => lifecycle::delete_bucket_lifecycle(ctx, permit.of(op)).await,
+        Operation::GetBucketNotificationConfiguration(op) => {
+            notification::get_bucket_notification(ctx, permit.of(op)).await
+        }
+        Operation::PutBucketNotificationConfiguration(op) => {
+            notification::put_bucket_notification(ctx, permit.of(op)).await
         }
         Operation::GetObjectLockConfiguration(op) => {
             object_lock::get_object_lock_configuration(ctx, permit.of(op)).await

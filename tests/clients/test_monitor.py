@@ -1,5 +1,6 @@
 """What the server tells a monitoring system."""
 
+import contextlib
 import http.client
 import re
 import socket
@@ -10,16 +11,23 @@ import pytest
 from conftest import with_users
 
 import sluicegate
+from webhook import Webhook
+
+
+@contextlib.contextmanager
+def monitored_server(*options):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with sluicegate.Server(options=["--monitor-listen", f"127.0.0.1:{port}", *options]) as server:
+        server.monitor = port
+        yield with_users(server)
 
 
 @pytest.fixture(scope="module")
 def monitored():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with sluicegate.Server(options=["--monitor-listen", f"127.0.0.1:{port}"]) as server:
-        server.monitor = port
-        yield with_users(server)
+    with monitored_server() as server:
+        yield server
 
 
 def ask(server, path, method="GET"):
@@ -112,6 +120,30 @@ def test_process_and_capabilities(monitored):
     assert 1 << 20 < found["process_resident_memory_bytes"] < 1 << 30
     assert abs(found["process_open_fds"] - monitored.descriptors()) <= 4
     assert found["process_start_time_seconds"] > 1_700_000_000
+
+
+def test_lifecycle_and_notices():
+    with Webhook() as hook, monitored_server("--lifecycle-day", "1ms", "--lifecycle-interval", "50ms",
+                                             "--notify-webhook", f"hook={hook.url}") as server:
+        s3 = server.s3()
+        s3.create_bucket(Bucket="photos")
+        assert metrics(server)['sluicegate_lifecycle_total{what="objects"}'] == 0
+        rule = {"QueueArn": "arn:sluicegate:sqs::hook:webhook", "Events": ["s3:ObjectCreated:*"]}
+        s3.put_bucket_notification_configuration(
+            Bucket="photos", NotificationConfiguration={"QueueConfigurations": [rule]})
+        sluicegate.wait_until(lambda: hook.calls, "the test event")
+        hook.answers = [200, 403]
+        for key in ["a", "b"]:
+            s3.put_object(Bucket="photos", Key=key, Body=b"1")
+        s3.create_multipart_upload(Bucket="photos", Key="c")
+        rule = {"Status": "Enabled", "Filter": {}, "Expiration": {"Days": 1},
+                "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
+        s3.put_bucket_lifecycle_configuration(Bucket="photos", LifecycleConfiguration={"Rules": [rule]})
+        expected = {
+            'sluicegate_lifecycle_total{what="objects"}': 2, 'sluicegate_lifecycle_total{what="uploads"}': 1,
+            'sluicegate_notices_total{result="delivered"}': 2, 'sluicegate_notices_total{result="dropped"}': 1,
+        }
+        sluicegate.wait_until(lambda: expected.items() <= metrics(server).items(), "the counters")
 
 
 def test_health_and_nothing_else(monitored):

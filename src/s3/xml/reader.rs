@@ -104,6 +104,14 @@ impl<'x> Reader<'x> {
         }
     }
 
+    /// As [`text`](Self::text), but only of characters that XML can carry: what is to be given back as it came.
+    pub fn kept_text(&mut self) -> Result<String, Malformed> {
+        let text = self.text()?;
+        let is_lost =
+            |c: char| c < ' ' && !matches!(c, '\t' | '\n' | '\r') || matches!(c, '\u{fffe}' | '\u{ffff}');
+        if text.contains(is_lost) { Err(Malformed) } else { Ok(text) }
+    }
+
     /// Makes sure that nothing but comments and blanks follows the root.
     pub fn finish(mut self) -> Result<(), Malformed> {
         loop {
