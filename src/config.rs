@@ -22,7 +22,7 @@ use crate::iam::PosixOwner;
 use crate::storage::Durability;
 
 use self::settings::{SETTINGS, Setting, setting};
-use self::value::{Value, choice, count, domains, listen, owner_id, path, region, time};
+use self::value::{Value, account, choice, count, domains, listen, owner_id, path, region, time};
 
 /// The command line of `sluicegate serve`: every value as it was written.
 #[derive(Args, Clone, Debug, Default)]
@@ -46,6 +46,9 @@ pub struct ServeArgs {
     /// Region that requests must be signed for
     #[arg(long, value_name = "NAME", hide_long_help = true)]
     pub region: Option<String>,
+    /// Account in the ARNs of users and roles: 12 digits, or empty
+    #[arg(long, value_name = "ID", hide_long_help = true)]
+    pub account_id: Option<String>,
     /// commit: what was answered survives a power cut; none: it survives a crash
     #[arg(long, value_name = "LEVEL", hide_long_help = true)]
     pub durability: Option<String>,
@@ -104,6 +107,7 @@ impl ServeArgs {
             "workers" => self.workers.clone(),
             "domain" => list(&self.domain),
             "region" => self.region.clone(),
+            "account-id" => self.account_id.clone(),
             "durability" => self.durability.clone(),
             "tls-cert" => self.tls_cert.clone(),
             "tls-key" => self.tls_key.clone(),
@@ -137,6 +141,8 @@ pub struct Config {
     pub domains: Vec<String>,
     /// The region requests must be signed for.
     pub region: String,
+    /// The account in the ARNs of users and roles; may be empty.
+    pub account_id: String,
     /// When a write is answered.
     pub durability: Durability,
     /// Certificate and key, if S3 is served over TLS.
@@ -319,6 +325,7 @@ impl Sources<'_> {
             },
             domains: self.find("domain")?.map_or(Ok(Vec::new()), |value| domains(&value))?,
             region: region(&self.require("region")?)?,
+            account_id: account(&self.require("account-id")?)?,
             durability: choice(
                 &self.require("durability")?,
                 &[("commit", Durability::Commit), ("none", Durability::None)],

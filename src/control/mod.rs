@@ -73,6 +73,8 @@ pub enum ErrorKind {
     MalformedBackup,
     /// The store is not empty and replacing it was not asked for.
     StoreNotEmpty,
+    /// No role of this name.
+    NoSuchRole,
     /// No such user.
     NoSuchUser,
     /// No such policy.
@@ -121,6 +123,7 @@ impl ErrorKind {
             Self::PolicyTooLarge => "PolicyTooLarge",
             Self::MalformedBackup => "MalformedBackup",
             Self::StoreNotEmpty => "StoreNotEmpty",
+            Self::NoSuchRole => "NoSuchRole",
             Self::NoSuchUser => "NoSuchUser",
             Self::NoSuchPolicy => "NoSuchPolicy",
             Self::NoSuchServiceAccount => "NoSuchServiceAccount",
@@ -155,6 +158,7 @@ impl ErrorKind {
             Self::NoSuchUser
             | Self::NoSuchPolicy
             | Self::NoSuchServiceAccount
+            | Self::NoSuchRole
             | Self::NoSuchBucket
             | Self::NoSuchRoute => 404,
             Self::MethodNotAllowed => 405,

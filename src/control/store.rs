@@ -16,7 +16,14 @@
 //! | `attachments` | user name → policy name |
 //! | `policies` | name → JSON of `PolicyRecord` |
 //! | `service_accounts` | access key → JSON of `ServiceAccountRecord` |
+//! | `access_keys` | access key → JSON of `AccessKeyRecord` |
+//! | `roles` | name → JSON of `RoleRecord` |
+//! | `user_policies` | user name, `/`, policy name → JSON of `PolicyRecord` |
+//! | `role_policies` | role name, `/`, policy name → JSON of `PolicyRecord` |
 //! | `secrets` | access key → secret id (u64, little-endian), sealed secret |
+//!
+//! The format is 1 as long as nothing was made through the IAM API, and 2 from then on: what an earlier release does not
+//! know of, it must not open. The last four tables may be missing in format 1.
 //!
 //! Invariants:
 //! - The database file is made beside and renamed into place, so that it exists whole or not at all.
@@ -35,13 +42,16 @@ use std::path::{Path, PathBuf};
 use redb::backends::FileBackend;
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+    TableError, TableHandle,
 };
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::record::{PolicyRecord, SecretText, ServiceAccountRecord, UserRecord};
+use super::record::{
+    AccessKeyRecord, PolicyRecord, RoleRecord, SecretText, ServiceAccountRecord, UserRecord,
+};
 use super::seal::{Kind, MASTER_KEY_VARIABLE, MasterKey, Sealer, Unsealable};
 use super::{Error, ErrorKind, StartError};
 use crate::iam::Secret;
@@ -52,8 +62,10 @@ pub const SYSTEM_DIRECTORY: &str = ".sluicegate";
 pub const STORE_DIRECTORY: &str = "iam";
 /// The database file inside the directory of the store.
 pub const DATABASE_FILE: &str = "identity.redb";
-/// The format this program writes. It reads no other.
-pub const FORMAT: u64 = 1;
+/// The newest format this program writes. It reads the one before as well.
+pub const FORMAT: u64 = 2;
+/// The format without what is made through the IAM API.
+pub const FORMAT_WITHOUT_IAM: u64 = 1;
 
 /// Everything the store holds, as found at start.
 #[derive(Debug, Default)]
@@ -66,6 +78,10 @@ pub struct Contents {
     pub policies: BTreeMap<String, PolicyRecord>,
     /// Service accounts by access key.
     pub service_accounts: BTreeMap<String, StoredServiceAccount>,
+    /// Access keys of users.
+    pub access_keys: BTreeMap<String, StoredAccessKey>,
+    /// Roles by name.
+    pub roles: BTreeMap<String, StoredRole>,
     /// The key that session tokens are sealed under. It lives as long as the store, so that tokens survive a restart.
     pub token_key: Option<Secret>,
 }
@@ -75,10 +91,30 @@ pub struct Contents {
 pub struct StoredUser {
     /// Its record.
     pub record: UserRecord,
-    /// Its secret.
-    pub secret: StoredSecret,
+    /// Its secret; none if it has access keys only.
+    pub secret: Option<StoredSecret>,
     /// Its attachment.
     pub policy: Option<String>,
+    /// Its inline policies by name.
+    pub inline: BTreeMap<String, PolicyRecord>,
+}
+
+/// An access key and its secret.
+#[derive(Debug)]
+pub struct StoredAccessKey {
+    /// Its record.
+    pub record: AccessKeyRecord,
+    /// Its secret.
+    pub secret: StoredSecret,
+}
+
+/// A role with its inline policies.
+#[derive(Debug)]
+pub struct StoredRole {
+    /// Its record.
+    pub record: RoleRecord,
+    /// Its inline policies by name.
+    pub inline: BTreeMap<String, PolicyRecord>,
 }
 
 /// A service account and its secret.
@@ -106,7 +142,8 @@ pub enum Write<'a> {
     PutUser(&'a str, &'a UserRecord),
     /// Insert or replace the secret of a user.
     PutUserSecret(&'a str, &'a SecretText),
-    /// Remove a user with its secret and attachment. Its service accounts are removed by writes of their own.
+    /// Remove a user with its secret, attachment and inline policies. Its service accounts and access keys are removed
+    /// by writes of their own.
     RemoveUser(&'a str),
     /// Insert or replace a custom policy.
     PutPolicy(&'a str, &'a PolicyRecord),
@@ -120,10 +157,33 @@ pub enum Write<'a> {
     PutServiceAccount(&'a str, &'a ServiceAccountRecord, &'a SecretText),
     /// Remove a service account and its secret.
     RemoveServiceAccount(&'a str),
+    /// Insert an access key and its secret.
+    PutAccessKey(&'a str, &'a AccessKeyRecord, &'a SecretText),
+    /// Replace the record of an access key.
+    UpdateAccessKey(&'a str, &'a AccessKeyRecord),
+    /// Remove an access key and its secret.
+    RemoveAccessKey(&'a str),
+    /// Insert or replace a role.
+    PutRole(&'a str, &'a RoleRecord),
+    /// Remove a role with its inline policies.
+    RemoveRole(&'a str),
+    /// Insert or replace an inline policy (third) of a holder (second).
+    PutInlinePolicy(HolderKind, &'a str, &'a str, &'a PolicyRecord),
+    /// Remove an inline policy (third) of a holder (second).
+    RemoveInlinePolicy(HolderKind, &'a str, &'a str),
     /// Remove everything but the keys of the store.
     Clear,
     /// Replace the key of session tokens.
     PutTokenKey(&'a Secret),
+}
+
+/// What holds an inline policy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HolderKind {
+    /// A user.
+    User,
+    /// A role.
+    Role,
 }
 
 /// The open store. Holds the lock of its root.
@@ -213,6 +273,10 @@ impl Store {
             let mut policies = transaction.open_table(POLICIES)?;
             let mut service_accounts = transaction.open_table(SERVICE_ACCOUNTS)?;
             let mut secrets = transaction.open_table(SECRETS)?;
+            let mut access_keys = transaction.open_table(ACCESS_KEYS)?;
+            let mut roles = transaction.open_table(ROLES)?;
+            let mut user_policies = transaction.open_table(USER_POLICIES)?;
+            let mut role_policies = transaction.open_table(ROLE_POLICIES)?;
             let sealed = |kind, owner: &str, secret: &SecretText| {
                 let mut value = sequence.to_le_bytes().to_vec();
                 value.extend(self.sealer.seal(kind, owner, secret.expose().as_bytes())?);
@@ -230,6 +294,8 @@ impl Store {
                         users.remove(*name)?;
                         attachments.remove(*name)?;
                         secrets.remove(*name)?;
+                        let prefix = inline_key(name, "");
+                        user_policies.retain(|key, _| !key.starts_with(&prefix))?;
                     }
                     Write::PutPolicy(name, record) => {
                         policies.insert(*name, json(record)?.as_slice())?;
@@ -252,10 +318,52 @@ impl Store {
                         service_accounts.remove(*access_key)?;
                         secrets.remove(*access_key)?;
                     }
+                    Write::PutAccessKey(access_key, record, secret) => {
+                        access_keys.insert(*access_key, json(record)?.as_slice())?;
+                        let secret = sealed(Kind::AccessKeySecret, access_key, secret)?;
+                        secrets.insert(*access_key, secret.as_slice())?;
+                    }
+                    Write::UpdateAccessKey(access_key, record) => {
+                        access_keys.insert(*access_key, json(record)?.as_slice())?;
+                    }
+                    Write::RemoveAccessKey(access_key) => {
+                        access_keys.remove(*access_key)?;
+                        secrets.remove(*access_key)?;
+                    }
+                    Write::PutRole(name, record) => {
+                        roles.insert(*name, json(record)?.as_slice())?;
+                    }
+                    Write::RemoveRole(name) => {
+                        roles.remove(*name)?;
+                        let prefix = inline_key(name, "");
+                        role_policies.retain(|key, _| !key.starts_with(&prefix))?;
+                    }
+                    Write::PutInlinePolicy(kind, holder, name, record) => {
+                        let table = match kind {
+                            HolderKind::User => &mut user_policies,
+                            HolderKind::Role => &mut role_policies,
+                        };
+                        table.insert(inline_key(holder, name).as_str(), json(record)?.as_slice())?;
+                    }
+                    Write::RemoveInlinePolicy(kind, holder, name) => {
+                        let table = match kind {
+                            HolderKind::User => &mut user_policies,
+                            HolderKind::Role => &mut role_policies,
+                        };
+                        table.remove(inline_key(holder, name).as_str())?;
+                    }
                     Write::Clear => {
-                        for table in
-                            [&mut users, &mut attachments, &mut policies, &mut service_accounts, &mut secrets]
-                        {
+                        for table in [
+                            &mut users,
+                            &mut attachments,
+                            &mut policies,
+                            &mut service_accounts,
+                            &mut secrets,
+                            &mut access_keys,
+                            &mut roles,
+                            &mut user_policies,
+                            &mut role_policies,
+                        ] {
                             table.retain(|_, _| false)?;
                         }
                     }
@@ -265,7 +373,11 @@ impl Store {
                     }
                 }
             }
-            transaction.open_table(META)?.insert(META_SEQUENCE, sequence.to_le_bytes().as_slice())?;
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(META_SEQUENCE, sequence.to_le_bytes().as_slice())?;
+            if writes.iter().any(Write::is_of_iam) {
+                meta.insert(META_FORMAT, FORMAT.to_le_bytes().as_slice())?;
+            }
         }
         transaction.commit()?;
         Ok(())
@@ -279,7 +391,7 @@ impl Store {
         let read = |key| meta.get(key).map_err(|error| broken(&error));
         let format = read(META_FORMAT)?.and_then(|value| number(value.value()));
         match format {
-            Some(FORMAT) => {}
+            Some(FORMAT_WITHOUT_IAM | FORMAT) => {}
             Some(format) if format > FORMAT => {
                 return Err(StartError::new(format!(
                     "the identity store {} has format {format} and this program knows formats up to {FORMAT}. Start the \
@@ -331,10 +443,11 @@ impl Store {
         })
         .and_then(|()| {
             for_each(&transaction, USERS, |name, value| {
-                let record = parse(value)?;
-                let secret = secret(Kind::UserSecret, name)?;
+                let record: UserRecord = parse(value)?;
+                let secret = if record.keys_only { None } else { Some(secret(Kind::UserSecret, name)?) };
                 let policy = attachments.remove(name);
-                contents.users.insert(name.to_owned(), StoredUser { record, secret, policy });
+                let user = StoredUser { record, secret, policy, inline: BTreeMap::new() };
+                contents.users.insert(name.to_owned(), user);
                 Ok(())
             })
         })
@@ -354,6 +467,40 @@ impl Store {
                 contents
                     .service_accounts
                     .insert(access_key.to_owned(), StoredServiceAccount { record, secret });
+                Ok(())
+            })
+        })
+        .and_then(|()| {
+            for_each(&transaction, ACCESS_KEYS, |access_key, value| {
+                let record: AccessKeyRecord = parse(value)?;
+                let secret = secret(Kind::AccessKeySecret, access_key)?;
+                if !contents.users.contains_key(&record.user) {
+                    return Err(format!("its user {:?} is missing", record.user));
+                }
+                contents.access_keys.insert(access_key.to_owned(), StoredAccessKey { record, secret });
+                Ok(())
+            })
+        })
+        .and_then(|()| {
+            for_each(&transaction, ROLES, |name, value| {
+                let role = StoredRole { record: parse(value)?, inline: BTreeMap::new() };
+                contents.roles.insert(name.to_owned(), role);
+                Ok(())
+            })
+        })
+        .and_then(|()| {
+            for_each(&transaction, USER_POLICIES, |key, value| {
+                let (holder, name) = key.split_once('/').ok_or("its key has no slash")?;
+                let user = contents.users.get_mut(holder).ok_or("its user is missing")?;
+                user.inline.insert(name.to_owned(), parse(value)?);
+                Ok(())
+            })
+        })
+        .and_then(|()| {
+            for_each(&transaction, ROLE_POLICIES, |key, value| {
+                let (holder, name) = key.split_once('/').ok_or("its key has no slash")?;
+                let role = contents.roles.get_mut(holder).ok_or("its role is missing")?;
+                role.inline.insert(name.to_owned(), parse(value)?);
                 Ok(())
             })
         })
@@ -383,6 +530,10 @@ const ATTACHMENTS: Table = TableDefinition::new("attachments");
 const POLICIES: Table = TableDefinition::new("policies");
 const SERVICE_ACCOUNTS: Table = TableDefinition::new("service_accounts");
 const SECRETS: Table = TableDefinition::new("secrets");
+const ACCESS_KEYS: Table = TableDefinition::new("access_keys");
+const ROLES: Table = TableDefinition::new("roles");
+const USER_POLICIES: Table = TableDefinition::new("user_policies");
+const ROLE_POLICIES: Table = TableDefinition::new("role_policies");
 
 const META_FORMAT: &str = "format";
 const META_SEQUENCE: &str = "sequence";
@@ -392,7 +543,7 @@ const META_TOKEN_KEY: &str = "token_key";
 pub const TOKEN_KEY_BYTES: usize = 32;
 const KEY_CHECK: &[u8] = b"sluicegate identity store";
 
-/// The whole store is below 20 MiB at its limits, and it is read once.
+/// The whole store is below 80 MiB at its limits, and it is read once.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The directory of the store, made private if it is not there yet.
@@ -478,7 +629,7 @@ fn try_create(directory: &Path, path: &Path, sealer: &Sealer) -> Result<(), Box<
     transaction.set_durability(Durability::Immediate)?;
     {
         let mut meta = transaction.open_table(META)?;
-        meta.insert(META_FORMAT, FORMAT.to_le_bytes().as_slice())?;
+        meta.insert(META_FORMAT, FORMAT_WITHOUT_IAM.to_le_bytes().as_slice())?;
         meta.insert(META_SEQUENCE, 0u64.to_le_bytes().as_slice())?;
         meta.insert(META_KEY_CHECK, sealer.seal(Kind::KeyCheck, "", KEY_CHECK)?.as_slice())?;
         let mut token_key = Zeroizing::new([0; TOKEN_KEY_BYTES]);
@@ -514,7 +665,12 @@ fn for_each(
     definition: Table,
     mut each: impl FnMut(&str, &[u8]) -> Result<(), String>,
 ) -> Result<(), String> {
-    let table = transaction.open_table(definition).map_err(|error| error.to_string())?;
+    let table = match transaction.open_table(definition) {
+        Ok(table) => table,
+        // Stores of earlier releases have the first tables only.
+        Err(TableError::TableDoesNotExist(_)) if OF_IAM.contains(&definition.name()) => return Ok(()),
+        Err(error) => return Err(error.to_string()),
+    };
     let failed = |error: StorageError| error.to_string();
     for entry in table.iter().map_err(failed)? {
         let (key, value) = entry.map_err(failed)?;
@@ -523,6 +679,28 @@ fn for_each(
     }
     Ok(())
 }
+
+impl Write<'_> {
+    /// Whether releases that read [`FORMAT_WITHOUT_IAM`] only do not know what it writes.
+    pub fn is_of_iam(&self) -> bool {
+        match self {
+            Self::PutUser(_, record) => record.account.is_some() || record.account_root || record.keys_only,
+            Self::PutAccessKey(..)
+            | Self::UpdateAccessKey(..)
+            | Self::PutRole(..)
+            | Self::PutInlinePolicy(..) => true,
+            _ => false,
+        }
+    }
+}
+
+/// The key of an inline policy. No name holds a slash.
+fn inline_key(holder: &str, policy: &str) -> String {
+    format!("{holder}/{policy}")
+}
+
+/// The tables that stores of [`FORMAT_WITHOUT_IAM`] may lack.
+const OF_IAM: [&str; 4] = ["access_keys", "roles", "user_policies", "role_policies"];
 
 fn json(record: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(record)

@@ -1,6 +1,7 @@
 //! Whom a statement of a bucket policy speaks of: the `Principal` and `NotPrincipal` elements.
 //!
-//! Everybody on this server belongs to one account. A user is named by its ARN or unique id, a session by its ARN;
+//! For S3, everybody on this server belongs to one account. An ARN without an account (`arn:aws:iam:::user/alice`, as
+//! other stores write it) names somebody of the server's own. A user is named by its ARN or unique id, a session by its ARN;
 //! naming the user includes the credentials derived from it. Principals that cannot exist here (services, identity
 //! providers) are accepted and never match. Spec: AWS IAM User Guide, "AWS JSON policy elements: Principal",
 //! "NotPrincipal".
@@ -22,8 +23,17 @@ pub(super) enum Caller {
     Everyone,
     /// The account with this id: everybody in it, if listed in `Principal`.
     Account(Box<str>),
+    /// The server's own account, written without its id.
+    OwnAccount,
     /// A user, role or session by its ARN.
     Arn(Box<str>),
+    /// A user, role or session of the server's own account, written without the id of the account.
+    OwnArn {
+        /// Up to the account: `arn:aws:iam::`.
+        prefix: Box<str>,
+        /// What follows the account: `user/alice`.
+        resource: Box<str>,
+    },
     /// A user by its unique id.
     UniqueId(Box<str>),
     /// The account by its canonical id.
@@ -86,15 +96,18 @@ impl Caller {
         else {
             return wrong();
         };
-        if !is_account(account) {
+        if !account.is_empty() && !is_account(account) {
             return wrong();
         }
+        let by_arn = || match account {
+            "" => Caller::OwnArn { prefix: format!("arn:aws:{service}::").into(), resource: resource.into() },
+            _ => Caller::Arn(value.into()),
+        };
         match (service, resource.split_once('/')) {
+            ("iam", None) if resource == "root" && account.is_empty() => Ok(Caller::OwnAccount),
             ("iam", None) if resource == "root" => Ok(Caller::Account(account.into())),
-            ("iam", Some(("user" | "role", name))) if !name.is_empty() => Ok(Caller::Arn(value.into())),
-            ("sts", Some(("assumed-role" | "federated-user", name))) if !name.is_empty() => {
-                Ok(Caller::Arn(value.into()))
-            }
+            ("iam", Some(("user" | "role", name))) if !name.is_empty() => Ok(by_arn()),
+            ("sts", Some(("assumed-role" | "federated-user", name))) if !name.is_empty() => Ok(by_arn()),
             ("iam", Some(("group", _))) => Err(format!("\"{value}\" is a group, which is no principal")),
             _ => wrong(),
         }
@@ -104,20 +117,35 @@ impl Caller {
     pub(super) fn account_of_arn(&self) -> Option<&str> {
         match self {
             Caller::Arn(arn) => arn.split(':').nth(4),
+            Caller::OwnArn { .. } => Some(""),
             _ => None,
         }
     }
 
     fn is_account(&self) -> bool {
-        matches!(self, Caller::Account(_) | Caller::CanonicalUser(_))
+        matches!(self, Caller::Account(_) | Caller::OwnAccount | Caller::CanonicalUser(_))
     }
 
-    fn is(&self, anonymous: bool, context: &Context) -> bool {
+    /// Whether it names one principal, not everybody or an account.
+    pub(super) fn is_individual(&self) -> bool {
+        matches!(self, Caller::Arn(_) | Caller::OwnArn { .. } | Caller::UniqueId(_))
+    }
+
+    pub(super) fn is(&self, anonymous: bool, context: &Context) -> bool {
         let equals = |value: Option<&str>, expected: &str| !anonymous && value == Some(expected);
         match self {
             Caller::Everyone => true,
-            Caller::Account(id) => equals(context.account, id),
+            Caller::Account(id) => equals(context.account_of_principal(), id),
+            Caller::OwnAccount => !anonymous && context.account_of_principal() == context.account,
             Caller::Arn(arn) => equals(context.principal_arn, arn) || equals(context.session_arn, arn),
+            Caller::OwnArn { prefix, resource } => {
+                let is_it = |arn: Option<&str>| {
+                    let (account, rest) =
+                        arn.and_then(|arn| arn.strip_prefix(&**prefix)?.split_once(':')).unzip();
+                    account == Some(context.account.unwrap_or_default()) && rest == Some(resource)
+                };
+                !anonymous && (is_it(context.principal_arn) || is_it(context.session_arn))
+            }
             Caller::UniqueId(id) => {
                 // The userid of a session is the user's unique id and the session's name.
                 equals(context.userid.and_then(|userid| userid.split(':').next()), id)

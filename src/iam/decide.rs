@@ -18,7 +18,8 @@ use super::pattern::Resource;
 pub struct Request<'a> {
     /// The permission that is needed. A call that needs several asks several times.
     pub action: Action,
-    /// The bucket; empty at the level of the account.
+    /// The bucket; empty at the level of the account. For the actions of IAM, and for a role to be assumed: the ARN of the
+    /// user or role.
     pub bucket: &'a str,
     /// The key, decoded; empty at the level of the bucket.
     pub key: &'a [u8],
@@ -65,6 +66,8 @@ pub enum Layer {
     Session,
     /// Of the bucket.
     Bucket,
+    /// Of the role that is to be assumed.
+    Trust,
 }
 
 impl Decision<'_> {
@@ -111,6 +114,40 @@ pub fn decide<'p>(
     allowing(Layer::Identity, identity)
         .or_else(|| allowing(Layer::Bucket, bucket))
         .unwrap_or(Decision::ImplicitDeny)
+}
+
+/// Decides whether somebody may assume a role: `identity` is what is attached to whoever asks, `trust` the trust policy
+/// of the role, and the resource of the request the role.
+///
+/// A Deny in either binds. A trust policy that names the caller itself allows it alone; one that trusts everybody or an
+/// account leaves it to that account, so that the caller's own policy has to allow it, too.
+///
+/// Spec: AWS IAM User Guide, "Policies and accounts", "Creating a role to delegate permissions to an IAM user".
+#[must_use]
+pub fn decide_trust<'p>(
+    identity: Option<&'p Policy>,
+    trust: &'p Policy,
+    request: &Request<'_>,
+) -> Decision<'p> {
+    let mut asked = Asked {
+        action: request.action,
+        resource: Resource::new(request.bucket.as_bytes(), request.key),
+        anonymous: false,
+        context: request.context,
+    };
+    for (layer, policy) in [(Layer::Identity, identity), (Layer::Trust, Some(trust))] {
+        if let Some(rule) = policy.and_then(|policy| policy.denying(&mut asked)) {
+            return Decision::ExplicitDeny { by: by(layer, rule) };
+        }
+    }
+    let trusting: Vec<&Rule> = trust.all_allowing(&mut asked).collect();
+    if let Some(rule) = trusting.iter().find(|rule| rule.names_individually(&asked)) {
+        return Decision::Allow { by: by(Layer::Trust, rule) };
+    }
+    match identity.and_then(|identity| identity.allowing(&mut asked)) {
+        Some(rule) if !trusting.is_empty() => Decision::Allow { by: by(Layer::Identity, rule) },
+        _ => Decision::ImplicitDeny,
+    }
 }
 
 fn by(layer: Layer, rule: &Rule) -> By<'_> {
@@ -167,6 +204,7 @@ mod tests {
                 super::super::ResourceKind::Object => ("b", "k"),
                 super::super::ResourceKind::Bucket => ("b", ""),
                 super::super::ResourceKind::Account => ("", ""),
+                super::super::ResourceKind::Entity => ("arn:aws:iam::1:user/a", ""),
             };
             assert_eq!(allowed(&read, action, bucket, key), readonly.contains(&action), "{action:?}");
             assert_eq!(allowed(&write, action, bucket, key), action == Action::PutObject, "{action:?}");

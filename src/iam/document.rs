@@ -8,15 +8,15 @@
 //! can be interpreted by another reading of the specification (the oracle of the tests).
 //!
 //! Deliberately wider than AWS: a single statement without the list, any printable Unicode in values (AWS: up to
-//! U+00FF), `Id` in identity policies. Narrower: only the services `s3` and `sts`, and a type check of operator against
-//! key. Spec: AWS IAM User Guide, "Grammar of the IAM JSON policy language"; Amazon S3 User Guide, "Bucket policies".
+//! U+00FF), `Id` in identity policies, a `Principal` of everybody in the policies of a role. Narrower: only the services
+//! `s3`, `sts` and `iam`, and a type check of operator against key. Spec: AWS IAM User Guide, "Grammar of the IAM JSON policy language"; Amazon S3 User Guide, "Bucket policies".
 
 use super::action::{ActionSet, ResourceKind};
 use super::caller::{Caller, Callers};
 use super::condition::Condition;
 use super::element::{
     members, only_one, parse_actions, parse_callers, parse_conditions, parse_effect, parse_resources,
-    parse_sid, parse_version, text,
+    parse_sid, parse_version, resources_of_trust, text,
 };
 use super::json::Json;
 use super::pattern::ResourcePattern;
@@ -36,6 +36,11 @@ pub enum Kind<'a> {
     Session,
     /// Of the bucket with this name. Needs principals, and speaks of this bucket only.
     Bucket(&'a str),
+    /// Of a role: what its sessions may do. No principals; but one of everybody, which says nothing that is not so, is
+    /// accepted, because other stores accept it.
+    Role,
+    /// Of a role: who may assume it. Needs principals, and speaks of that role and of actions of STS only.
+    Trust,
 }
 
 /// The `Version` element: the language, not a date of the document.
@@ -124,7 +129,7 @@ impl Document {
     /// The first thing found wrong.
     pub fn parse(text: &[u8], kind: Kind) -> Result<Document, PolicyError> {
         let bytes_max = match kind {
-            Kind::Identity | Kind::Session => POLICY_BYTES_MAX,
+            Kind::Identity | Kind::Session | Kind::Role | Kind::Trust => POLICY_BYTES_MAX,
             Kind::Bucket(_) => BUCKET_POLICY_BYTES_MAX,
         };
         if text.len() > bytes_max {
@@ -197,16 +202,23 @@ fn statement(json: Json, path: &str, version: Version, kind: Kind) -> Parsed<Sta
             "Sid" => sid = Some(parse_sid(value, &place, kind)?),
             "Effect" => effect = Some(parse_effect(value, &place)?),
             "Principal" | "NotPrincipal" => {
-                if !matches!(kind, Kind::Bucket(_)) {
-                    let fix = "remove it: the policy applies to whom it is attached";
-                    return Err(malformed(&place, "only bucket policies name principals", fix));
-                }
-                let parsed = parse_callers(value, &place, name == "NotPrincipal")?;
+                let parsed = match kind {
+                    Kind::Bucket(_) | Kind::Trust => parse_callers(value, &place, name == "NotPrincipal")?,
+                    Kind::Role if name == "Principal" && is_everybody(&value) => continue,
+                    Kind::Identity | Kind::Session | Kind::Role => {
+                        let fix = "remove it: the policy applies to whom it is attached";
+                        return Err(malformed(&place, "only bucket and trust policies name principals", fix));
+                    }
+                };
                 only_one(callers.replace(parsed), path, "Principal", "NotPrincipal")?;
             }
             "Action" | "NotAction" => {
                 let parsed = parse_actions(value, &place, name == "NotAction")?;
                 only_one(actions.replace(parsed), path, "Action", "NotAction")?;
+            }
+            "Resource" | "NotResource" if kind == Kind::Trust => {
+                let fix = "remove it: the policy is about the role it belongs to";
+                return Err(malformed(&place, "a trust policy names no resource", fix));
             }
             "Resource" | "NotResource" => {
                 let parsed = parse_resources(value, &place, name == "NotResource", version)?;
@@ -219,6 +231,9 @@ fn statement(json: Json, path: &str, version: Version, kind: Kind) -> Parsed<Sta
             }
         }
     }
+    if kind == Kind::Trust {
+        resources = Some(resources_of_trust());
+    }
     let missing = |element: &str, fix: &str| malformed(&at(element), "it is missing", fix);
     let statement = Statement {
         sid,
@@ -228,10 +243,44 @@ fn statement(json: Json, path: &str, version: Version, kind: Kind) -> Parsed<Sta
         resources: resources.ok_or_else(|| missing("Resource", "add the ARNs the statement is about"))?,
         conditions: conditions.unwrap_or_default(),
     };
-    if let Kind::Bucket(bucket) = kind {
-        check_bucket_statement(&statement, path, bucket)?;
+    match kind {
+        Kind::Bucket(bucket) => check_bucket_statement(&statement, path, bucket)?,
+        Kind::Trust => check_trust_statement(&statement, path)?,
+        Kind::Identity | Kind::Session | Kind::Role => {}
     }
     Ok(statement)
+}
+
+/// `"*"` or `{"AWS": "*"}`.
+fn is_everybody(principal: &Json) -> bool {
+    let is_star = |value: &Json| matches!(value, Json::Text(text) if text == "*");
+    match principal {
+        Json::Object(members) => {
+            matches!(&members[..], [(kind, value)] if kind == "AWS" && match value {
+                Json::List(list) => matches!(&list[..], [only] if is_star(only)),
+                single => is_star(single),
+            })
+        }
+        other => is_star(other),
+    }
+}
+
+/// What AWS checks of trust policies only.
+fn check_trust_statement(statement: &Statement, path: &str) -> Parsed<()> {
+    let callers = statement.callers.as_ref();
+    let Some(callers) = callers.filter(|callers| !callers.negated) else {
+        let fix =
+            "say who may assume the role, for example {\"AWS\": \"arn:aws:iam::<account>:user/<name>\"}";
+        return Err(malformed(&format!("{path}.Principal"), "it is missing", fix));
+    };
+    debug_assert!(!callers.list.is_empty(), "the parser refuses empty lists");
+    let of_sts = ActionSet::expand("sts:*").unwrap_or_default();
+    let foreign = statement.actions.set.iter().find(|action| !of_sts.contains(*action));
+    if statement.actions.negated || foreign.is_some() {
+        let problem = "a trust policy speaks of the actions of STS only";
+        return Err(malformed(&format!("{path}.Action"), problem, "use \"sts:AssumeRole\""));
+    }
+    Ok(())
 }
 
 /// What AWS checks of bucket policies only.
@@ -247,7 +296,11 @@ fn check_bucket_statement(statement: &Statement, path: &str, bucket: &str) -> Pa
             return Err(malformed(&place, problem, "use Principal, or Deny with NotPrincipal"));
         }
         let account_is_listed = |id: &str| {
-            callers.list.iter().any(|caller| matches!(caller, Caller::Account(known) if **known == *id))
+            callers.list.iter().any(|caller| match caller {
+                Caller::Account(known) => **known == *id,
+                Caller::OwnAccount => id.is_empty(),
+                _ => false,
+            })
         };
         let lonely = callers.list.iter().filter_map(Caller::account_of_arn).find(|id| !account_is_listed(id));
         if let Some(id) = lonely {
@@ -277,7 +330,7 @@ fn check_bucket_statement(statement: &Statement, path: &str, bucket: &str) -> Pa
             ActionSet::expand(name).unwrap_or_default().iter().any(|action| match action.resource_kind() {
                 ResourceKind::Object => names_objects,
                 ResourceKind::Bucket => names_bucket,
-                ResourceKind::Account => false,
+                ResourceKind::Account | ResourceKind::Entity => false,
             });
         if !applies {
             let problem = format!("\"{name}\" does not apply to any resource in the statement");
@@ -294,7 +347,7 @@ fn check_bucket_statement(statement: &Statement, path: &str, bucket: &str) -> Pa
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
     use super::{Action, Context, Policy, Request, decide};
-    for kind in [Kind::Identity, Kind::Session, Kind::Bucket("photos")] {
+    for kind in [Kind::Identity, Kind::Session, Kind::Bucket("photos"), Kind::Role, Kind::Trust] {
         let document = match Document::parse(data, kind) {
             Ok(document) => document,
             Err(error) => {

@@ -19,6 +19,7 @@ pub mod bucket_tagging;
 pub mod copy_object;
 pub mod delete_objects;
 pub mod get_object;
+pub mod iam;
 pub mod list_multipart_uploads;
 pub mod list_objects;
 pub mod multipart;
@@ -30,5 +31,6 @@ pub mod upload_part_copy;
 
 pub mod error;
 pub mod failure;
+pub mod query_answer;
 pub mod reply;
 pub mod xml;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::token::{self, Opened};
 use crate::codec::dates::Timestamp;
-use crate::iam::{ACCOUNT, Document, Kind, Policy, Secret, Snapshot, User};
+use crate::iam::{Document, Kind, Policy, Role, Secret, Snapshot, User};
 
 /// A session, without the user it belongs to.
 #[derive(Debug)]
@@ -26,16 +26,28 @@ pub struct Session {
     pub secret_id: u64,
     /// The unique id of the user it stands for.
     pub unique_id: Box<str>,
-    /// `aws:userid`: the user's unique id, and behind a colon the session's name if it has one.
+    /// The unique id of the role that the user assumed.
+    pub role_id: Option<Box<str>>,
+    /// `aws:userid`: the unique id of the role or else the user, and behind a colon the session's name if it has one.
     pub user_id: Box<str>,
-    /// `arn:aws:sts::<account>:assumed-role/<user>/<session>`; none for GetSessionToken, whose sessions are the user.
+    /// `arn:aws:sts::<account>:assumed-role/<role or else user>/<session>`; none for GetSessionToken, whose sessions are
+    /// the user.
     pub arn: Option<Box<str>>,
     /// When it began.
     pub issued: Timestamp,
     /// From when on it is dead.
     pub expires: Timestamp,
-    /// What it is limited to, beyond the policy of the user.
+    /// What it is limited to, beyond the policy of the role or else the user.
     pub policy: Option<Arc<Policy>>,
+}
+
+/// Whom a session stands for, as the snapshot has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder<'s> {
+    /// The user who got it.
+    pub user: &'s Arc<User>,
+    /// The role that the user assumed: its permissions hold in place of the user's.
+    pub role: Option<&'s Arc<Role>>,
 }
 
 /// Why a token is of no use.
@@ -45,7 +57,7 @@ pub enum Invalid {
     Token,
     /// It belongs to other keys.
     OtherKeys,
-    /// The user it stands for is gone.
+    /// The user it stands for is gone, or the role.
     NoUser,
     /// It has ended.
     Expired,
@@ -74,8 +86,8 @@ impl Sessions {
         Sessions { sets: (0..sets).map(|_| [const { None }; WAYS]).collect(), clock: 0 }
     }
 
-    /// The session that `token` stands for, if `access_key` belongs to it and it lives, with its user as the snapshot
-    /// has it. The signature is still to be verified.
+    /// The session that `token` stands for, if `access_key` belongs to it and it lives, with its user and role as the
+    /// snapshot has them. The signature is still to be verified.
     ///
     /// # Errors
     /// See [`Invalid`].
@@ -85,7 +97,7 @@ impl Sessions {
         access_key: &str,
         token: &[u8],
         now: Timestamp,
-    ) -> Result<(Arc<Session>, &'s Arc<User>), Invalid> {
+    ) -> Result<(Arc<Session>, Holder<'s>), Invalid> {
         let key = snapshot.token_key().ok_or(Invalid::Token)?;
         self.clock += 1;
         let set_index = hash(token) & (self.sets.len() - 1);
@@ -93,18 +105,17 @@ impl Sessions {
         let is_it = |entry: &&mut Entry| Arc::ptr_eq(&entry.key, key) && *entry.token == *token;
         if let Some(entry) = set.iter_mut().flatten().find(is_it) {
             entry.used = self.clock;
-            let user = check(&entry.session, snapshot, access_key, now)?;
-            return Ok((entry.session.clone(), user));
+            let holder = check(&entry.session, snapshot, access_key, now)?;
+            return Ok((entry.session.clone(), holder));
         }
         let opened = token::open(key, token).ok_or(Invalid::Token)?;
-        let user = snapshot.user_by_unique_id(opened.grant().unique_id);
-        let session = Session::new(opened, user.map_or("", |user| &user.name)).ok_or(Invalid::Token)?;
-        let user = check(&session, snapshot, access_key, now)?;
+        let session = Session::new(opened, snapshot).ok_or(Invalid::Token)?;
+        let holder = check(&session, snapshot, access_key, now)?;
         let session = Arc::new(session);
         let entry =
             Entry { token: token.into(), key: key.clone(), session: session.clone(), used: self.clock };
         set[oldest(set)] = Some(entry);
-        Ok((session, user))
+        Ok((session, holder))
     }
 }
 
@@ -115,9 +126,17 @@ impl fmt::Debug for Sessions {
 }
 
 impl Session {
-    /// A user's name never changes as long as its unique id lives, so it may stand in the session.
-    fn new(opened: Opened, user_name: &str) -> Option<Session> {
+    /// The name and account of a user or role never change as long as its unique id lives, so they may stand in the
+    /// session. Those of one that is gone are not looked at again.
+    fn new(opened: Opened, snapshot: &Snapshot) -> Option<Session> {
         let grant = opened.grant();
+        let user = snapshot.user_by_unique_id(grant.unique_id);
+        let role = snapshot.role_by_unique_id(grant.role_id);
+        let (account, assumed) = match (role, user) {
+            (Some(role), _) => (&*role.principal.account, &*role.name),
+            (None, Some(user)) => (&*user.principal.account, &*user.name),
+            (None, None) => ("", ""),
+        };
         let policy = match grant.policy {
             None => None,
             Some(text) => {
@@ -127,10 +146,14 @@ impl Session {
         };
         let (user_id, arn) = match grant.session_name {
             "" => (grant.unique_id.into(), None),
-            name => (user_id(grant.unique_id, name), Some(session_arn(user_name, name))),
+            name => {
+                let id = if grant.role_id.is_empty() { grant.unique_id } else { grant.role_id };
+                (user_id(id, name), Some(session_arn(account, assumed, name)))
+            }
         };
         Some(Session {
             unique_id: grant.unique_id.into(),
+            role_id: (!grant.role_id.is_empty()).then(|| grant.role_id.into()),
             user_id,
             arn,
             issued: grant.issued,
@@ -143,16 +166,16 @@ impl Session {
     }
 }
 
-/// `aws:userid` of a session.
+/// `aws:userid` of a session of the role, or else the user, with this unique id.
 #[must_use]
 pub fn user_id(unique_id: &str, session_name: &str) -> Box<str> {
     format!("{unique_id}:{session_name}").into()
 }
 
-/// The ARN of a session.
+/// The ARN of a session of the role, or else the user, with this name.
 #[must_use]
-pub fn session_arn(user_name: &str, session_name: &str) -> Box<str> {
-    format!("arn:aws:sts::{ACCOUNT}:assumed-role/{user_name}/{session_name}").into()
+pub fn session_arn(account: &str, assumed: &str, session_name: &str) -> Box<str> {
+    format!("arn:aws:sts::{account}:assumed-role/{assumed}/{session_name}").into()
 }
 
 /// What has to hold at each use.
@@ -161,15 +184,19 @@ fn check<'s>(
     snapshot: &'s Snapshot,
     access_key: &str,
     now: Timestamp,
-) -> Result<&'s Arc<User>, Invalid> {
+) -> Result<Holder<'s>, Invalid> {
     if *session.access_key != *access_key {
         return Err(Invalid::OtherKeys);
     }
     let user = snapshot.user_by_unique_id(&session.unique_id).ok_or(Invalid::NoUser)?;
+    let role = match &session.role_id {
+        None => None,
+        Some(id) => Some(snapshot.role_by_unique_id(id).ok_or(Invalid::NoUser)?),
+    };
     if now.seconds >= session.expires.seconds {
         return Err(Invalid::Expired);
     }
-    Ok(user)
+    Ok(Holder { user, role })
 }
 
 /// The way of `set` to give away: an empty one, else the one used longest ago.
@@ -193,7 +220,7 @@ const WAYS: usize = 4;
 mod tests {
     use super::super::token::{Grant, Sealed, TOKEN_ID_BYTES, seal};
     use super::*;
-    use crate::iam::{PosixOwner, SnapshotBuilder};
+    use crate::iam::{ACCOUNT, PosixOwner, PrincipalName, SnapshotBuilder};
 
     const NOW: Timestamp = Timestamp { seconds: 1_000_000, nanos: 5 };
     const POLICY: &str =
@@ -205,6 +232,7 @@ mod tests {
             name: "alice".into(),
             unique_id: unique_id.into(),
             owner: PosixOwner { uid: 1, gid: 1 },
+            principal: PrincipalName::of_user(&ACCOUNT.into(), "/", "alice"),
             policy: None,
             policy_names: Vec::new(),
         };
@@ -224,6 +252,7 @@ mod tests {
         id[..8].copy_from_slice(&number.to_le_bytes());
         let grant = Grant {
             unique_id: "AIDA1",
+            role_id: "",
             session_name: name,
             issued: Timestamp::from_seconds(NOW.seconds),
             expires: Timestamp::from_seconds(NOW.seconds + 900),
@@ -240,8 +269,8 @@ mod tests {
         let made = sealed(&key, 1, "backup", Some(POLICY));
         for _ in 0..2 {
             let found = sessions.find(&snapshot, &made.access_key, made.token.as_bytes(), NOW);
-            let (session, user) = found.expect("it lives");
-            assert_eq!(&*user.name, "alice");
+            let (session, holder) = found.expect("it lives");
+            assert_eq!((&*holder.user.name, holder.role.is_none()), ("alice", true));
             assert_eq!(session.secret, made.secret);
             assert_eq!(&*session.user_id, "AIDA1:backup");
             assert_eq!(session.arn.as_deref(), Some("arn:aws:sts::000000000000:assumed-role/alice/backup"));
@@ -253,6 +282,64 @@ mod tests {
         let (session, _) = found.expect("it lives");
         assert_eq!((&*session.user_id, session.arn.as_deref()), ("AIDA1", None));
         assert!(session.policy.is_none());
+    }
+
+    #[test]
+    fn a_session_of_a_role_lives_with_the_user_and_the_role() {
+        let key = key(1);
+        let with_role = |unique_id: &str, role_id: &str| {
+            let mut builder = SnapshotBuilder::new(1);
+            let account = "123456789012".into();
+            let user = User {
+                name: "alice".into(),
+                unique_id: unique_id.into(),
+                owner: PosixOwner { uid: 1, gid: 1 },
+                principal: PrincipalName::of_user(&account, "/", "alice"),
+                policy: None,
+                policy_names: Vec::new(),
+            };
+            let role = Role {
+                name: "backup".into(),
+                unique_id: role_id.into(),
+                principal: PrincipalName::of_role(&account, "/jobs/", "backup"),
+                policy: None,
+                trust: Arc::new(Policy::merge([])),
+                session_seconds_max: 3600,
+            };
+            builder.user(Arc::new(user)).expect("one user").role(Arc::new(role)).expect("one role");
+            builder.token_key(key.clone());
+            builder.build()
+        };
+        let grant = Grant {
+            unique_id: "AIDA1",
+            role_id: "AROA1",
+            session_name: "job",
+            issued: NOW,
+            expires: Timestamp::from_seconds(NOW.seconds + 900),
+            policy: None,
+        };
+        let made = seal(&key, &[7; TOKEN_ID_BYTES], &grant);
+        let mut sessions = Sessions::new(8);
+        for (unique_id, role_id, lives) in [
+            ("AIDA1", "AROA1", true),
+            ("AIDA1", "AROA2", false),
+            ("AIDA2", "AROA1", false),
+            ("AIDA1", "AROA1", true),
+        ] {
+            let snapshot = with_role(unique_id, role_id);
+            for sessions in [&mut Sessions::new(8), &mut sessions] {
+                let found = sessions.find(&snapshot, &made.access_key, made.token.as_bytes(), NOW);
+                let Ok((session, holder)) = found else {
+                    assert_eq!((found.err(), lives), (Some(Invalid::NoUser), false));
+                    continue;
+                };
+                assert!(lives);
+                assert_eq!(holder.role.map(|role| &*role.name), Some("backup"));
+                assert_eq!(&*session.user_id, "AROA1:job");
+                let arn = "arn:aws:sts::123456789012:assumed-role/backup/job";
+                assert_eq!(session.arn.as_deref(), Some(arn));
+            }
+        }
     }
 
     #[test]

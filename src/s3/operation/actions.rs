@@ -33,7 +33,7 @@ impl Operation {
     ///
     /// None are needed, because another check decides, by [`DeleteObjects`](Operation::DeleteObjects) and
     /// [`PostObject`](Operation::PostObject) (each key by itself), [`Preflight`](Operation::Preflight) (the bucket's
-    /// CORS rules) and [`Sts`](Operation::Sts) (rules of its own); and by [`CreateSession`](Operation::CreateSession),
+    /// CORS rules), [`Sts`](Operation::Sts) and [`Iam`](Operation::Iam) (rules of their own); and by [`CreateSession`](Operation::CreateSession),
     /// [`RenameObject`](Operation::RenameObject) and [`WriteGetObjectResponse`](Operation::WriteGetObjectResponse),
     /// which belong to other services and are never carried out.
     #[must_use]
@@ -44,6 +44,7 @@ impl Operation {
             | Self::PostObject(_)
             | Self::Preflight(_)
             | Self::Sts
+            | Self::Iam
             | Self::CreateSession(_)
             | Self::RenameObject(_)
             | Self::WriteGetObjectResponse => return Requirements::new(),
