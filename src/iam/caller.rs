@@ -188,6 +188,16 @@ mod tests {
         check("AWS", "arn:aws:iam::123456789012:user/a/b", arn("arn:aws:iam::123456789012:user/a/b"));
         check("AWS", "arn:aws:sts::1:assumed-role/r/s", arn("arn:aws:sts::1:assumed-role/r/s"));
         check("AWS", "AIDACKCEVSQ6C2EXAMPLE", Some(Caller::UniqueId("AIDACKCEVSQ6C2EXAMPLE".into())));
+        let own = |prefix: &str, resource: &str| {
+            Some(Caller::OwnArn { prefix: prefix.into(), resource: resource.into() })
+        };
+        check("AWS", "arn:aws:iam:::user/bob", own("arn:aws:iam::", "user/bob"));
+        check("AWS", "arn:aws:iam:::role/a/b", own("arn:aws:iam::", "role/a/b"));
+        check("AWS", "arn:aws:sts:::assumed-role/r/s", own("arn:aws:sts::", "assumed-role/r/s"));
+        check("AWS", "arn:aws:iam:::root", Some(Caller::OwnAccount));
+        check("AWS", "arn:aws:iam:::username", None);
+        check("AWS", "arn:aws:iam:::user/", None);
+        check("AWS", "arn:aws:iam:::user/*", None);
         check("AWS", "arn:aws:iam::123456789012:user/*", None);
         check("AWS", "arn:aws:iam::123456789012:user/${aws:username}", None);
         check("AWS", "arn:aws:iam::123456789012:group/x", None);
@@ -233,5 +243,41 @@ mod tests {
         check(true, &[Caller::Account("1".into())], true, true);
         check(true, &[Caller::Everyone], false, false);
         check(true, &[Caller::Nobody], true, true);
+        check(false, &[Caller::OwnAccount], true, false);
+        check(true, &[Caller::OwnAccount], true, true);
+    }
+
+    /// An ARN without an account names somebody of the server's own account, whether that has an id or not.
+    #[test]
+    fn arns_without_an_account() {
+        let check =
+            |server: Option<&str>, principal: Option<&str>, arn: &str, named: &str, expected: bool| {
+                let context = Context {
+                    account: server,
+                    principal_account: principal,
+                    principal_arn: Some(arn),
+                    ..Context::default()
+                };
+                let caller = Caller::parse("AWS", named).expect("a principal");
+                assert_eq!(caller.is(false, &context), expected, "{server:?} {principal:?} {arn} {named}");
+                assert!(!caller.is(true, &context), "{named}");
+            };
+        let (bare, with_id) = ("arn:aws:iam:::user/a/alice", "arn:aws:iam::123456789012:user/a/alice");
+        let own = Some("123456789012");
+        check(None, None, bare, bare, true);
+        check(None, None, bare, with_id, false);
+        check(own, own, with_id, bare, true);
+        check(own, own, with_id, with_id, true);
+        check(own, own, with_id, "arn:aws:iam:::user/alice", false);
+        check(own, own, with_id, "arn:aws:iam:::role/a/alice", false);
+        check(own, own, with_id, "arn:aws:iam:::root", true);
+        let other = "arn:aws:iam::210987654321:user/a/alice";
+        for server in [None, own] {
+            check(server, Some("210987654321"), other, bare, false);
+            check(server, Some("210987654321"), other, "arn:aws:iam:::root", false);
+            check(server, Some("210987654321"), other, "210987654321", true);
+            check(server, Some("210987654321"), other, other, true);
+        }
+        check(None, None, bare, "arn:aws:iam:::root", true);
     }
 }

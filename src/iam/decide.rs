@@ -311,6 +311,131 @@ mod tests {
     }
 
     #[test]
+    fn joined_policies_decide_as_their_documents_do() {
+        let parse = |text: &str| Document::parse(text.as_bytes(), Kind::Identity).expect("a good policy");
+        let documents = [
+            r#"{"Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}"#,
+            r#"{"Statement":{"Effect":"Deny","Action":"s3:Put*","Resource":"*","Sid":"no"}}"#,
+            r#"{"Statement":[{"Effect":"Allow","Action":"sts:*","Resource":"*"},
+                {"Effect":"Deny","Action":"s3:GetObject","Resource":"*",
+                 "Condition":{"StringEquals":{"s3:ExistingObjectTag/a":"b"}}}]}"#,
+        ]
+        .map(parse);
+        let merged = Policy::merge(&documents);
+        let one = Policy::merge(&documents[..1]);
+        let rest = Policy::merge(&documents[1..]);
+        let joined = Policy::join([&one, &Policy::merge([]), &rest]);
+        assert!(joined.reads() == merged.reads() && joined.reads().existing_object_tags);
+        let context = Context { existing_object_tags: &[("a", "b")], ..Context::default() };
+        for action in Action::ALL {
+            let request = Request { action, bucket: "b", key: b"k", context: &context };
+            let ask = |policy| decide(Some(policy), None, None, false, &request);
+            assert_eq!(ask(&joined), ask(&merged), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn users_and_roles_are_resources_of_their_own() {
+        let check = |resource: &str, asked: &str, expected: bool| {
+            let policy = statements(&format!(r#"{{"Effect":"Allow","Action":"*","Resource":"{resource}"}}"#));
+            let context = Context { account: Some("1"), username: Some("alice"), ..Context::default() };
+            let request = Request { action: Action::GetUser, bucket: asked, key: b"", context: &context };
+            let found = decide(Some(&policy), None, None, false, &request).is_allowed();
+            assert_eq!(found, expected, "{resource} {asked}");
+        };
+        let alice = "arn:aws:iam::1:user/a/alice";
+        check("*", alice, true);
+        check("arn:aws:iam::1:user/a/alice", alice, true);
+        check("arn:aws:iam:::user/a/alice", alice, true);
+        check("arn:aws:iam:::user/a/alice", "arn:aws:iam::2:user/a/alice", false);
+        check("arn:aws:iam::*:user/*", "arn:aws:iam::2:user/a/alice", true);
+        check("arn:aws:iam::1:user/*", "arn:aws:iam::2:user/a/alice", false);
+        check("arn:aws:iam::1:user/a/${aws:username}", alice, true);
+        check("arn:aws:iam::1:user/a/${aws:username}", "arn:aws:iam::1:user/a/bob", false);
+        check("arn:aws:iam::1:role/*", alice, false);
+        check("arn:aws:iam::1:user/alice", alice, false);
+        // No pattern of buckets ever speaks of users, however wide it is, nor the other way round.
+        for s3 in ["arn:aws:s3:::*", "arn:aws:s3:::a*", "arn:aws:s3:::*/*", "arn:aws:s3:::*:*"] {
+            check(s3, alice, false);
+            check(s3, "arn:aws:iam::1:root", false);
+        }
+        check("arn:aws:iam::*:*", "photos", false);
+        check("arn:aws:iam::*:*", "", false);
+    }
+
+    #[test]
+    fn who_may_assume_a_role() {
+        const ROLE: &str = "arn:aws:iam::1:role/backup";
+        let trust = |principal: &str, more: &str| {
+            let text = format!(
+                r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{principal},
+                    "Action":"sts:AssumeRole"}}{more}]}}"#
+            );
+            let document = Document::parse(text.as_bytes(), Kind::Trust);
+            Policy::compile(&document.unwrap_or_else(|error| panic!("{error}")))
+        };
+        let allow = |resource: &str| {
+            statements(&format!(r#"{{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"{resource}"}}"#))
+        };
+        let deny = statements(r#"{"Effect":"Deny","Action":"sts:*","Resource":"*"}"#);
+        let (all, this, another) = (allow("*"), allow(ROLE), allow("arn:aws:iam::1:role/other"));
+        let of_s3 = built_in("readwrite");
+        let check = |identity: Option<&Policy>, trust: &Policy, expected: bool| {
+            let context = Context {
+                principal_type: Some(PrincipalType::User),
+                account: Some("1"),
+                principal_arn: Some("arn:aws:iam::1:user/alice"),
+                userid: Some("AIDACKCEVSQ6C2EXAMPLE"),
+                external_id: Some("x"),
+                ..Context::default()
+            };
+            let request = Request { action: Action::AssumeRole, bucket: ROLE, key: b"", context: &context };
+            let decision = decide_trust(identity, trust, &request);
+            assert_eq!(decision.is_allowed(), expected, "{identity:?}\n{trust:?}");
+        };
+        // Named by itself: the trust policy is enough, and a Deny of either binds.
+        for principal in [
+            r#"{"AWS":"arn:aws:iam::1:user/alice"}"#,
+            r#"{"AWS":"arn:aws:iam:::user/alice"}"#,
+            r#"{"AWS":["arn:aws:iam::1:user/bob","AIDACKCEVSQ6C2EXAMPLE"]}"#,
+        ] {
+            let named = trust(principal, "");
+            for identity in [None, Some(&all), Some(&another), Some(&of_s3)] {
+                check(identity, &named, true);
+            }
+            check(Some(&deny), &named, false);
+            let denied = r#",{"Effect":"Deny","Principal":"*","Action":"sts:*"}"#;
+            check(Some(&all), &trust(principal, denied), false);
+        }
+        // As one of many: the user's own policy decides.
+        for principal in [r#""*""#, r#"{"AWS":"1"}"#, r#"{"AWS":"arn:aws:iam::1:root"}"#] {
+            let many = trust(principal, "");
+            check(None, &many, false);
+            check(Some(&of_s3), &many, false);
+            check(Some(&another), &many, false);
+            check(Some(&this), &many, true);
+            check(Some(&all), &many, true);
+            check(Some(&deny), &many, false);
+        }
+        // Not at all.
+        for principal in
+            [r#"{"AWS":"arn:aws:iam::1:user/bob"}"#, r#"{"AWS":"2"}"#, r#"{"Service":"ec2.amazonaws.com"}"#]
+        {
+            check(Some(&all), &trust(principal, ""), false);
+        }
+        // Conditions hold.
+        let conditional = |id: &str| {
+            let text = format!(
+                r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::1:user/alice"}},
+                    "Action":"sts:AssumeRole","Condition":{{"StringEquals":{{"sts:ExternalId":"{id}"}}}}}}}}"#
+            );
+            Policy::compile(&Document::parse(text.as_bytes(), Kind::Trust).expect("a good policy"))
+        };
+        check(None, &conditional("x"), true);
+        check(None, &conditional("y"), false);
+    }
+
+    #[test]
     fn home_directories() {
         let policy = statements(
             r#"{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/home/${aws:username}/*"},

@@ -410,6 +410,13 @@ mod tests {
         check(&around(r#""Action":"s3:*","Resource":["arn:*:s3:*:*:photos","*"]"#), Kind::Identity);
         check(
             &around(
+                r#""Action":["iam:*User","sts:AssumeRole"],"Resource":["arn:aws:iam:::user/a","arn:aws:iam::*:role/x/*",
+                "arn:*:iam::1:user/${aws:username}"]"#,
+            ),
+            Kind::Identity,
+        );
+        check(
+            &around(
                 r#""Action":"s3:*","Resource":"*","Condition":{"NumericLessThan":{"s3:max-keys":[10,"20",1.5]},
                 "Bool":{"aws:SecureTransport":true},"StringLike":{"aws:SourceVpce":"vpce-*","s3:prefix":"é/*"}}"#,
             ),
@@ -426,6 +433,52 @@ mod tests {
                  "Resource":["arn:aws:s3:::photos","arn:aws:s3:::photos/*"]}]}"#,
             Kind::Bucket("photos"),
         );
+    }
+
+    #[test]
+    fn policies_of_roles() {
+        let check = |kind: Kind, part: &str, expected: Option<&str>| {
+            let text = around(part);
+            let refused = Document::parse(text.as_bytes(), kind).err().map(|error| error.path);
+            assert_eq!(
+                refused.as_deref(),
+                expected.map(|path| format!("Statement[0].{path}")).as_deref(),
+                "{text}"
+            );
+        };
+        let trust = |part: &str, expected: Option<&str>| check(Kind::Trust, part, expected);
+        let alice = r#""Principal":{"AWS":"arn:aws:iam:::user/alice"}"#;
+        trust(&format!(r#"{alice},"Action":"sts:AssumeRole""#), None);
+        trust(&format!(r#"{alice},"Action":["sts:AssumeRole","sts:TagSession"]"#), None);
+        trust(r#""Principal":"*","Action":"sts:*""#, None);
+        trust(
+            r#""Principal":{"Federated":"arn:aws:iam:::oidc-provider/x"},"Action":"sts:AssumeRole*""#,
+            None,
+        );
+        trust(r#""Action":"sts:AssumeRole""#, Some("Principal"));
+        trust(r#""NotPrincipal":"*","Action":"sts:AssumeRole""#, Some("Principal"));
+        trust(&format!(r#"{alice},"Action":"s3:GetObject""#), Some("Action"));
+        trust(&format!(r#"{alice},"Action":"*""#), Some("Action"));
+        trust(&format!(r#"{alice},"NotAction":"s3:*""#), Some("Action"));
+        trust(&format!(r#"{alice},"Action":"sts:AssumeRole","Resource":"*""#), Some("Resource"));
+        trust(&format!(r#"{alice},"Action":"sts:AssumeRole","NotResource":"*""#), Some("NotResource"));
+        trust(alice, Some("Action"));
+        let role = |part: &str, expected: Option<&str>| {
+            check(Kind::Role, &format!(r#"{part}"Action":"s3:GetObject","Resource":"*""#), expected);
+        };
+        role("", None);
+        for everybody in [r#""*""#, r#"{"AWS":"*"}"#, r#"{"AWS":["*"]}"#] {
+            role(&format!(r#""Principal":{everybody},"#), None);
+            let identity = format!(r#""Principal":{everybody},"Action":"s3:GetObject","Resource":"*""#);
+            check(Kind::Identity, &identity, Some("Principal"));
+            check(Kind::Session, &identity, Some("Principal"));
+            role(&format!(r#""NotPrincipal":{everybody},"#), Some("NotPrincipal"));
+        }
+        for somebody in
+            [r#"{"AWS":"arn:aws:iam:::user/a"}"#, r#"{"AWS":["*","1"]}"#, r#"{"CanonicalUser":"*"}"#, "7"]
+        {
+            role(&format!(r#""Principal":{somebody},"#), Some("Principal"));
+        }
     }
 
     #[test]
@@ -486,13 +539,13 @@ mod tests {
         statement(&format!(r#"{good},"NotAction":"s3:*""#), "", "both Action and NotAction");
         statement(&format!(r#"{good},"NotResource":"*""#), "", "both Resource and NotResource");
         statement(&format!(r#"{good},"Conditions":{{}}"#), "", "\"Conditions\" does not exist");
-        statement(&format!(r#"{good},"Principal":"*""#), "Principal", "only bucket policies");
+        statement(&format!(r#"{good},"Principal":"*""#), "Principal", "only bucket and trust policies");
         statement(&format!(r#"{good},"Sid":"a b""#), "Sid", "a b");
         statement(&format!(r#"{good},"Sid":"\u0007""#), "Sid", "control character");
         statement(r#""Action":[],"Resource":"*""#, "Action", "empty");
         statement(r#""Action":["s3:*",1],"Resource":"*""#, "Action", "a number");
         statement(r#""Action":["s3:*","s3:GetObjekt"],"Resource":"*""#, "Action[1]", "s3:GetObjekt");
-        statement(r#""Action":"iam:*","Resource":"*""#, "Action[0]", "iam:*");
+        statement(r#""Action":"ec2:*","Resource":"*""#, "Action[0]", "iam:*");
         for arn in
             ["b/*", "arn:aws:s3:::", "arn:aws:s3:::/k", "arn:aws:s3:b", "arn:aws-cn:s3:::b", "arn:aws:S3:::b"]
         {

@@ -171,9 +171,7 @@ impl Parameters<'_> {
             }
             A::GetRole => Change::GetRole { name: role()? },
             A::ListRoles => Change::ListRoles { path_prefix: self.path_prefix()?, paging: self.paging()? },
-            A::UpdateRole | A::UpdateRoleDescription => {
-                Change::UpdateRole { name: role()?, settings: self.role_settings()? }
-            }
+            A::UpdateRole => Change::UpdateRole { name: role()?, settings: self.role_settings()? },
             A::UpdateAssumeRolePolicy => {
                 Change::UpdateAssumeRolePolicy { name: role()?, trust: self.document("PolicyDocument")? }
             }
@@ -194,7 +192,7 @@ impl Parameters<'_> {
             }
             A::ListGroupsForUser => Change::ListNothing { holder: Some(of_user()?) },
             A::ListInstanceProfilesForRole => Change::ListNothing { holder: Some(of_role()?) },
-            A::ListOpenIDConnectProviders => Change::ListNothing { holder: None },
+            A::ListGroups | A::ListOpenIDConnectProviders => Change::ListNothing { holder: None },
             A::GetAccountSummary => Change::GetAccountSummary,
             _ => return Ok(None),
         }))

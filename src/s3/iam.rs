@@ -105,7 +105,8 @@ fn target(change: &Change, caller: &PrincipalName, snapshot: &Snapshot) -> Strin
 
 fn write(ctx: &Ctx<'_>, action: &str, answer: &Answer) -> Vec<u8> {
     match answer {
-        Answer::Done => document(IAM, action, ctx.request_id, None),
+        // Of the calls that answer nothing, this one has an empty result.
+        Answer::Done if action != "UpdateRole" => document(IAM, action, ctx.request_id, None),
         answer => {
             document(IAM, action, ctx.request_id, Some(&mut |writer| write_result(writer, action, answer)))
         }
@@ -168,7 +169,7 @@ fn write_result(writer: &mut Writer<'_>, action: &str, answer: &Answer) {
         }
         Answer::Empty => {
             let name = match action {
-                "ListGroupsForUser" => "Groups",
+                "ListGroups" | "ListGroupsForUser" => "Groups",
                 "ListInstanceProfilesForRole" => "InstanceProfiles",
                 _ => "OpenIDConnectProviderList",
             };

@@ -211,7 +211,7 @@ mod tests {
 
     use super::super::token::open;
     use super::*;
-    use crate::iam::{ACCOUNT, Policy, PosixOwner, PrincipalName, built_in_policy};
+    use crate::iam::{ACCOUNT, Policy, PosixOwner, PrincipalName, SnapshotBuilder, built_in_policy};
 
     const NOW: Timestamp = Timestamp { seconds: 1_795_478_400, nanos: 999 };
     const ID: [u8; TOKEN_ID_BYTES] = [5; TOKEN_ID_BYTES];
@@ -278,6 +278,98 @@ mod tests {
         ] {
             let user = user(Some(&policy(action, name)));
             assert_eq!(ask(Requester::User(&user), &wanted(None)).is_ok(), allowed, "{action} {name}");
+        }
+    }
+
+    fn role(trust: &str) -> Role {
+        let document = Document::parse(trust.as_bytes(), Kind::Trust).expect("a valid policy");
+        Role {
+            name: "backup".into(),
+            unique_id: "AROAAAAAAAAAAAAAAAAAA".into(),
+            principal: PrincipalName::of_role(&ACCOUNT.into(), "/jobs/", "backup"),
+            policy: None,
+            trust: Arc::new(Policy::compile(&document)),
+            session_seconds_max: 3600,
+        }
+    }
+
+    const TRUSTS_ALICE: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow",
+        "Principal":{"AWS":"arn:aws:iam:::user/alice"},"Action":"sts:AssumeRole"}}"#;
+
+    #[test]
+    fn a_role_is_assumed_by_users_whom_it_trusts() {
+        let role = role(TRUSTS_ALICE);
+        let ask = |requester: Requester<'_>, name: &str, wanted: &Wanted| {
+            let principal = PrincipalName::of_user(&ACCOUNT.into(), "/", name);
+            let context = Context {
+                now: Some(NOW),
+                account: Some(ACCOUNT),
+                principal_arn: Some(&principal.arn),
+                ..Context::default()
+            };
+            let key = Secret::new(vec![1; 32]);
+            let issued = issue_of_role(&role, wanted, requester, &context, &key, &ID);
+            issued.map_err(|refusal| refusal.code).map(|issued| {
+                let opened = open(&key, issued.sealed.token.as_bytes()).expect("a token");
+                assert_eq!(opened.grant().role_id, "AROAAAAAAAAAAAAAAAAAA");
+                assert_eq!(opened.grant().unique_id, "AIDAAAAAAAAAAAAAAAAAA");
+            })
+        };
+        let (able, unable) = (user(built_in_policy("readonly")), user(None));
+        let root = User { principal: PrincipalName::of_root(&ACCOUNT.into()), ..user(None) };
+        // A user without a policy is one whom the trust policy names.
+        assert_eq!(ask(Requester::User(&able), "alice", &wanted(None)), Ok(()));
+        assert_eq!(ask(Requester::User(&unable), "alice", &wanted(None)), Ok(()));
+        for (requester, name) in [
+            (Requester::User(&able), "bob"),
+            (Requester::User(&root), "alice"),
+            (Requester::Session(&able), "alice"),
+            (Requester::ServiceAccount(&able), "alice"),
+        ] {
+            assert_eq!(ask(requester, name, &wanted(None)), Err(Code::AccessDenied), "{requester:?}");
+        }
+        assert_eq!(ask(Requester::Anonymous, "alice", &wanted(None)), Err(Code::MissingAuthenticationToken));
+        let longer = Wanted { duration_seconds: 3601, ..wanted(None) };
+        assert_eq!(ask(Requester::User(&able), "alice", &longer), Err(Code::ValidationError));
+        assert_eq!(
+            ask(Requester::User(&able), "alice", &wanted(Some("{}"))),
+            Err(Code::MalformedPolicyDocument)
+        );
+    }
+
+    #[test]
+    fn an_arn_of_the_own_account_names_a_role_or_nobody_may() {
+        let user = user(built_in_policy("readwrite"));
+        let check = |account: &str, arn: &str, expected: Result<bool, Code>| {
+            let mut builder = SnapshotBuilder::new(1);
+            builder.account(account.into());
+            let own = Role {
+                principal: PrincipalName::of_role(&account.into(), "/jobs/", "backup"),
+                ..role(TRUSTS_ALICE)
+            };
+            let other = Role {
+                unique_id: "AROA2".into(),
+                principal: PrincipalName::of_role(&"210987654321".into(), "/", "other"),
+                ..role(TRUSTS_ALICE)
+            };
+            builder.role(Arc::new(own)).expect("one role").role(Arc::new(other)).expect("two roles");
+            let snapshot = builder.build();
+            let wanted = Wanted { role_arn: Some(arn.into()), ..wanted(None) };
+            let found = role_named(&wanted, Requester::User(&user), &snapshot);
+            let found = found.map(|role| role.is_some()).map_err(|refusal| refusal.code);
+            assert_eq!(found, expected, "{account:?} {arn}");
+        };
+        for account in ["", "123456789012"] {
+            check(account, "arn:aws:iam:::role/jobs/backup", Ok(true));
+            check(account, &format!("arn:aws:iam::{account}:role/jobs/backup"), Ok(true));
+            check(account, &format!("arn:aws:iam::{account}:role/backup"), Err(Code::AccessDenied));
+            check(account, "arn:aws:iam:::role/Jobs/backup", Err(Code::AccessDenied));
+            check(account, "arn:aws:iam:::role/", Err(Code::AccessDenied));
+            check(account, "arn:aws:iam::210987654321:role/other", Ok(true));
+            check(account, "arn:aws:iam::210987654321:role/none", Ok(false));
+            check(account, "arn:aws:iam:::user/alice", Ok(false));
+            check(account, "arn:x:ignored:by:weka-s3:", Ok(false));
+            check(account, "x", Ok(false));
         }
     }
 

@@ -8,10 +8,18 @@
 //! made it: so the API never reaches a UID that its caller does not have already. What the cluster admin made stays the
 //! cluster admin's: such a user is not deleted by a call, and policies are attached by the cluster admin alone.
 
+#[cfg(test)]
+mod tests;
+mod view;
+
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use self::view::{
+    find_inline, find_key, find_role, find_user, get_user, list_attached, list_roles, list_users, no_policy,
+    no_role, show_key, show_role, show_user, summary,
+};
 use super::super::record::{self, AccessKeyRecord, PolicyRecord, RoleRecord, UserRecord};
 use super::super::store::{HolderKind, StoredSecret, Write};
 use super::super::{Error, ErrorKind, wire};
@@ -20,7 +28,7 @@ use super::{Identity, check_new_user, now, unused_access_key};
 use crate::iam::{Kind, PosixOwner};
 use crate::iam_api::answer::Secret;
 use crate::iam_api::call::{RoleSettings, SESSION_SECONDS};
-use crate::iam_api::{AccessKeyShown, Answer, By, Change, Holder, Page, Paging, RoleShown, UserShown};
+use crate::iam_api::{Answer, By, Change, Holder, Page};
 use crate::query_api::{Code, Refusal};
 
 impl Identity {
@@ -358,52 +366,6 @@ impl Identity {
     }
 }
 
-/// The user that a call names; without a name the caller's own.
-fn find_user<'s>(
-    state: &'s State,
-    by: &By,
-    name: Option<&str>,
-) -> Result<(Arc<str>, &'s UserEntry), Refusal> {
-    let (name, is_own) = match (name, &by.user) {
-        (Some(name), _) => (name, false),
-        (None, Some(own)) => (&**own, true),
-        (None, None) => {
-            return Err(
-                Code::ValidationError.because("Must specify userName when calling with non-User credentials")
-            );
-        }
-    };
-    let missing = || Code::NoSuchEntity.because(format!("The user with name {name} cannot be found."));
-    let (name, entry) = state.users.get_key_value(name).ok_or_else(missing)?;
-    let visible =
-        *state.account(entry.record.account.as_deref()) == *by.account && !entry.record.account_root;
-    if is_own || visible { Ok((name.clone(), entry)) } else { Err(missing()) }
-}
-
-fn find_key<'s>(
-    state: &'s State,
-    by: &By,
-    user: Option<&str>,
-    id: &str,
-) -> Result<&'s AccessKeyEntry, Refusal> {
-    let (name, _) = find_user(state, by, user)?;
-    let key = state.access_keys.get(id).filter(|key| *key.record.user == *name);
-    key.ok_or_else(|| Code::NoSuchEntity.because(format!("The Access Key with id {id} cannot be found.")))
-}
-
-fn find_role<'s>(state: &'s State, by: &By, name: &str) -> Result<&'s RoleEntry, Refusal> {
-    let role = state.roles.get(&name.to_ascii_lowercase());
-    let visible = |role: &&RoleEntry| *state.account(role.record.account.as_deref()) == *by.account;
-    role.filter(visible).ok_or_else(|| no_role(name))
-}
-
-fn find_inline<'s>(state: &'s State, by: &By, holder: &Holder) -> Result<&'s Inline, Refusal> {
-    match holder {
-        Holder::User(name) => find_user(state, by, Some(name)).map(|(_, user)| &user.inline),
-        Holder::Role(name) => find_role(state, by, name).map(|role| &role.inline),
-    }
-}
-
 /// For a holder that [`find_inline`] has found under the same lock.
 fn set_inline(state: &mut State, holder: &Holder, inline: Inline) {
     match holder {
@@ -445,106 +407,6 @@ fn with_settings(record: RoleRecord, settings: RoleSettings) -> RoleRecord {
     }
 }
 
-fn get_user(state: &State, by: &By, name: Option<&str>) -> Result<Answer, Refusal> {
-    let (name, entry) = find_user(state, by, name)?;
-    Ok(Answer::User(show_user(state, &name, &entry.record)))
-}
-
-/// In order of name, whatever its case, as AWS lists them.
-fn list_users(state: &State, by: &By, path_prefix: &str, paging: &Paging) -> Answer {
-    let of_account = |record: &UserRecord| *state.account(record.account.as_deref()) == *by.account;
-    let visible = state.users.iter().filter(|(_, user)| {
-        of_account(&user.record) && !user.record.account_root && user.record.path().starts_with(path_prefix)
-    });
-    let mut users: Vec<(String, UserShown)> =
-        visible.map(|(name, user)| (order_key(name), show_user(state, name, &user.record))).collect();
-    users.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let page = Page::of(paging, users.into_iter(), |(key, _)| key.clone());
-    Answer::Users(Page { items: page.items.into_iter().map(|(_, user)| user).collect(), marker: page.marker })
-}
-
-/// Sorts by letters first and by their case only then. Names hold no slash.
-fn order_key(name: &str) -> String {
-    format!("{}/{name}", name.to_ascii_lowercase())
-}
-
-fn list_roles(state: &State, by: &By, path_prefix: &str, paging: &Paging) -> Answer {
-    let visible = state.roles.values().filter(|role| {
-        *state.account(role.record.account.as_deref()) == *by.account
-            && role.record.path.starts_with(path_prefix)
-    });
-    let shown = visible.map(|role| show_role(state, role));
-    Answer::Roles(Page::of(paging, shown, |role| role.name.to_ascii_lowercase()))
-}
-
-fn list_attached(state: &State, by: &By, holder: &Holder, paging: &Paging) -> Result<Answer, Refusal> {
-    find_inline(state, by, holder)?;
-    let attached = match holder {
-        Holder::User(name) => state.user(name)?.policy.clone(),
-        Holder::Role(_) => None,
-    };
-    let policies =
-        attached.map(|name| (name.to_string(), format!("arn:aws:iam::{}:policy/{name}", by.account)));
-    Ok(Answer::AttachedPolicies(Page::of(paging, policies.into_iter(), |(name, _)| name.clone())))
-}
-
-fn summary(state: &State, by: &By) -> Answer {
-    let is_own = |account: Option<&str>| *state.account(account) == *by.account;
-    let users = state
-        .users
-        .values()
-        .filter(|user| is_own(user.record.account.as_deref()) && !user.record.account_root);
-    let roles = state.roles.values().filter(|role| is_own(role.record.account.as_deref()));
-    let size = crate::iam::POLICY_BYTES_MAX as u64;
-    Answer::Summary(vec![
-        ("AccessKeysPerUserQuota", record::ACCESS_KEYS_PER_USER_MAX as u64),
-        ("AssumeRolePolicySizeQuota", size),
-        ("Groups", 0),
-        ("GroupsQuota", 0),
-        ("PolicySizeQuota", size),
-        ("RolePolicySizeQuota", size),
-        ("Roles", roles.count() as u64),
-        ("RolesQuota", record::ROLES_MAX as u64),
-        ("UserPolicySizeQuota", size),
-        ("Users", users.count() as u64),
-        ("UsersQuota", record::USERS_MAX as u64),
-    ])
-}
-
-fn show_user(state: &State, name: &str, record: &UserRecord) -> UserShown {
-    let principal = state.principal_of_user(name, record);
-    let of_user = |text: &str| (!record.account_root).then(|| text.to_owned());
-    UserShown {
-        path: of_user(record.path()),
-        name: of_user(name),
-        id: if record.account_root { principal.account.to_string() } else { record.unique_id.clone() },
-        arn: principal.arn.to_string(),
-        created: record.created,
-    }
-}
-
-fn show_key(id: &str, key: &AccessKeyEntry) -> AccessKeyShown {
-    AccessKeyShown {
-        user: key.record.user.clone(),
-        id: id.to_owned(),
-        active: key.record.active,
-        created: key.record.created,
-    }
-}
-
-fn show_role(state: &State, role: &RoleEntry) -> RoleShown {
-    RoleShown {
-        path: role.record.path.clone(),
-        name: role.name.to_string(),
-        id: role.record.unique_id.clone(),
-        arn: state.principal_of_role(role).arn.to_string(),
-        created: role.record.created,
-        trust: role.record.trust.clone(),
-        description: role.record.description.clone(),
-        session_seconds_max: role.record.session_seconds_max,
-    }
-}
-
 fn admin_view(state: &State, role: &RoleEntry) -> wire::Role {
     let policies = role.inline.policies().iter();
     wire::Role {
@@ -557,14 +419,6 @@ fn admin_view(state: &State, role: &RoleEntry) -> wire::Role {
         session_seconds_max: role.record.session_seconds_max,
         created: iso8601(role.record.created),
     }
-}
-
-fn no_role(name: &str) -> Refusal {
-    Code::NoSuchEntity.because(format!("The role with name {name} cannot be found."))
-}
-
-fn no_policy(name: &str) -> Refusal {
-    Code::NoSuchEntity.because(format!("The policy with name {name} cannot be found."))
 }
 
 fn no_such_role(name: &str) -> Error {

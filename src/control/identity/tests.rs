@@ -62,7 +62,13 @@ fn what_cannot_be_a_user_is_refused_and_leaves_nothing() {
     refused(add(&identity, "bob", Some("nothing")), ErrorKind::NoSuchPolicy);
     let new = |text: &str, uid| {
         let owner = PosixOwner { uid, gid: 0 };
-        identity.add_user(&NewUser { name: "bob", secret: &secret(text), owner, policy: None })
+        identity.add_user(&NewUser {
+            name: "bob",
+            secret: &secret(text),
+            owner,
+            policy: None,
+            account_root: None,
+        })
     };
     refused(new("weak", 0), ErrorKind::InvalidSecret);
     refused(new("Passw0rd", u32::MAX), ErrorKind::InvalidOwner);
