@@ -545,7 +545,7 @@ mod tests {
         statement(r#""Action":[],"Resource":"*""#, "Action", "empty");
         statement(r#""Action":["s3:*",1],"Resource":"*""#, "Action", "a number");
         statement(r#""Action":["s3:*","s3:GetObjekt"],"Resource":"*""#, "Action[1]", "s3:GetObjekt");
-        statement(r#""Action":"ec2:*","Resource":"*""#, "Action[0]", "iam:*");
+        statement(r#""Action":"ec2:*","Resource":"*""#, "Action[0]", "ec2:*");
         for arn in
             ["b/*", "arn:aws:s3:::", "arn:aws:s3:::/k", "arn:aws:s3:b", "arn:aws-cn:s3:::b", "arn:aws:S3:::b"]
         {
