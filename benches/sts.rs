@@ -74,7 +74,7 @@ fn tokens(criterion: &mut Criterion) {
             let mut sessions = Sessions::new(1024);
             bencher.iter(|| {
                 let found = sessions.find(black_box(&snapshot), &access_key, token.as_bytes(), NOW);
-                assert_eq!(&*found.expect("it lives").1.name, "alice");
+                assert_eq!(&*found.expect("it lives").1.user.name, "alice");
             });
         });
         criterion.bench_function(&format!("session/seen first, {name}"), |bencher| {

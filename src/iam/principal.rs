@@ -234,7 +234,7 @@ impl Snapshot {
         &self.account
     }
 
-    /// The user whose files have this uid; of several, the one whose name sorts first.
+    /// The user whose files have this uid; of several, the one that was added first.
     #[must_use]
     pub fn user_by_uid(&self, uid: u32) -> Option<&Arc<User>> {
         self.users_by_uid.get(&uid)
@@ -303,12 +303,7 @@ impl SnapshotBuilder {
     /// There is a user with this unique id.
     pub fn user(&mut self, user: Arc<User>) -> Result<&mut Self, Duplicate> {
         insert(&mut self.0.users_by_unique_id, user.unique_id.clone(), user.clone())?;
-        match self.0.users_by_uid.entry(user.owner.uid) {
-            Entry::Occupied(first) if first.get().name <= user.name => {}
-            entry => {
-                entry.insert_entry(user);
-            }
-        }
+        self.0.users_by_uid.entry(user.owner.uid).or_insert(user);
         Ok(self)
     }
 
@@ -406,7 +401,7 @@ mod tests {
     fn look_ups() -> Result<(), Duplicate> {
         let (alice, bob) = (user("alice", "AIDA1", 1000), user("bob", "AIDA2", 1000));
         let mut builder = SnapshotBuilder::new(3);
-        builder.user(bob.clone())?.user(alice.clone())?;
+        builder.user(alice.clone())?.user(bob.clone())?;
         builder.credential(credential("alice", &alice))?.credential(credential("bob", &bob))?;
         let policy = Policy::merge([]);
         builder.bucket_policy("photos".into(), Arc::new(policy))?;

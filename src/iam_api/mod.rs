@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub use answer::{AccessKeyShown, Answer, Page, RoleShown, UserShown};
 pub use call::{Call, Change, Holder, Paging};
 
-use crate::iam::PosixOwner;
+use crate::iam::{PosixOwner, User};
 
 /// Who makes a call.
 #[derive(Clone, Debug)]
@@ -27,7 +27,15 @@ pub struct By {
     /// The account it acts in: entities of others do not exist for it.
     pub account: Arc<str>,
     /// The user that a call without the name of a user is about; none for the session of a role.
-    pub user: Option<Arc<str>>,
+    pub user: Option<Arc<User>>,
     /// Owner of the files of users that it makes.
     pub owner: PosixOwner,
+}
+
+impl By {
+    /// Whom logs name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.user.as_ref().map_or("the session of a role", |user| &user.name)
+    }
 }

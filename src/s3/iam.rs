@@ -45,16 +45,25 @@ fn by(ctx: &Ctx<'_>, call: &Call) -> Result<By, Refusal> {
         return Err(QueryCode::MissingAuthenticationToken
             .because("Request is missing Authentication Token. Sign it for the service iam."));
     };
-    let arn = target(&call.change, principal, caller.snapshot());
-    if !caller.may_administer(call.action, &arn) {
-        return Err(QueryCode::AccessDenied.because(format!(
-            "User: {} is not authorized to perform: {} on resource: {arn} because no policy allows the action or one \
-             denies it. A cluster administrator attaches policies.",
-            principal.arn,
-            call.action.name(),
-        )));
+    let target = target(&call.change, principal, caller.snapshot());
+    // Who moves a user needs the right on where it goes, too: else the path would be no bound for a delegate.
+    let moved_to = match &call.change {
+        Change::UpdateUser { name, path: Some(path) } => {
+            Some(format!("arn:aws:iam::{}:user{path}{name}", principal.account))
+        }
+        _ => None,
+    };
+    for arn in [Some(target), moved_to].into_iter().flatten() {
+        if !caller.may_administer(call.action, &arn) {
+            return Err(QueryCode::AccessDenied.because(format!(
+                "User: {} is not authorized to perform: {} on resource: {arn} because no policy allows the action or \
+                 one denies it. A cluster administrator attaches policies.",
+                principal.arn,
+                call.action.name(),
+            )));
+        }
     }
-    let own = caller.role().is_none().then(|| user.name.clone());
+    let own = caller.role().is_none().then(|| user.clone());
     Ok(By { account: principal.account.clone(), user: own, owner: user.owner })
 }
 

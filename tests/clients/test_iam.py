@@ -534,7 +534,14 @@ def test_a_delegate_reaches_no_further_than_its_resources(one, boss):
         assert code_of(iam.put_user_policy, UserName=name, PolicyName="p", PolicyDocument=document) == DENIED
         if name != delegate.access_key:
             assert code_of(iam.create_access_key, UserName=name) == DENIED
+    # Who may move users needs the right at both ends.
+    document = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "iam:UpdateUser", "Resource": interns}]}
+    assert code_of(iam.update_user, UserName=intern, NewPath="/interns/x/") == DENIED
+    boss.iam.put_user_policy(UserName=delegate.access_key, PolicyName="move", PolicyDocument=json.dumps(document))
+    iam.update_user(UserName=intern, NewPath="/interns/x/")
     assert code_of(iam.update_user, UserName=intern, NewPath="/") == DENIED
+    assert code_of(iam.update_user, UserName="boss", NewPath="/interns/") == DENIED
     # Its own keys, with and without saying whose.
     key = iam.create_access_key()["AccessKey"]
     own = Keys(one, key["AccessKeyId"], key["SecretAccessKey"])

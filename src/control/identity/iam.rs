@@ -110,7 +110,7 @@ impl Identity {
             keys_only: true,
         };
         self.commit(state, &[Write::PutUser(&name, &record)])?;
-        tracing::info!(user = name, by = by.user.as_deref(), "added a user through the IAM API");
+        tracing::info!(user = name, by = by.name(), "added a user through the IAM API");
         let shown = show_user(state, &name, &record);
         let entry = UserEntry { record, secret: None, policy: None, inline: Inline::default() };
         state.users.insert(name.into(), entry);
@@ -131,11 +131,7 @@ impl Identity {
         self.commit(state, &[Write::PutUser(name, &record)])?;
         state.user_mut(name).record = record;
         self.publish(state);
-        tracing::info!(
-            user = name,
-            by = by.user.as_deref(),
-            "changed the path of a user through the IAM API"
-        );
+        tracing::info!(user = name, by = by.name(), "changed the path of a user through the IAM API");
         Ok(Answer::Done)
     }
 
@@ -160,7 +156,7 @@ impl Identity {
         self.commit(state, &[Write::RemoveUser(name)])?;
         state.users.remove(name);
         self.publish(state);
-        tracing::info!(user = name, by = by.user.as_deref(), "removed a user through the IAM API");
+        tracing::info!(user = name, by = by.name(), "removed a user through the IAM API");
         Ok(Answer::Done)
     }
 
@@ -181,7 +177,7 @@ impl Identity {
         let key = show_key(&id, &entry);
         state.access_keys.insert(id.as_str().into(), entry);
         self.publish(state);
-        tracing::info!(user = &*name, access_key = id, by = by.user.as_deref(), "added an access key");
+        tracing::info!(user = &*name, access_key = id, by = by.name(), "added an access key");
         Ok(Answer::NewAccessKey(key, shown))
     }
 
@@ -201,7 +197,7 @@ impl Identity {
                 entry.record = record;
             }
             self.publish(state);
-            tracing::info!(access_key = id, active, by = by.user.as_deref(), "changed an access key");
+            tracing::info!(access_key = id, active, by = by.name(), "changed an access key");
         }
         Ok(Answer::Done)
     }
@@ -217,7 +213,7 @@ impl Identity {
         self.commit(state, &[Write::RemoveAccessKey(id)])?;
         state.access_keys.remove(id);
         self.publish(state);
-        tracing::info!(access_key = id, by = by.user.as_deref(), "removed an access key");
+        tracing::info!(access_key = id, by = by.name(), "removed an access key");
         Ok(Answer::Done)
     }
 
@@ -252,7 +248,7 @@ impl Identity {
         };
         let record = with_settings(record, settings);
         self.commit(state, &[Write::PutRole(&name, &record)])?;
-        tracing::info!(role = name, by = by.user.as_deref(), "added a role");
+        tracing::info!(role = name, by = by.name(), "added a role");
         let entry =
             RoleEntry { name: name.as_str().into(), record, trust: compiled, inline: Inline::default() };
         let shown = show_role(state, &entry);
@@ -314,7 +310,7 @@ impl Identity {
         self.commit(state, &[Write::PutInlinePolicy(kind, &key, name, &record)])?;
         set_inline(state, holder, next);
         self.publish(state);
-        tracing::info!(holder = ?holder, policy = name, by = by.user.as_deref(), "put an inline policy");
+        tracing::info!(holder = ?holder, policy = name, by = by.name(), "put an inline policy");
         Ok(Answer::Done)
     }
 
@@ -334,7 +330,7 @@ impl Identity {
         self.commit(state, &[Write::RemoveInlinePolicy(kind, &key, name)])?;
         set_inline(state, holder, next);
         self.publish(state);
-        tracing::info!(holder = ?holder, policy = name, by = by.user.as_deref(), "removed an inline policy");
+        tracing::info!(holder = ?holder, policy = name, by = by.name(), "removed an inline policy");
         Ok(Answer::Done)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Holds no rule of a change and does no I/O: `identity` checks, commits, and then changes the entries here.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -62,6 +63,13 @@ pub(super) struct RoleEntry {
 pub(super) struct Inline {
     policies: BTreeMap<String, PolicyRecord>,
     compiled: Option<Arc<Policy>>,
+    /// Joined to this attached policy: joining costs more than all else that a snapshot does for a user.
+    joined: RefCell<Option<Joined>>,
+}
+
+struct Joined {
+    attached: Arc<Policy>,
+    policy: Arc<Policy>,
 }
 
 impl Inline {
@@ -69,7 +77,7 @@ impl Inline {
         let documents = policies.values().map(|policy| parse(&policy.document, kind));
         let documents = documents.collect::<Result<Vec<_>, _>>()?;
         let compiled = (!documents.is_empty()).then(|| Arc::new(Policy::merge(&documents)));
-        Ok(Self { policies, compiled })
+        Ok(Self { policies, compiled, joined: RefCell::default() })
     }
 
     /// With this policy put or, without a record, removed.
@@ -96,11 +104,23 @@ impl Inline {
         let mut names: Vec<Arc<str>> = attached.iter().map(|(name, _)| (*name).clone()).collect();
         names.extend(self.policies.keys().map(|name| format!("{name} (inline)").into()));
         let policy = match (attached.map(|(_, policy)| policy), &self.compiled) {
-            (Some(attached), Some(inline)) => Some(Arc::new(Policy::join([&**attached, &**inline]))),
+            (Some(attached), Some(inline)) => Some(self.joined(attached, inline)),
             (Some(only), None) | (None, Some(only)) => Some(only.clone()),
             (None, None) => None,
         };
         (policy, names)
+    }
+
+    fn joined(&self, attached: &Arc<Policy>, inline: &Policy) -> Arc<Policy> {
+        let mut kept = self.joined.borrow_mut();
+        match &*kept {
+            Some(joined) if Arc::ptr_eq(&joined.attached, attached) => joined.policy.clone(),
+            _ => {
+                let policy = Arc::new(Policy::join([&**attached, inline]));
+                *kept = Some(Joined { attached: attached.clone(), policy: policy.clone() });
+                policy
+            }
+        }
     }
 }
 
@@ -211,7 +231,11 @@ impl State {
         let mut builder = SnapshotBuilder::new(self.generation);
         let mut users = BTreeMap::new();
         builder.account(self.account.clone());
-        for (name, entry) in &self.users {
+        // Whom the cluster admin made comes first: the owner of files of a shared UID is never somebody whom a user of
+        // the IAM API has added to it.
+        let (made_by_api, made_by_admin): (Vec<_>, Vec<_>) =
+            self.users.iter().partition(|(_, entry)| entry.record.keys_only);
+        for (name, entry) in made_by_admin.into_iter().chain(made_by_api) {
             let attached = entry.policy.as_ref().map(|name| (name, &self.policies[name].compiled));
             let (policy, policy_names) = entry.inline.behind(attached);
             let user = Arc::new(User {

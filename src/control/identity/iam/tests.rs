@@ -28,12 +28,13 @@ fn add(identity: &Identity, name: &str, policy: Option<&str>, account_root: Opti
     identity.add_user(&NewUser { name, secret: &secret, owner, policy, account_root }).unwrap();
 }
 
-fn by(account: &str, user: &str) -> By {
-    By { account: account.into(), user: Some(user.into()), owner: PosixOwner { uid: 1001, gid: 1002 } }
+fn by(identity: &Identity, account: &str, user: &str) -> By {
+    let user = identity.published().load().user_by_name(user).cloned();
+    By { account: account.into(), user, owner: PosixOwner { uid: 1001, gid: 1002 } }
 }
 
-fn admin() -> By {
-    by(ACCOUNT, "admin")
+fn admin(identity: &Identity) -> By {
+    by(identity, ACCOUNT, "admin")
 }
 
 fn create_user(name: &str) -> Change {
@@ -58,7 +59,9 @@ fn of_user(name: &str) -> Holder {
 }
 
 fn done(identity: &Identity, change: Change) -> Answer {
-    identity.carry_out(&admin(), change.clone()).unwrap_or_else(|refusal| panic!("{change:?}: {refusal}"))
+    identity
+        .carry_out(&admin(identity), change.clone())
+        .unwrap_or_else(|refusal| panic!("{change:?}: {refusal}"))
 }
 
 #[track_caller]
@@ -98,6 +101,10 @@ fn a_user_has_access_keys_and_the_owner_of_its_maker() {
     assert_eq!((credential.user.owner.uid, credential.user.owner.gid), (1001, 1002));
     assert_eq!((&*credential.user.name, &*credential.user.principal.arn), ("bob", &*shown.arn));
     assert!(credential.user.policy.is_none(), "it may do nothing yet");
+    // Files of a UID belong to the user whom the cluster admin gave it, not to one that was added to it by name.
+    identity.update_user("admin", Some(1001), None).unwrap();
+    done(&identity, create_user("aaa"));
+    assert_eq!(&*identity.published().load().user_by_uid(1001).unwrap().name, "admin");
     let view = identity.user("bob").unwrap();
     assert_eq!((view.arn, view.access_keys), (shown.arn, vec![key.clone()]));
     // Inactive, active again, and gone.
@@ -107,10 +114,11 @@ fn a_user_has_access_keys_and_the_owner_of_its_maker() {
     done(&identity, update(true));
     assert!(identity.published().load().credential(&key).is_some());
     new_key(&identity, "bob");
-    refused(&identity, &admin(), Change::CreateAccessKey { user: Some("bob".into()) }, Code::LimitExceeded);
+    let third = Change::CreateAccessKey { user: Some("bob".into()) };
+    refused(&identity, &admin(&identity), third, Code::LimitExceeded);
     done(&identity, Change::DeleteAccessKey { user: Some("bob".into()), id: key.clone() });
     assert!(identity.published().load().credential(&key).is_none());
-    refused(&identity, &admin(), update(true), Code::NoSuchEntity);
+    refused(&identity, &admin(&identity), update(true), Code::NoSuchEntity);
 }
 
 #[test]
@@ -144,7 +152,7 @@ fn inline_policies_stand_beside_the_attached_one() {
     for number in 1..record::INLINE_POLICIES_MAX {
         done(&identity, put(of_user("bob"), &format!("p{number}"), ALLOW));
     }
-    refused(&identity, &admin(), put(of_user("bob"), "more", ALLOW), Code::LimitExceeded);
+    refused(&identity, &admin(&identity), put(of_user("bob"), "more", ALLOW), Code::LimitExceeded);
     done(&identity, put(of_user("bob"), "p1", DENY));
 }
 
@@ -155,7 +163,7 @@ fn what_is_wrong_is_refused_and_leaves_nothing() {
     done(&identity, create_role("backup", TRUST));
     let (key, _) = new_key(&identity, "bob");
     let before = serde_json::to_string(&identity.export()).unwrap();
-    let check = |change: Change, code: Code| refused(&identity, &admin(), change, code);
+    let check = |change: Change, code: Code| refused(&identity, &admin(&identity), change, code);
     check(create_user("bob"), Code::EntityAlreadyExists);
     check(create_user("admin"), Code::EntityAlreadyExists);
     check(create_user(&key), Code::EntityAlreadyExists);
@@ -186,10 +194,18 @@ fn what_is_wrong_is_refused_and_leaves_nothing() {
     // A key of another user is not that user's.
     check(Change::DeleteAccessKey { user: Some("admin".to_owned()), id: key.clone() }, Code::NoSuchEntity);
     check(Change::DeleteAccessKey { user: None, id: key }, Code::NoSuchEntity);
+    assert_eq!(serde_json::to_string(&identity.export()).unwrap(), before);
+    // Nor is one of the same name, made since the call was signed, the caller.
+    let old = admin(&identity);
+    identity.remove_user("admin").unwrap();
+    add(&identity, "admin", Some("readwrite"), None);
+    refused(&identity, &old, Change::CreateAccessKey { user: None }, Code::NoSuchEntity);
+    let before = serde_json::to_string(&identity.export()).unwrap();
+    let check = |change: Change, code: Code| refused(&identity, &admin(&identity), change, code);
     // Only the cluster admin removes whom it made, and what is in use stays.
     check(Change::DeleteUser { name: "admin".to_owned() }, Code::DeleteConflict);
     check(Change::DeleteUser { name: "bob".to_owned() }, Code::DeleteConflict);
-    let of_role = By { user: None, ..admin() };
+    let of_role = By { user: None, ..admin(&identity) };
     refused(&identity, &of_role, Change::CreateAccessKey { user: None }, Code::ValidationError);
     assert_eq!(serde_json::to_string(&identity.export()).unwrap(), before);
 }
@@ -199,7 +215,7 @@ fn accounts_do_not_see_each_other() {
     let (_root, identity) = identity();
     add(&identity, "root1", Some("readwrite"), Some("123456789012"));
     add(&identity, "root2", Some("readwrite"), Some("210987654321"));
-    let (one, two) = (by("123456789012", "root1"), by("210987654321", "root2"));
+    let (one, two) = (by(&identity, "123456789012", "root1"), by(&identity, "210987654321", "root2"));
     let Ok(Answer::User(root)) = identity.carry_out(&one, Change::GetUser { name: None }) else {
         panic!("a user")
     };
@@ -208,7 +224,7 @@ fn accounts_do_not_see_each_other() {
     let Ok(Answer::User(bob)) = identity.carry_out(&one, create_user("bob")) else { panic!("a user") };
     assert_eq!(bob.arn, "arn:aws:iam::123456789012:user/bob");
     identity.carry_out(&one, create_role("backup", TRUST)).unwrap();
-    for foreign in [&two, &admin()] {
+    for foreign in [&two, &admin(&identity)] {
         let check = |change: Change, code: Code| refused(&identity, foreign, change, code);
         check(Change::GetUser { name: Some("bob".to_owned()) }, Code::NoSuchEntity);
         check(Change::DeleteUser { name: "bob".to_owned() }, Code::NoSuchEntity);
@@ -243,7 +259,7 @@ fn accounts_do_not_see_each_other() {
 fn everything_survives_a_reopening_and_a_backup() {
     let (root, identity) = identity();
     identity.set_account("123456789012");
-    let admin = by("123456789012", "admin");
+    let admin = by(&identity, "123456789012", "admin");
     let change = |change| identity.carry_out(&admin, change).unwrap();
     change(Change::CreateUser { name: "bob".to_owned(), path: "/a/".to_owned() });
     let Answer::NewAccessKey(key, secret) = change(Change::CreateAccessKey { user: Some("bob".into()) })
@@ -311,7 +327,12 @@ fn a_removed_user_or_role_leaves_nothing_to_one_of_the_same_name() {
     // A new secret by the cluster admin makes it a user like any other.
     identity.set_secret("bob", &SecretText::new("Passw0rd".to_owned())).unwrap();
     assert!(identity.published().load().credential("bob").is_some());
-    refused(&identity, &admin(), Change::DeleteUser { name: "bob".to_owned() }, Code::DeleteConflict);
+    refused(
+        &identity,
+        &admin(&identity),
+        Change::DeleteUser { name: "bob".to_owned() },
+        Code::DeleteConflict,
+    );
 }
 
 /// The tables that came with the IAM API, and the format number.

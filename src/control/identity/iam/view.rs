@@ -13,20 +13,26 @@ pub(super) fn find_user<'s>(
     by: &By,
     name: Option<&str>,
 ) -> Result<(Arc<str>, &'s UserEntry), Refusal> {
-    let (name, is_own) = match (name, &by.user) {
-        (Some(name), _) => (name, false),
-        (None, Some(own)) => (&**own, true),
-        (None, None) => {
-            return Err(
-                Code::ValidationError.because("Must specify userName when calling with non-User credentials")
-            );
+    let missing =
+        |name: &str| Code::NoSuchEntity.because(format!("The user with name {name} cannot be found."));
+    match (name, &by.user) {
+        (Some(name), _) => {
+            let visible = |user: &UserEntry| {
+                *state.account(user.record.account.as_deref()) == *by.account && !user.record.account_root
+            };
+            let found = state.users.get_key_value(name).filter(|(_, user)| visible(user));
+            found.map(|(name, user)| (name.clone(), user)).ok_or_else(|| missing(name))
         }
-    };
-    let missing = || Code::NoSuchEntity.because(format!("The user with name {name} cannot be found."));
-    let (name, entry) = state.users.get_key_value(name).ok_or_else(missing)?;
-    let visible =
-        *state.account(entry.record.account.as_deref()) == *by.account && !entry.record.account_root;
-    if is_own || visible { Ok((name.clone(), entry)) } else { Err(missing()) }
+        (None, Some(own)) => {
+            // Not one of the same name that was made since the call was signed.
+            let is_it = |user: &UserEntry| *user.record.unique_id == *own.unique_id;
+            let found = state.users.get_key_value(&own.name).filter(|(_, user)| is_it(user));
+            found.map(|(name, user)| (name.clone(), user)).ok_or_else(|| missing(&own.name))
+        }
+        (None, None) => {
+            Err(Code::ValidationError.because("Must specify userName when calling with non-User credentials"))
+        }
+    }
 }
 
 pub(super) fn find_key<'s>(
