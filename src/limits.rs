@@ -44,7 +44,7 @@ const _: () = assert!(XML_BODY_BYTES_MAX >= PAGE_KEYS_MAX * (KEY_BYTES_MAX * 6 +
 const _: () = assert!(XML_BODY_BYTES_MAX >= PARTS_MAX as usize * 512);
 /// Largest document of a bucket's setting: a lifecycle configuration with 1,000 rules has half of it.
 pub const SETTING_BODY_BYTES_MAX: usize = 512 * 1024;
-/// Largest form body of an STS call. A session policy is at most 2 KiB; percent-encoding triples it.
+/// Largest form body of a call of STS or IAM. A policy is at most 2 KiB; percent-encoding triples it.
 pub const FORM_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// One disk operation of an object's body. 64 KiB costs a quarter of the throughput, 1 MiB gains nothing more.

@@ -32,23 +32,24 @@
 //! - A file that is damaged, newer than this program or sealed under another key stops the start. It is never
 //!   repaired by guessing, and never taken as empty.
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use redb::backends::FileBackend;
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
     TableError, TableHandle,
 };
-use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+use self::files::{lock, private_directory};
 use super::record::{
     AccessKeyRecord, PolicyRecord, RoleRecord, SecretText, ServiceAccountRecord, UserRecord,
 };
@@ -545,69 +546,6 @@ const KEY_CHECK: &[u8] = b"sluicegate identity store";
 
 /// The whole store is below 80 MiB at its limits, and it is read once.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
-
-/// The directory of the store, made private if it is not there yet.
-fn private_directory(root: &Path) -> Result<PathBuf, StartError> {
-    let system = root.join(SYSTEM_DIRECTORY);
-    let store = system.join(STORE_DIRECTORY);
-    for directory in [&system, &store] {
-        let shown = directory.display();
-        match DirBuilder::new().mode(0o700).create(directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(StartError::new(format!(
-                    "the directory {shown} cannot be made: {error}. Make its parent exist and writable for the user the \
-                     server runs as"
-                )));
-            }
-            _ => {}
-        }
-        let metadata = fs::symlink_metadata(directory)
-            .map_err(|error| StartError::new(format!("{shown} cannot be examined: {error}")))?;
-        let own = rustix::process::geteuid().as_raw();
-        if !metadata.is_dir() {
-            return Err(StartError::new(format!(
-                "{shown} is no directory (a symbolic link is not followed). Move it away and start again"
-            )));
-        }
-        if metadata.uid() != own {
-            return Err(StartError::new(format!(
-                "{shown} belongs to uid {} and the server runs as uid {own}. Run the server as the owner, or `chown -R \
-                 {own} {shown}` if you trust what is in it",
-                metadata.uid()
-            )));
-        }
-        if metadata.mode() & 0o077 != 0 {
-            return Err(StartError::new(format!(
-                "{shown} has mode {:04o}, so others could reach the secrets. Run `chmod 700 {shown}`",
-                metadata.mode() & 0o7777
-            )));
-        }
-    }
-    Ok(store)
-}
-
-/// Takes the lock that keeps a second server off this root. It ends with the process, however that ends.
-fn lock(directory: &Path) -> Result<File, StartError> {
-    let path = directory.join("lock");
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| {
-            StartError::new(format!("the lock file {} cannot be opened: {error}", path.display()))
-        })?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::new(format!(
-            "another server runs on this root: it holds {}. End it first, or serve another root",
-            path.display()
-        ))),
-        Err(error) => Err(StartError::new(format!("{} cannot be locked: {error}", path.display()))),
-    }
-}
 
 /// Makes an empty store beside, and moves it into place when it is whole.
 fn create(directory: &Path, path: &Path, sealer: &Sealer) -> Result<(), StartError> {
