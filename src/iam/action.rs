@@ -148,7 +148,7 @@ impl ActionSet {
     /// The set without members.
     pub const EMPTY: ActionSet = ActionSet([0; WORDS]);
 
-    /// The actions that a pattern of an `Action` element stands for: `*`, or `service:name` where the name may hold
+    /// The actions that a pattern of an `Action` element stands for: `*` (all, those of IAM included, as at AWS), or `service:name` where the name may hold
     /// `*` (any run) and `?` (one character). Letters match in any case. `None` if no action matches, which is
     /// almost always a slip of the pen. The service itself takes no wildcard.
     #[must_use]

@@ -120,7 +120,8 @@ pub fn decide<'p>(
 /// of the role, and the resource of the request the role.
 ///
 /// A Deny in either binds. A trust policy that names the caller itself allows it alone; one that trusts everybody or an
-/// account leaves it to that account, so that the caller's own policy has to allow it, too.
+/// account leaves it to that account, so that the caller's own policy has to allow it, too. As in policies of buckets, an
+/// ARN names whoever has it at the time; a unique id names one user for good.
 ///
 /// Spec: AWS IAM User Guide, "Policies and accounts", "Creating a role to delegate permissions to an IAM user".
 #[must_use]

@@ -1,12 +1,14 @@
 //! What the calls of the IAM API do, and what the cluster admin sees of it.
 //!
 //! Whether a call may be made was decided before, by the policies of whoever makes it. Here hold the rules of every
-//! change: what exists, what is unique, the limits; then one durable commit, and the next snapshot. A caller sees only the users
-//! and roles of its own account, and the root of an account is no user that a call can name.
+//! change: what exists, what is unique, the limits; then one durable commit, and the next snapshot. A caller sees only
+//! the users and roles of its own account, and the root of an account is no user that a call can name.
 //!
 //! A user made by a call has no secret of its own, only access keys, and its files belong to the UID and GID of whoever
-//! made it: so the API never reaches a UID that its caller does not have already. What the cluster admin made stays the
-//! cluster admin's: such a user is not deleted by a call, and policies are attached by the cluster admin alone.
+//! made it: so no call brings a UID into use that the cluster admin did not give. But who may make access keys for a
+//! user may act as that user, UID included, as at AWS: a policy bounds that by the ARNs of users, and accounts bound it.
+//! What the cluster admin made stays the cluster admin's: such a user is not deleted by a call, and policies are
+//! attached by the cluster admin alone.
 
 #[cfg(test)]
 mod tests;
