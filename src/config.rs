@@ -24,7 +24,7 @@ use crate::storage::Durability;
 
 use self::settings::{SETTINGS, Setting, setting};
 use self::value::{
-    Value, choice, count, domains, listen, owner_id, path, region, time, token_files, webhooks,
+    Value, account, choice, count, domains, listen, owner_id, path, region, time, token_files, webhooks,
 };
 
 /// The command line of `sluicegate serve`: every value as it was written.
@@ -52,6 +52,9 @@ pub struct ServeArgs {
     /// Ownership of objects in buckets without ownership controls; access control lists are off with the default
     #[arg(long, value_name = "NAME", hide_long_help = true)]
     pub object_ownership: Option<String>,
+    /// Account in the ARNs of users and roles: 12 digits, or empty
+    #[arg(long, value_name = "ID", hide_long_help = true)]
+    pub account_id: Option<String>,
     /// commit: what was answered survives a power cut; none: it survives a crash
     #[arg(long, value_name = "LEVEL", hide_long_help = true)]
     pub durability: Option<String>,
@@ -129,6 +132,7 @@ impl ServeArgs {
             "domain" => list(&self.domain),
             "region" => self.region.clone(),
             "object-ownership" => self.object_ownership.clone(),
+            "account-id" => self.account_id.clone(),
             "durability" => self.durability.clone(),
             "tls-cert" => self.tls_cert.clone(),
             "tls-key" => self.tls_key.clone(),
@@ -170,6 +174,8 @@ pub struct Config {
     pub region: String,
     /// What buckets without ownership controls have.
     pub object_ownership: ObjectOwnership,
+    /// The account in the ARNs of users and roles; may be empty.
+    pub account_id: String,
     /// When a write is answered.
     pub durability: Durability,
     /// Certificate and key, if S3 is served over TLS.
@@ -396,6 +402,7 @@ impl Sources<'_> {
             domains: self.find("domain")?.map_or(Ok(Vec::new()), |value| domains(&value))?,
             region: region(&self.require("region")?)?,
             object_ownership: choice(&self.require("object-ownership")?, &ObjectOwnership::ALL)?,
+            account_id: account(&self.require("account-id")?)?,
             durability: choice(
                 &self.require("durability")?,
                 &[("commit", Durability::Commit), ("none", Durability::None)],

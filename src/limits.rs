@@ -73,7 +73,7 @@ pub const FORM_BYTES_MAX: usize = 20 * 1024;
 pub const FORM_FIELDS_MAX: usize = 200;
 /// Renames of which a second try is known again; each takes 64 bytes.
 pub const RENAMES_REMEMBERED_MAX: usize = 4096;
-/// Largest form body of an STS call. A session policy is at most 2 KiB; percent-encoding triples it.
+/// Largest form body of a call of STS or IAM. A policy is at most 2 KiB; percent-encoding triples it.
 pub const FORM_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// One disk operation of an object's body. 64 KiB costs a quarter of the throughput, 1 MiB gains nothing more.

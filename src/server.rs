@@ -80,6 +80,7 @@ pub fn quickstart(args: &QuickstartArgs) -> Result<(), Failure> {
                 secret: &secret,
                 owner: process_owner(),
                 policy: Some("readwrite"),
+                account_root: None,
             };
             identity.add_user(&user).map_err(|error| Failure(error.to_string()))?;
         }
@@ -114,6 +115,7 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     let root = Root::open(&config.root, config.durability).map_err(|error| Failure(error.to_string()))?;
     let key = MasterKey::from_environment().map_err(|error| Failure(error.to_string()))?;
     let identity = Arc::new(Identity::open(&config.root, key).map_err(|error| Failure(error.to_string()))?);
+    identity.set_account(&config.account_id);
     let policies = bucket_policy::load(&root).map_err(|error| Failure(format!("{error}.")))?;
     identity.set_bucket_policies(policies);
     let settings = Settings::load(&root).map_err(|error| Failure(format!("{error}.")))?;
@@ -145,6 +147,10 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             object_ownership: config.object_ownership,
             anonymous: config.anonymous,
             publish_policy: publisher(identity.clone()),
+            iam: {
+                let identity = identity.clone();
+                Box::new(move |by, change| identity.carry_out(by, change))
+            },
             settings,
             renames: Renames::default(),
             webhooks,

@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use crate::iam::ACCOUNT;
+
 /// One setting of `sluicegate serve`.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -65,6 +67,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     row("domain", "NAME,..", "", "Domains of virtual-hosted requests: BUCKET.NAME is the bucket BUCKET"),
     row("region", "NAME", "us-east-1", "Region that requests must be signed for"),
+    row("account-id", "ID", ACCOUNT, "Account in the ARNs of users and roles: 12 digits, or empty"),
     row(
         "object-ownership",
         "NAME",

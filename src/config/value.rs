@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::settings::Setting;
 use super::{ConfigError, WebhookConfig, WebhookUrl};
+use crate::iam_api::names::is_account;
 use crate::limits::NOTIFICATION_TARGETS_MAX;
 use crate::s3::notification::Webhooks;
 
@@ -175,6 +176,14 @@ pub(super) fn region(value: &Value) -> Result<String, ConfigError> {
             "which is no region name",
             "use 1 to 64 lower-case letters, digits and hyphens, such as us-east-1",
         ));
+    }
+    Ok(value.text.clone())
+}
+
+/// The id of an account; empty for ARNs without one, as Ceph has them.
+pub(super) fn account(value: &Value) -> Result<String, ConfigError> {
+    if !value.text.is_empty() && !is_account(&value.text) {
+        return Err(value.error("which is no account", "use 12 digits, or nothing"));
     }
     Ok(value.text.clone())
 }

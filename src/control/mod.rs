@@ -81,6 +81,8 @@ pub enum ErrorKind {
     MalformedBackup,
     /// The store is not empty and replacing it was not asked for.
     StoreNotEmpty,
+    /// No role of this name.
+    NoSuchRole,
     /// No such user.
     NoSuchUser,
     /// No such policy.
@@ -131,6 +133,7 @@ impl ErrorKind {
             Self::PolicyTooLarge => "PolicyTooLarge",
             Self::MalformedBackup => "MalformedBackup",
             Self::StoreNotEmpty => "StoreNotEmpty",
+            Self::NoSuchRole => "NoSuchRole",
             Self::NoSuchUser => "NoSuchUser",
             Self::NoSuchPolicy => "NoSuchPolicy",
             Self::NoSuchServiceAccount => "NoSuchServiceAccount",
@@ -166,6 +169,7 @@ impl ErrorKind {
             Self::NoSuchUser
             | Self::NoSuchPolicy
             | Self::NoSuchServiceAccount
+            | Self::NoSuchRole
             | Self::NoSuchBucket
             | Self::NoSuchRule
             | Self::NoSuchRoute => 404,

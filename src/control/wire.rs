@@ -25,6 +25,9 @@ pub struct AddUser {
     /// Policy to attach in the same step.
     #[serde(default)]
     pub policy: Option<String>,
+    /// The account whose root it is.
+    #[serde(default)]
+    pub account_root: Option<String>,
 }
 
 /// `PATCH /v1/users/{name}`: what is absent stays.
@@ -75,12 +78,21 @@ pub struct User {
     pub name: String,
     /// New for each creation.
     pub unique_id: String,
+    /// Its ARN.
+    #[serde(default)]
+    pub arn: String,
     /// Owner of the files the user's keys create.
     pub posix_uid: u32,
     /// Group of the files the user's keys create.
     pub posix_gid: u32,
     /// The attached policy.
     pub policy: Option<String>,
+    /// Names of the policies that were put into it through the IAM API.
+    #[serde(default)]
+    pub inline_policies: Vec<String>,
+    /// Its access keys that were made through the IAM API.
+    #[serde(default)]
+    pub access_keys: Vec<String>,
     /// How many service accounts belong to the user.
     pub service_accounts: usize,
     /// ISO 8601, UTC.
@@ -353,6 +365,37 @@ pub struct Imported {
     pub policies: usize,
     /// Service accounts.
     pub service_accounts: usize,
+    /// Roles.
+    #[serde(default)]
+    pub roles: usize,
+}
+
+/// A role as shown.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// New for each creation.
+    pub unique_id: String,
+    /// Its ARN.
+    pub arn: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Who may assume it: the document as it was sent.
+    pub trust: String,
+    /// Its policies by name, as they were sent.
+    pub policies: Vec<(String, String)>,
+    /// Longest life of a session.
+    pub session_seconds_max: u32,
+    /// ISO 8601, UTC.
+    pub created: String,
+}
+
+/// Answer to `GET /v1/roles`, in order of name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Roles {
+    /// All roles.
+    pub roles: Vec<Role>,
 }
 
 /// Every refusal.

@@ -36,11 +36,12 @@ pub use action::{Action, ActionSet, ResourceKind};
 pub use builtin::{BUILT_IN_POLICIES, built_in_policy};
 pub use compile::{Policy, Reads};
 pub use context::{AuthType, Context, PrincipalType, Tag};
-pub use decide::{By, Decision, Layer, Request, decide};
+pub use decide::{By, Decision, Layer, Request, decide, decide_trust};
 pub use document::{BUCKET_POLICY_BYTES_MAX, Document, Effect, Kind, POLICY_BYTES_MAX, Version};
 pub use given::Given;
 pub use preset::Preset;
 pub use principal::{
-    ACCOUNT, Credential, CredentialKind, PosixOwner, Secret, Snapshot, SnapshotBuilder, User,
+    ACCOUNT, Credential, CredentialKind, PosixOwner, PrincipalName, Role, Secret, Snapshot, SnapshotBuilder,
+    User,
 };
 pub use refusal::{PolicyError, Reason};

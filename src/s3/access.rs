@@ -20,7 +20,6 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use self::conditions::ArnBuffer;
 use self::facts::Facts;
 use self::form::FormSignature;
 use super::context::Service;
@@ -31,8 +30,8 @@ use super::settings::BucketSettings;
 use crate::codec::dates::Timestamp;
 use crate::http::head::Head;
 use crate::iam::{
-    Action, By, Context, Credential, CredentialKind, Decision, Layer, Policy, PosixOwner, Reads, Request,
-    Snapshot, User, decide,
+    Action, By, Context, Credential, CredentialKind, Decision, Layer, Policy, PosixOwner, PrincipalName,
+    Reads, Request, Role, Snapshot, User, decide,
 };
 use crate::limits;
 use crate::sigv4::{self, Authorization, Claim, Rules, Seed, SigningKeys};
@@ -69,8 +68,8 @@ enum Identity {
     Nobody,
     /// Keys that last until they are removed.
     Lasting(Arc<Credential>),
-    /// Keys that a session token goes with.
-    Session(Arc<Session>, Arc<User>),
+    /// Keys that a session token goes with, whose they are, and the role that was assumed.
+    Session(Arc<Session>, Arc<User>, Option<Arc<Role>>),
 }
 
 /// One request, as far as verification looks at it.
@@ -125,6 +124,7 @@ pub fn verify<'h>(
         region: &service.region,
         service: match operation {
             Operation::Sts => sigv4::Service::Sts,
+            Operation::Iam => sigv4::Service::Iam,
             _ => sigv4::Service::S3,
         },
         now,
@@ -152,7 +152,7 @@ pub fn verify<'h>(
     let (secret_id, secret) = match &identity {
         Identity::Nobody => return Err(S3Error::invalid_access_key_id(claim.access_key())),
         Identity::Lasting(credential) => (credential.secret_id, &credential.secret),
-        Identity::Session(session, _) => (session.secret_id, &session.secret),
+        Identity::Session(session, ..) => (session.secret_id, &session.secret),
     };
     let key = keyring.signing_keys.get_or_derive(&claim.key_id(secret_id), secret.expose());
     let seed = sigv4::verify(head, &claim, key, body_sha256.as_ref())?;
@@ -186,7 +186,7 @@ fn identify(
         return Ok(Identity::Nobody);
     };
     match sessions.find(snapshot, access_key, &token, now) {
-        Ok((session, user)) => Ok(Identity::Session(session, user.clone())),
+        Ok((session, holder)) => Ok(Identity::Session(session, holder.user.clone(), holder.role.cloned())),
         Err(Invalid::Expired) => Err(S3Error::expired_token(&token)),
         Err(Invalid::Token | Invalid::OtherKeys) if token::is_access_key(access_key) => {
             Err(S3Error::invalid_token(&token))
@@ -246,14 +246,36 @@ impl Caller<'_> {
         match &self.identity {
             Identity::Nobody => None,
             Identity::Lasting(credential) => Some(&credential.user),
-            Identity::Session(_, user) => Some(user),
+            Identity::Session(_, user, _) => Some(user),
+        }
+    }
+
+    /// The role that was assumed: its permissions hold in place of the user's.
+    pub fn role(&self) -> Option<&Arc<Role>> {
+        match &self.identity {
+            Identity::Session(_, _, role) => role.as_ref(),
+            Identity::Nobody | Identity::Lasting(_) => None,
+        }
+    }
+
+    /// Under which name policies know the caller.
+    pub fn principal(&self) -> Option<&PrincipalName> {
+        let of_user = || self.user().map(|user| &user.principal);
+        self.role().map(|role| &role.principal).or_else(of_user)
+    }
+
+    /// What the caller may do by policies of its own: those of the role, or else the user.
+    fn identity_policy(&self) -> Option<&Policy> {
+        match self.role() {
+            Some(role) => role.policy.as_deref(),
+            None => self.user().and_then(|user| user.policy.as_deref()),
         }
     }
 
     /// The session, if the caller is one.
     pub fn session(&self) -> Option<&Session> {
         match &self.identity {
-            Identity::Session(session, _) => Some(session),
+            Identity::Session(session, ..) => Some(session),
             Identity::Nobody | Identity::Lasting(_) => None,
         }
     }
@@ -262,7 +284,7 @@ impl Caller<'_> {
     pub fn requester(&self) -> Requester<'_> {
         match &self.identity {
             Identity::Nobody => Requester::Anonymous,
-            Identity::Session(_, user) => Requester::Session(user),
+            Identity::Session(_, user, _) => Requester::Session(user),
             Identity::Lasting(credential) => match credential.kind {
                 CredentialKind::User => Requester::User(&credential.user),
                 CredentialKind::ServiceAccount { .. } => Requester::ServiceAccount(&credential.user),
@@ -272,7 +294,7 @@ impl Caller<'_> {
 
     /// Calls `with` with the values of conditions that hold for every action.
     pub fn with_context<T>(&self, with: impl FnOnce(&Context<'_>) -> T) -> T {
-        with(&self.context(&mut ArnBuffer::default()))
+        with(&self.context())
     }
 
     /// What limits the caller's keys beyond the policy of its user.
@@ -280,7 +302,7 @@ impl Caller<'_> {
         match &self.identity {
             Identity::Nobody => None,
             Identity::Lasting(credential) => credential.embedded_policy().map(|policy| &**policy),
-            Identity::Session(session, _) => session.policy.as_deref(),
+            Identity::Session(session, ..) => session.policy.as_deref(),
         }
     }
 
@@ -350,6 +372,16 @@ impl Caller<'_> {
         if self.may(requirement, operation)? { Ok(()) } else { Err(self.denied(requirement)) }
     }
 
+    /// As [`Caller::require`], for an action of IAM on the entity with this ARN. No policy of a bucket takes part.
+    pub fn may_administer(&self, action: Action, arn: &str) -> bool {
+        let requirement = Requirement { action, bucket: arn, key: b"" };
+        let decision = self.decide(&requirement, None, None, &Facts::default());
+        if !decision.is_allowed() {
+            self.log_denied(&decision, &requirement);
+        }
+        decision.is_allowed()
+    }
+
     /// Whether everything is allowed that `operation` needs, which puts this retention.
     ///
     /// # Errors
@@ -404,9 +436,10 @@ impl Caller<'_> {
         match self.user() {
             None => Code::AccessDenied.into(),
             Some(user) => Code::AccessDenied.because(format!(
-                "User: {} is not authorized to perform: {} because no policy allows it or one denies it. A cluster \
+                "{}: {} is not authorized to perform: {} because no policy allows it or one denies it. A cluster \
                  administrator attaches policies.",
-                user.name,
+                if self.role().is_some() { "Role" } else { "User" },
+                self.role().map_or(&user.name, |role| &role.name),
                 requirement.action.name(),
             )),
         }
@@ -414,8 +447,7 @@ impl Caller<'_> {
 
     /// What the decision can depend on besides the request.
     fn reads(&self, bucket_policy: Option<&Policy>) -> Reads {
-        let identity = self.user().and_then(|user| user.policy.as_deref());
-        let all = [identity, self.limit(), bucket_policy];
+        let all = [self.identity_policy(), self.limit(), bucket_policy];
         all.into_iter().flatten().fold(Reads::default(), |reads, policy| reads.union(policy.reads()))
     }
 
@@ -457,13 +489,12 @@ impl Caller<'_> {
         bucket_policy: Option<&'p Policy>,
         facts: &Facts,
     ) -> Decision<'p> {
-        let user = self.user();
-        let identity = user.and_then(|user| user.policy.as_deref());
+        let identity = self.identity_policy();
         if identity.is_none() && bucket_policy.is_none() {
             return Decision::ImplicitDeny;
         }
         self.with_request(requirement, operation, facts, |request| {
-            decide(identity, self.limit(), bucket_policy, user.is_none(), request)
+            decide(identity, self.limit(), bucket_policy, self.user().is_none(), request)
         })
     }
 
@@ -475,8 +506,7 @@ impl Caller<'_> {
         facts: &Facts,
         ask: impl FnOnce(&Request<'_>) -> T,
     ) -> T {
-        let mut arn = ArnBuffer::default();
-        let mut context = self.context(&mut arn);
+        let mut context = self.context();
         if let Some(operation) = operation {
             self.add_operation(&mut context, requirement.action, operation);
         }

@@ -17,6 +17,8 @@ use crate::codec::percent;
 use crate::digest::BodyDigests;
 use crate::http::head::Head;
 use crate::iam::{Policy, PosixOwner};
+use crate::iam_api::{Answer, By, Change};
+use crate::query_api::Refusal;
 use crate::runtime::Offload;
 use crate::sigv4;
 use crate::storage::layout::ObjectKey;
@@ -38,6 +40,8 @@ pub struct Service {
     pub anonymous: PosixOwner,
     /// Publishes the policy of a bucket, or that it has none, to all cores.
     pub publish_policy: PublishPolicy,
+    /// Carries out calls of IAM.
+    pub iam: IamApi,
     /// What is configured for buckets besides their policies.
     pub settings: Settings,
     /// Renames that succeeded, for second tries of them.
@@ -50,6 +54,10 @@ pub struct Service {
 
 /// How a bucket policy gets into the identities that every core reads. It returns when they all do.
 pub type PublishPolicy = Box<dyn Fn(&BucketName, Option<Arc<Policy>>) + Send + Sync>;
+
+/// How a call of IAM gets to the control plane, once it is known that it may be made. It returns when what it changed
+/// is durable and holds on every core.
+pub type IamApi = Box<dyn Fn(&By, Change) -> Result<Answer, Refusal> + Send + Sync>;
 
 impl Service {
     /// Forgets what is configured for a bucket that is gone. The caller holds the lock of the configuration.
@@ -68,7 +76,7 @@ pub struct Ctx<'c> {
     pub head: &'c Head,
     /// The request's body.
     pub payload: Payload<'c>,
-    /// The body of a call of STS, which is read before its signature can be verified.
+    /// The body of a call of STS or IAM, which is read before its signature can be verified.
     pub form: Option<Vec<u8>>,
     /// The form of a PostObject; `head` is the one it stands for.
     pub posted: Option<&'c Form>,

@@ -22,6 +22,7 @@ pub mod cors;
 pub mod delete_objects;
 pub mod get_object;
 pub mod get_object_attributes;
+pub mod iam;
 pub mod lifecycle;
 pub mod list_multipart_uploads;
 pub mod list_objects;
@@ -41,5 +42,6 @@ pub mod versioning;
 
 pub mod error;
 pub mod failure;
+pub mod query_answer;
 pub mod reply;
 pub mod xml;

@@ -1,7 +1,7 @@
 //! One request, in one place: from its head to its answer.
 //!
 //! 1. [`route`]: what is asked.
-//! 2. [`verify`]: who asks (a call of STS is read whole before, because its signature covers its body); one look-up gives the secret, the user, its UID and GID, and its compiled policies.
+//! 2. [`verify`]: who asks (a call of STS or IAM is read whole before, because its signature covers its body); one look-up gives the secret, the user, its UID and GID, and its compiled policies.
 //! 3. [`authorize`]: whether they may.
 //!    A form says who asks and for what in its body: its fields are read ([`post_object::read`]) and verified first.
 //! 4. `dispatch`: the operation's handler, which decides preconditions before it asks for the body.
@@ -29,9 +29,9 @@ use crate::s3::post_object::Form;
 use crate::s3::reply::Reply;
 use crate::s3::{
     acl, bucket, bucket_policy, bucket_tagging, copy_object, cors, delete_objects, get_object,
-    get_object_attributes, lifecycle, list_multipart_uploads, list_objects, multipart, notification,
-    object_lock, object_tagging, ownership, post_object, public_access_block, put_object, rename_object, sts,
-    upload_part_copy, versioning,
+    get_object_attributes, iam, lifecycle, list_multipart_uploads, list_objects, multipart, notification,
+    object_lock, object_tagging, ownership, post_object, public_access_block, put_object, query_answer,
+    rename_object, sts, upload_part_copy, versioning,
 };
 use crate::sigv4;
 
@@ -67,8 +67,9 @@ pub async fn answer(
     };
     let operation = operation.ok();
     let mut reply = result.unwrap_or_else(|error| {
-        if operation == Some(Operation::Sts) {
-            return sts::refuse(&error, now, request_id);
+        if let Some(operation @ (Operation::Sts | Operation::Iam)) = &operation {
+            let api = if *operation == Operation::Sts { query_answer::STS } else { query_answer::IAM };
+            return query_answer::refuse(api, &error, now, request_id);
         }
         let subject = Subject {
             path: head.path(),
@@ -105,7 +106,9 @@ async fn carry_out<'c>(
         return cors::preflight(service, head, preflight, now, request_id);
     }
     let form = match (operation, payload.as_mut()) {
-        (Operation::Sts, Some(body)) => Some(body.read_all(limits::FORM_BODY_BYTES_MAX).await?),
+        (Operation::Sts | Operation::Iam, Some(body)) => {
+            Some(body.read_all(limits::FORM_BODY_BYTES_MAX).await?)
+        }
         _ => None,
     };
     let body_sha256 = form.as_ref().map(|form| Sha256::digest(form).into());
@@ -240,6 +243,7 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
             list_multipart_uploads::list_multipart_uploads(ctx, permit.of(op)).await
         }
         Operation::Sts => sts::answer(ctx, permit.of(())),
+        Operation::Iam => iam::answer(ctx, permit.of(())).await,
         other => {
             Err(Code::NotImplemented.because(format!("{} is not implemented by this server.", other.name())))
         }

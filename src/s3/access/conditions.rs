@@ -3,11 +3,9 @@
 //!
 //! Spec: Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3".
 
-use std::fmt::Write;
-
 use super::Caller;
 use crate::codec::dates::Timestamp;
-use crate::iam::{ACCOUNT, Action, AuthType, Context, PrincipalType, User};
+use crate::iam::{Action, AuthType, Context, PrincipalType};
 use crate::s3::operation::Operation;
 use crate::s3::xml::reader::parse_time;
 use crate::sigv4;
@@ -15,7 +13,7 @@ use crate::storage::layout::ObjectKey;
 
 impl Caller<'_> {
     /// What holds for every action.
-    pub(super) fn context<'a>(&'a self, arn: &'a mut ArnBuffer) -> Context<'a> {
+    pub(super) fn context(&self) -> Context<'_> {
         let mut context = Context {
             principal_type: Some(PrincipalType::Anonymous),
             userid: Some("anonymous"),
@@ -26,14 +24,17 @@ impl Caller<'_> {
             user_agent: self.head.header("user-agent"),
             referer: self.head.header("referer"),
             requested_region: Some(&self.service.region),
-            account: Some(ACCOUNT),
+            account: Some(self.snapshot.account()).filter(|account| !account.is_empty()),
             ..Context::default()
         };
         if let Some(user) = self.user() {
             context.principal_type = Some(PrincipalType::User);
             context.username = Some(&user.name);
             context.userid = Some(&user.unique_id);
-            context.principal_arn = Some(arn.of(user));
+        }
+        if let Some(principal) = self.principal() {
+            context.principal_arn = Some(&principal.arn);
+            context.principal_account = Some(&*principal.account).filter(|account| !account.is_empty());
         }
         if let Some(session) = self.session() {
             if session.arn.is_some() {
@@ -42,6 +43,10 @@ impl Caller<'_> {
             context.userid = Some(&session.user_id);
             context.session_arn = session.arn.as_deref();
             context.token_issue_time = Some(session.issued);
+        }
+        if self.role().is_some() {
+            // As at AWS, a role is no user.
+            context.username = None;
         }
         if let Some(claim) = &self.claim {
             context.auth_type = Some(match claim.auth_type() {
@@ -168,18 +173,3 @@ pub(super) fn add_retain_until(context: &mut Context<'_>, until: Option<Timestam
 }
 
 const DAY_SECONDS: i64 = 86_400;
-
-/// Room for `arn:aws:iam::<account>:user/<name>` without an allocation for each decision.
-#[derive(Default)]
-pub(super) struct ArnBuffer(String);
-
-impl ArnBuffer {
-    fn of(&mut self, user: &User) -> &str {
-        self.0.reserve(ARN_BYTES);
-        // Writing to a string cannot fail.
-        let _ = write!(self.0, "arn:aws:iam::{ACCOUNT}:user/{}", user.name);
-        &self.0
-    }
-}
-
-const ARN_BYTES: usize = 128;

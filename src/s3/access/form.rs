@@ -47,7 +47,7 @@ impl<'h> Caller<'h> {
         let secret = match &identity {
             Identity::Nobody => return Err(S3Error::invalid_access_key_id(access_key)),
             Identity::Lasting(credential) => &credential.secret,
-            Identity::Session(session, _) => &session.secret,
+            Identity::Session(session, ..) => &session.secret,
         };
         if !claim.signs(policy, secret.expose()) {
             return Err(Code::SignatureDoesNotMatch

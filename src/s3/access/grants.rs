@@ -20,7 +20,7 @@
 use super::Caller;
 use super::facts::Facts;
 use crate::iam::acl::{Acl, Asker, Permission, Target, permission_for};
-use crate::iam::{ACCOUNT, Action, User, decide};
+use crate::iam::{Action, User, decide};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::operation::{Operation, Requirement, VersionId};
 use crate::s3::public_access_block::PublicAccessBlock;
@@ -102,7 +102,8 @@ impl Caller<'_> {
     }
 
     fn asker(&self, owner: Option<&User>) -> Asker<'_> {
-        let user = self.user().map(|user| &*user.unique_id);
+        // A role has what its policies say and nothing of the user who assumed it.
+        let user = self.user().filter(|_| self.role().is_none()).map(|user| &*user.unique_id);
         Asker { user, is_owner: user.is_some() && owner.map(|owner| &*owner.unique_id) == user }
     }
 
@@ -147,7 +148,8 @@ impl Caller<'_> {
     }
 
     fn check_expected_owner(&self, expected: &[u8], bucket: &BucketName) -> Result<(), S3Error> {
-        if expected == ACCOUNT.as_bytes() {
+        let account = self.snapshot.account();
+        if expected == account.as_bytes() {
             return Ok(());
         }
         // That a bucket is missing is told by the operation itself.
@@ -155,7 +157,7 @@ impl Caller<'_> {
         match self.owner_of(&bucket)? {
             Some(owner) if [&owner.name, &owner.unique_id].iter().any(|id| id.as_bytes() == expected) => Ok(()),
             _ => Err(Code::AccessDenied.because(format!(
-                "The bucket does not belong to whom the request expects. The account of this server is {ACCOUNT}."
+                "The bucket does not belong to whom the request expects. The account of this server is {account:?}."
             ))),
         }
     }

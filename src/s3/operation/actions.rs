@@ -34,8 +34,9 @@ impl Operation {
     ///
     /// None are needed, because another check decides, by [`DeleteObjects`](Operation::DeleteObjects) and
     /// [`PostObject`](Operation::PostObject) (the keys are in the body), [`Preflight`](Operation::Preflight) (the bucket's
-    /// CORS rules) and [`Sts`](Operation::Sts) (rules of its own); and by [`CreateSession`](Operation::CreateSession) and
-    /// [`WriteGetObjectResponse`](Operation::WriteGetObjectResponse), which belong to other services and are never carried out.
+    /// CORS rules), [`Sts`](Operation::Sts) and [`Iam`](Operation::Iam) (rules of their own); and by
+    /// [`CreateSession`](Operation::CreateSession) and [`WriteGetObjectResponse`](Operation::WriteGetObjectResponse), which
+    /// belong to other services and are never carried out.
     #[must_use]
     pub fn actions(&self, head: &Head) -> Requirements<'_> {
         use Action as A;
@@ -44,6 +45,7 @@ impl Operation {
             | Self::PostObject(_)
             | Self::Preflight(_)
             | Self::Sts
+            | Self::Iam
             | Self::CreateSession(_)
             | Self::WriteGetObjectResponse => return Requirements::new(),
 

@@ -79,7 +79,9 @@ fn route_service(request: &Request<'_>) -> Result<Operation, S3Error> {
                 bucket_region: query.filled("bucket-region")?,
             }))
         }
-        Method::Post if request.has_content_type("application/x-www-form-urlencoded") => Ok(Operation::Sts),
+        Method::Post if request.has_content_type("application/x-www-form-urlencoded") => {
+            Ok(if request.is_signed_for(b"iam") { Operation::Iam } else { Operation::Sts })
+        }
         _ => Err(S3Error::method_not_allowed(head.method_bytes(), "SERVICE", "GET, POST, OPTIONS")),
     }
 }
@@ -419,6 +421,16 @@ impl Request<'_> {
         let value = self.head.header("content-type").unwrap_or_default();
         let end = memchr::memchr(b';', value).unwrap_or(value.len());
         value[..end].trim_ascii().eq_ignore_ascii_case(media_type.as_bytes())
+    }
+
+    /// Whether the signature claims to be made for this service. At AWS the host tells calls of IAM from those of STS;
+    /// here they share it, and the scope of the signature tells them apart.
+    fn is_signed_for(&self, service: &[u8]) -> bool {
+        let line = self.head.header("authorization").unwrap_or_default();
+        let credential = memchr::memmem::find(line, b"Credential=").map_or(&b""[..], |at| &line[at..]);
+        let end = memchr::memchr2(b',', b' ', credential).unwrap_or(credential.len());
+        let mut scope = credential[..end].rsplit(|byte| *byte == b'/');
+        scope.next() == Some(b"aws4_request") && scope.next() == Some(service)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::iam::{Credential, PosixOwner, Secret, SnapshotBuilder};
+use crate::iam::{ACCOUNT, Credential, PosixOwner, PrincipalName, Secret, SnapshotBuilder};
 use crate::s3::acl::{document, fuzz};
 
 /// Alice and Bob, and a service account of Bob's.
@@ -15,6 +15,7 @@ fn snapshot() -> Snapshot {
         let user = Arc::new(User {
             name: name.into(),
             unique_id: format!("AIDA{}", name.to_uppercase()).into(),
+            principal: PrincipalName::of_user(&ACCOUNT.into(), "/", name),
             owner: PosixOwner { uid, gid: uid },
             policy: None,
             policy_names: Vec::new(),
