@@ -34,7 +34,7 @@ pub struct Payload<'c> {
     continue_wanted: bool,
     stall: Duration,
     side: Side,
-    file: Option<FormFile>,
+    file: Option<Box<FormFile>>,
 }
 
 /// Where a framed body is decoded: `raw` holds bytes as they came, `framed` is what the outer framing gave of them and
@@ -104,7 +104,7 @@ impl<'c> Payload<'c> {
     /// has come.
     pub fn enter_file(&mut self, file: FormFile) {
         self.length = file.length();
-        self.file = Some(file);
+        self.file = Some(Box::new(file));
     }
 
     /// The file of the form must have a size in this range, or reading it fails.
@@ -125,7 +125,7 @@ impl<'c> Payload<'c> {
     /// As [`Payload::fill`], from the file of a form. The next call goes on, unless this one failed.
     async fn fill_from_file(
         &mut self,
-        mut file: FormFile,
+        mut file: Box<FormFile>,
         mut buf: AlignedBuf,
     ) -> Result<(AlignedBuf, bool), S3Error> {
         loop {
@@ -135,7 +135,11 @@ impl<'c> Payload<'c> {
                 self.file = Some(file);
                 return Ok((buf, done));
             }
-            file.make_room();
+            let larger = match file.is_small() {
+                true => Some(AlignedBuf::take().map_err(|_| slow_down())?),
+                false => None,
+            };
+            file.make_room(larger);
             let (input, whole) = self.fill_body(file.input).await?;
             file.input = input;
             file.look(whole)?;

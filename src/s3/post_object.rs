@@ -52,7 +52,8 @@ pub struct Form {
 /// The body is no form, or its fields say nothing that could be put.
 pub async fn read(head: &Head, bucket: &BucketName, body: &mut Payload<'_>) -> Result<Form, S3Error> {
     let delimiter = form::delimiter(head.header("content-type"))?;
-    let buf = AlignedBuf::take_for(body.length().unwrap_or(u64::MAX)).map_err(|_| slow_down())?;
+    // A small one, which holds all fields: who sends them is not known yet.
+    let buf = AlignedBuf::take_for(0).map_err(|_| slow_down())?;
     let (buf, whole) = body.fill(buf).await?;
     let (fields, start) = form::parse(&buf, &delimiter, whole)?;
     body.enter_file(FormFile::new(buf, start, delimiter, whole)?);

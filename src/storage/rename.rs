@@ -4,12 +4,12 @@
 //! the object under both keys or under neither.
 //!
 //! A key may be a part of the other's path. `a` to `a/b`: the file in the way becomes a directory that holds it (see
-//! [`walk::make_parent`]), and leaves it. `a/b` to `a`: the directory stays, because an exchange of the two would not be
+//! `walk::make_parent`), and leaves it. `a/b` to `a`: the directory stays, because an exchange of the two would not be
 //! atomic for readers of other keys below it, and the object lies in it under [`layout::SELF_NAME`].
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{self, AtFlags, FileType, Stat};
+use rustix::fs::{self, AtFlags, FileType, RenameFlags, Stat};
 use rustix::io::Errno;
 use smallvec::smallvec;
 
@@ -65,14 +65,15 @@ pub fn rename<E>(
         }
         // Renaming one link of a file to another one would do nothing and leave both.
         let is_same_file =
-            standing.is_some_and(|other| (other.st_dev, other.st_ino) == (stat.st_dev, stat.st_ino));
+            standing.as_ref().is_some_and(|other| (other.st_dev, other.st_ino) == (stat.st_dev, stat.st_ino));
         let replaced = if is_same_file { None } else { spill::of(parent.fd.as_fd(), target.name()) };
         let renamed = if from == to {
             Ok(())
         } else if is_same_file {
             fs::unlinkat(&source.parent, source.path.name(), AtFlags::empty())
         } else {
-            fs::renameat(&source.parent, source.path.name(), &parent.fd, target.name())
+            let names = [(&source.parent, source.path.name()), (&parent.fd, target.name())];
+            rename_file(names, standing.is_none())
         };
         drop(order);
         match renamed {
@@ -101,6 +102,19 @@ pub fn rename<E>(
         subject: Subject::Object,
         errno: Errno::BUSY,
     })
+}
+
+/// Renames a file. `is_new`: the new name was free when it was decided, and if another program has taken it since, it is
+/// decided again.
+fn rename_file([(from, old), (to, new)]: [(&OwnedFd, &[u8]); 2], is_new: bool) -> rustix::io::Result<()> {
+    if is_new {
+        match fs::renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
+            // The file system cannot tell.
+            Err(Errno::INVAL | Errno::NOSYS) => {}
+            done => return done,
+        }
+    }
+    fs::renameat(from, old, to, new)
 }
 
 /// Where the file of an object lies.

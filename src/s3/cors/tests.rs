@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn document(rules: &str) -> String {
@@ -63,6 +65,44 @@ fn no_document_breaks_the_reader() {
         fuzz(&whole.as_bytes()[..length]);
     }
 }
+
+proptest! {
+    #[test]
+    fn no_document_of_rules_breaks_the_reader(
+        pieces in prop::collection::vec(prop::sample::select(PIECES), 0..30),
+        bytes in any::<Vec<u8>>(),
+    ) {
+        fuzz(document(&format!("<CORSRule>{}</CORSRule>", pieces.concat())).as_bytes());
+        fuzz(&bytes);
+    }
+
+    /// The definition: there is a text that, in the place of the star, makes the pattern the text.
+    #[test]
+    fn patterns_follow_their_definition(pattern in "[ab]{0,3}[*]?[ab]{0,3}", text in "[ab]{0,8}") {
+        let expected = pattern == text
+            || pattern.contains('*')
+                && (0..=text.len()).any(|start| {
+                    (start..=text.len()).any(|end| pattern.replace('*', &text[start..end]) == text)
+                });
+        prop_assert_eq!(fits(&pattern, text.as_bytes()), expected);
+    }
+}
+
+/// What rules are made of.
+const PIECES: &[&str] = &[
+    "<AllowedOrigin>*</AllowedOrigin>",
+    "<AllowedOrigin>http://a</AllowedOrigin>",
+    "<AllowedMethod>GET</AllowedMethod>",
+    "<AllowedMethod>PUT</AllowedMethod>",
+    "<AllowedHeader>x-*</AllowedHeader>",
+    "<ExposeHeader>ETag</ExposeHeader>",
+    "<MaxAgeSeconds>1</MaxAgeSeconds>",
+    "<ID>é&lt;</ID>",
+    "</CORSRule><CORSRule>",
+    "<",
+    "&amp;",
+    "*",
+];
 
 #[test]
 fn patterns() {

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const DELIMITER: &[u8] = b"\r\n--b";
@@ -85,6 +87,42 @@ fn what_is_no_form() {
     let bad: Vec<u8> = bad.iter().map(|byte| if *byte == b'a' { 0xff } else { *byte }).collect();
     assert_eq!(parsed(&bad), Err(Code::MalformedPOSTRequest));
 }
+
+proptest! {
+    #[test]
+    fn no_bytes_break_the_parser(
+        bytes in any::<Vec<u8>>(),
+        pieces in prop::collection::vec(prop::sample::select(PIECES), 0..40),
+    ) {
+        fuzz(&bytes);
+        fuzz(pieces.concat().as_bytes());
+    }
+}
+
+/// What forms are made of.
+const PIECES: &[&str] = &[
+    "--b",
+    "\r\n",
+    "\r\n--b",
+    "--",
+    " ",
+    "\t",
+    ";",
+    ":",
+    "=",
+    "\"",
+    "\\",
+    "name",
+    "filename",
+    "file",
+    "key",
+    "policy",
+    "Content-Disposition: form-data; name=\"a\"",
+    "Content-Disposition: form-data; name=file; filename=f",
+    "${filename}",
+    "\r\n\r\n",
+    "é",
+];
 
 #[test]
 fn sizes_are_bounded() {

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::super::form;
 use super::*;
 
@@ -124,6 +126,39 @@ fn what_a_form_may_say() {
         Some("Policy Condition failed: [\"eq\",\"$bucket\",\"music\"]"),
     );
 }
+
+proptest! {
+    #[test]
+    fn no_bytes_break_the_parser(
+        bytes in any::<Vec<u8>>(),
+        pieces in prop::collection::vec(prop::sample::select(PIECES), 0..30),
+    ) {
+        fuzz(&bytes);
+        fuzz(document(&pieces.concat()).as_bytes());
+    }
+}
+
+/// What documents are made of.
+const PIECES: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"eq\"",
+    "\"starts-with\"",
+    "\"content-length-range\"",
+    "\"$key\"",
+    "\"bucket\"",
+    "\"\"",
+    "0",
+    "-1",
+    "1e9",
+    "null",
+    "{\"bucket\": \"bucket\"}",
+    "[\"content-length-range\", 0, 1]",
+];
 
 #[test]
 fn the_bucket_must_be_named_and_the_time_not_be_over() {
