@@ -454,7 +454,9 @@ def test_what_is_not_there(server, bucket):
     for call in [lambda client: client.get_object(Bucket="not-there", Key="a"),
                  lambda client: client.delete_object(Bucket="not-there", Key="a"),
                  lambda client: client.list_objects_v2(Bucket="not-there"),
-                 lambda client: client.get_bucket_acl(Bucket="not-there")]:
+                 lambda client: client.get_bucket_acl(Bucket="not-there"),
+                 lambda client: client.delete_bucket(Bucket="not-there"),
+                 lambda client: client.get_bucket_policy(Bucket="not-there")]:
         for client in [alice, bob, nobody]:
             with refused("NoSuchBucket", 404):
                 call(client)

@@ -40,19 +40,24 @@ impl Caller<'_> {
         operation: &Operation,
         facts: &Facts,
     ) -> Result<bool, S3Error> {
-        let Some((target, permission)) = permission_for(requirement.action) else { return Ok(false) };
         let Ok(name) = BucketName::parse(requirement.bucket.as_bytes()) else { return Ok(false) };
         let settings = self.settings_of(&name);
-        if !self.ownership(&settings).has_lists() || !self.limit_allows(requirement, operation, facts) {
+        if !self.ownership(&settings).has_lists() {
             return Ok(false);
         }
         if matches!(operation, Operation::CreateBucket(_)) {
             // Who may make the bucket owns it, and gives it what list they like; that they may is another requirement.
-            return Ok(requirement.action == Action::PutBucketAcl && self.user().is_some());
+            return Ok(requirement.action == Action::PutBucketAcl
+                && self.user().is_some()
+                && self.limit_allows(requirement, operation, facts));
         }
         let Some(bucket) = self.service.root.bucket(&name)? else {
             return Err(Code::NoSuchBucket.with("BucketName", name.as_str()));
         };
+        let Some((target, permission)) = permission_for(requirement.action) else { return Ok(false) };
+        if !self.limit_allows(requirement, operation, facts) {
+            return Ok(false);
+        }
         let ignore_public = PublicAccessBlock::of(&settings).ignore_public_acls;
         let private = Acl::private();
         match target {
