@@ -19,6 +19,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::iam::PosixOwner;
+use crate::s3::ownership::ObjectOwnership;
 use crate::storage::Durability;
 
 use self::settings::{SETTINGS, Setting, setting};
@@ -46,6 +47,9 @@ pub struct ServeArgs {
     /// Region that requests must be signed for
     #[arg(long, value_name = "NAME", hide_long_help = true)]
     pub region: Option<String>,
+    /// Ownership of objects in buckets without ownership controls; access control lists are off with the default
+    #[arg(long, value_name = "NAME", hide_long_help = true)]
+    pub object_ownership: Option<String>,
     /// commit: what was answered survives a power cut; none: it survives a crash
     #[arg(long, value_name = "LEVEL", hide_long_help = true)]
     pub durability: Option<String>,
@@ -104,6 +108,7 @@ impl ServeArgs {
             "workers" => self.workers.clone(),
             "domain" => list(&self.domain),
             "region" => self.region.clone(),
+            "object-ownership" => self.object_ownership.clone(),
             "durability" => self.durability.clone(),
             "tls-cert" => self.tls_cert.clone(),
             "tls-key" => self.tls_key.clone(),
@@ -137,6 +142,8 @@ pub struct Config {
     pub domains: Vec<String>,
     /// The region requests must be signed for.
     pub region: String,
+    /// What buckets without ownership controls have.
+    pub object_ownership: ObjectOwnership,
     /// When a write is answered.
     pub durability: Durability,
     /// Certificate and key, if S3 is served over TLS.
@@ -319,6 +326,7 @@ impl Sources<'_> {
             },
             domains: self.find("domain")?.map_or(Ok(Vec::new()), |value| domains(&value))?,
             region: region(&self.require("region")?)?,
+            object_ownership: choice(&self.require("object-ownership")?, &ObjectOwnership::ALL)?,
             durability: choice(
                 &self.require("durability")?,
                 &[("commit", Durability::Commit), ("none", Durability::None)],

@@ -133,6 +133,7 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             offload,
             region: config.region.clone(),
             domains: config.domains.clone(),
+            object_ownership: config.object_ownership,
             anonymous: config.anonymous,
             publish_policy: publisher(identity.clone()),
             settings,

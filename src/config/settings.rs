@@ -66,6 +66,12 @@ pub const SETTINGS: &[Setting] = &[
     row("domain", "NAME,..", "", "Domains of virtual-hosted requests: BUCKET.NAME is the bucket BUCKET"),
     row("region", "NAME", "us-east-1", "Region that requests must be signed for"),
     row(
+        "object-ownership",
+        "NAME",
+        "BucketOwnerEnforced",
+        "Ownership of objects in buckets without ownership controls; access control lists are off with the default",
+    ),
+    row(
         "durability",
         "LEVEL",
         "commit",

@@ -31,6 +31,7 @@ fn defaults() {
     assert_eq!(config.root, Path::new("./sluicegate-data"));
     assert_eq!(config.listen, ["127.0.0.1:9000".parse().unwrap()]);
     assert_eq!(config.region, "us-east-1");
+    assert_eq!(config.object_ownership, ObjectOwnership::BucketOwnerEnforced);
     assert_eq!(config.durability, Durability::Commit);
     assert_eq!(config.head_timeout, Duration::from_secs(10));
     assert_eq!(config.stall_timeout, Duration::from_secs(60));

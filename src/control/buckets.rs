@@ -267,6 +267,7 @@ impl From<Refusal> for Error {
                 Error::new(ErrorKind::PolicyTooLarge, error.to_string())
             }
             Refusal::Invalid(error) => Error::new(ErrorKind::MalformedPolicy, error.to_string()),
+            Refusal::PublicBlocked => Error::new(ErrorKind::AccessDenied, bucket_policy::PUBLIC_BLOCKED),
             Refusal::Storage(error) => error.into(),
         }
     }

@@ -23,6 +23,7 @@ pub struct Policy {
     deny_actions: ActionSet,
     allow_actions: ActionSet,
     reads: Reads,
+    is_public: bool,
 }
 
 /// What a decision can depend on that is not in the request. What no policy that takes part reads need not be fetched.
@@ -90,7 +91,9 @@ impl Policy {
     #[must_use]
     pub fn merge<'d>(documents: impl IntoIterator<Item = &'d Document>) -> Policy {
         let (mut denies, mut allows) = (Vec::new(), Vec::new());
+        let mut is_public = false;
         for (document, parsed) in documents.into_iter().enumerate() {
+            is_public |= parsed.is_public();
             for (index, statement) in parsed.statements.iter().enumerate() {
                 let rule = Rule::new(statement, document, index);
                 match statement.effect {
@@ -104,13 +107,19 @@ impl Policy {
         denies.append(&mut allows);
         let mut reads = Reads::default();
         denies.iter().flat_map(Rule::keys).for_each(|key| reads.add(key));
-        Policy { reads, rules: denies.into(), denies: deny_count, deny_actions, allow_actions }
+        Policy { reads, is_public, rules: denies.into(), denies: deny_count, deny_actions, allow_actions }
     }
 
     /// What a decision can depend on besides the request.
     #[must_use]
     pub fn reads(&self) -> Reads {
         self.reads
+    }
+
+    /// As [`Document::is_public`].
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.is_public
     }
 
     /// The first rule that denies the request.

@@ -3,11 +3,13 @@
 //! [`verify`] is the only maker of a [`Caller`], [`authorize`] the only maker of a [`Permit`], and a permit the only way
 //! to an [`Authorized`] operation, which every handler takes: a skipped check does not compile.
 //!
-//! In its directory: `conditions` (the values of condition keys that the request has) and `facts` (those that are on
-//! disk, read only when a policy that takes part asks for them).
+//! In its directory: `conditions` (the values of condition keys that the request has), `facts` (those that are on disk,
+//! read only when a policy that takes part asks for them), and `grants` (what access control lists give where no policy
+//! does).
 
 mod conditions;
 mod facts;
+mod grants;
 
 pub use facts::user_of;
 
@@ -20,14 +22,17 @@ use self::facts::Facts;
 use super::context::Service;
 use super::error::{Code, S3Error};
 use super::operation::{Operation, Requirement};
+use super::ownership::ObjectOwnership;
+use super::settings::BucketSettings;
 use crate::codec::dates::Timestamp;
 use crate::http::head::Head;
 use crate::iam::{
-    Action, Context, Credential, CredentialKind, Decision, Policy, PosixOwner, Reads, Request, Snapshot,
-    User, decide,
+    Action, By, Context, Credential, CredentialKind, Decision, Layer, Policy, PosixOwner, Reads, Request,
+    Snapshot, User, decide,
 };
 use crate::limits;
 use crate::sigv4::{self, Authorization, Claim, Rules, Seed, SigningKeys};
+use crate::storage::BucketName;
 use crate::storage::bucket::Maker;
 use crate::sts::{Invalid, Requester, Session, Sessions, token};
 
@@ -203,6 +208,7 @@ impl<T> Deref for Authorized<T> {
 
 /// Decides whether the caller may carry out `operation`; everything it needs must be allowed.
 pub fn authorize(caller: &Caller<'_>, operation: &Operation) -> Result<Permit, S3Error> {
+    caller.check_expected_owners(operation)?;
     for requirement in operation.actions(caller.head) {
         caller.require(&requirement, operation)?;
     }
@@ -268,6 +274,31 @@ impl Caller<'_> {
         self.user().map_or("anonymous", |user| &user.unique_id)
     }
 
+    /// This owner, if the server can give files to them.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub fn givable(&self, owner: PosixOwner) -> Result<PosixOwner, S3Error> {
+        if self.service.root.can_give(owner) {
+            return Ok(owner);
+        }
+        Err(Code::AccessDenied.because(format!(
+            "The server may not give files to UID {} and GID {}: it lacks CAP_CHOWN. Its administrator has to start it \
+             as root or with that capability.",
+            owner.uid, owner.gid
+        )))
+    }
+
+    /// The settings of a bucket, as they are now.
+    pub fn settings_of(&self, bucket: &BucketName) -> Arc<BucketSettings> {
+        self.service.settings.of(bucket)
+    }
+
+    /// The object ownership of a bucket with these settings.
+    pub fn ownership(&self, settings: &BucketSettings) -> ObjectOwnership {
+        ObjectOwnership::of(self.service, settings)
+    }
+
     /// Whether the request came over TLS.
     pub fn is_encrypted(&self) -> bool {
         self.peer.tls_version.is_some()
@@ -295,7 +326,8 @@ impl Caller<'_> {
         let requirement = Requirement { action: Action::ListAllMyBuckets, bucket: "", key: b"" };
         self.reads(None).bucket_owner.then_some(move |maker: Option<&Maker>| {
             let owner = maker.and_then(|maker| user_of(&self.snapshot, maker));
-            self.decide(&requirement, None, None, &Facts::of_owner(owner.map(|user| &*user.name)))
+            let facts = Facts::of_owner(owner.map(|user| &*user.name));
+            self.decide(&requirement, None, None, &facts).is_allowed()
         })
     }
 
@@ -321,22 +353,49 @@ impl Caller<'_> {
     fn may(&self, requirement: &Requirement<'_>, operation: &Operation) -> Result<bool, S3Error> {
         let bucket_policy = self.snapshot.bucket_policy(requirement.bucket).map(|policy| &**policy);
         let facts = Facts::gather(self, self.reads(bucket_policy), requirement, operation)?;
-        Ok(self.decide(requirement, Some(operation), bucket_policy, &facts))
+        let decision = self.decide(requirement, Some(operation), bucket_policy, &facts);
+        let may = match decision {
+            Decision::ExplicitDeny { .. } => false,
+            Decision::ImplicitDeny => self.is_granted(requirement, operation, &facts)?,
+            Decision::Allow { by: By { layer: Layer::Bucket, .. } }
+                if bucket_policy.is_some_and(Policy::is_public) && self.is_cut_off(requirement)? =>
+            {
+                self.is_granted(requirement, operation, &facts)?
+            }
+            Decision::Allow { .. } => true,
+        };
+        if !may {
+            self.log_denied(&decision, requirement);
+        }
+        Ok(may)
     }
 
     /// Decides by all policies that take part.
-    fn decide(
-        &self,
+    fn decide<'p>(
+        &'p self,
         requirement: &Requirement<'_>,
         operation: Option<&Operation>,
-        bucket_policy: Option<&Policy>,
+        bucket_policy: Option<&'p Policy>,
         facts: &Facts,
-    ) -> bool {
+    ) -> Decision<'p> {
         let user = self.user();
         let identity = user.and_then(|user| user.policy.as_deref());
         if identity.is_none() && bucket_policy.is_none() {
-            return false;
+            return Decision::ImplicitDeny;
         }
+        self.with_request(requirement, operation, facts, |request| {
+            decide(identity, self.limit(), bucket_policy, user.is_none(), request)
+        })
+    }
+
+    /// Calls `ask` with what a policy is asked.
+    fn with_request<T>(
+        &self,
+        requirement: &Requirement<'_>,
+        operation: Option<&Operation>,
+        facts: &Facts,
+        ask: impl FnOnce(&Request<'_>) -> T,
+    ) -> T {
         let mut arn = ArnBuffer::default();
         let mut context = self.context(&mut arn);
         if let Some(operation) = operation {
@@ -344,17 +403,12 @@ impl Caller<'_> {
         }
         let tags = facts.tags();
         facts.add(&tags, &mut context);
-        let request = Request {
+        ask(&Request {
             action: requirement.action,
             bucket: requirement.bucket,
             key: requirement.key,
             context: &context,
-        };
-        let decision = decide(identity, self.limit(), bucket_policy, user.is_none(), &request);
-        if !decision.is_allowed() {
-            self.log_denied(&decision, requirement);
-        }
-        decision.is_allowed()
+        })
     }
 
     #[cold]

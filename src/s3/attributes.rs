@@ -165,16 +165,7 @@ fn refuse_unsupported(head: &Head) -> Result<(), S3Error> {
             return Err(S3Error::not_implemented("Header", name));
         }
     }
-    refuse_acl(head)
-}
-
-/// Buckets are BucketOwnerEnforced: access is governed by policies, and an ACL that would give access is refused, as S3
-/// does. Those that give nobody else access change nothing.
-pub fn refuse_acl(head: &Head) -> Result<(), S3Error> {
-    let harmless: [&[u8]; 3] = [b"private", b"bucket-owner-full-control", b"bucket-owner-read"];
-    let gives = head.header("x-amz-acl").is_some_and(|acl| !harmless.contains(&acl))
-        || GRANT_HEADERS.iter().any(|name| head.header(name).is_some());
-    if gives { Err(Code::AccessControlListNotSupported.into()) } else { Ok(()) }
+    Ok(())
 }
 
 /// Writes what a record says of its object.
@@ -249,12 +240,4 @@ const REFUSED: [(&str, &[&[u8]]); 8] = [
     ("x-amz-object-lock-retain-until-date", &[]),
     ("x-amz-object-lock-legal-hold", &[b"OFF"]),
     ("x-amz-write-offset-bytes", &[]),
-];
-
-const GRANT_HEADERS: [&str; 5] = [
-    "x-amz-grant-full-control",
-    "x-amz-grant-read",
-    "x-amz-grant-read-acp",
-    "x-amz-grant-write",
-    "x-amz-grant-write-acp",
 ];

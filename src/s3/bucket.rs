@@ -3,12 +3,14 @@
 //! Spec: the operations of these names in the Amazon S3 API reference.
 
 use super::access::Authorized;
+use super::acl::BucketAcl;
 use super::bucket_tagging::BucketTagging;
 use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
 use super::operation::{ContinuationToken, ListBuckets, Operation, Requirement};
+use super::ownership::ObjectOwnership;
 use super::reply::Reply;
-use super::settings;
+use super::settings::{self, Setting};
 use super::xml::CreateBucketConfiguration;
 use super::xml::{BucketEntry, Buckets, Owner};
 use super::xml::{Versioning, write_location_constraint, write_versioning};
@@ -66,19 +68,37 @@ pub async fn create_bucket(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>)
     refuse_unsupported(ctx)?;
     let tagging = read_configuration(ctx, &name).await?;
     let owner = super::put_object::owner(ctx)?;
+    let controls = ObjectOwnership::of_header(ctx.head.header("x-amz-object-ownership"))?;
+    let ownership = controls.map_or(ctx.service.object_ownership, |controls| controls.0);
+    let acl = super::acl::of_new_bucket(ctx, ownership, owner)?;
+    let asked_acl = acl.clone();
     let maker = ctx.caller.unique_id().to_owned();
     let job_maker = maker.clone();
     let created = ctx
         .offload(move |service| {
             let created = make(service, &name, &job_maker, owner)?;
-            if let (Created::Made(_), Some(tagging)) = (&created, tagging) {
-                settings::change(service, &name, Some(tagging))?;
+            if let Created::Made(_) = &created {
+                // Before the list, which depends on it.
+                configure(service, &name, controls)?;
+                configure(service, &name, acl)?;
+                configure(service, &name, tagging)?;
             }
             Ok(created)
         })
         .await?;
     match created {
         Created::Made(change) => ctx.service.root.committer.commit(change).await?,
+        // As ceph, for AWS would give the bucket the new list: nobody who makes a bucket again wants that.
+        Created::Exists(Some(other))
+            if other == maker && !has_list(ctx.service, &name, asked_acl.as_ref()) =>
+        {
+            return Err(Code::BucketAlreadyExists
+                .because(
+                    "You made this bucket before, with another access control list, or gave it another one since. Change \
+                     it by PutBucketAcl.",
+                )
+                .with("BucketName", name.as_str()));
+        }
         // As AWS: in its first region the owner's repeated call succeeds, in all others it is told.
         Created::Exists(Some(other)) if other == maker && ctx.service.region == FIRST_REGION => {}
         Created::Exists(Some(other)) if other == maker => {
@@ -100,10 +120,18 @@ fn refuse_unsupported(ctx: &Ctx<'_>) -> Result<(), S3Error> {
     {
         return Err(S3Error::not_implemented("Header", "x-amz-bucket-object-lock-enabled"));
     }
-    if ctx.head.header("x-amz-object-ownership").is_some_and(|value| value != b"BucketOwnerEnforced") {
-        return Err(S3Error::not_implemented("Header", "x-amz-object-ownership"));
-    }
-    super::attributes::refuse_acl(ctx.head)
+    Ok(())
+}
+
+/// Gives a bucket that was just made a setting, if it is to have one.
+fn configure<S: Setting>(service: &Service, name: &BucketName, value: Option<S>) -> Result<(), S3Error> {
+    if value.is_some() { settings::change(service, name, value) } else { Ok(()) }
+}
+
+/// Whether this is the list of a bucket. Where lists are off, any is.
+fn has_list(service: &Service, name: &BucketName, acl: Option<&BucketAcl>) -> bool {
+    let settings = service.settings.of(name);
+    !ObjectOwnership::of(service, &settings).has_lists() || settings.acl.as_ref() == acl
 }
 
 /// The body, if there is one, may name this server's region, and the tags to make the bucket with.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::access::Caller;
 use super::error::{Code, S3Error};
 use super::integrity::Integrity;
+use super::ownership::ObjectOwnership;
 use super::payload::Payload;
 use super::settings::Settings;
 use crate::codec::dates::Timestamp;
@@ -26,6 +27,8 @@ pub struct Service {
     pub region: String,
     /// Domains under which `bucket.domain` names a bucket.
     pub domains: Vec<String>,
+    /// What buckets without ownership controls have.
+    pub object_ownership: ObjectOwnership,
     /// Whom files belong to that anonymous requests make.
     pub anonymous: PosixOwner,
     /// Publishes the policy of a bucket, or that it has none, to all cores.

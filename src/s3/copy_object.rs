@@ -9,6 +9,7 @@
 use std::os::fd::AsFd;
 
 use super::access::Authorized;
+use super::acl::{self, Asked};
 use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
@@ -57,6 +58,7 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
         }
     }
     let mut record = new_record(ctx.head, &original, replace_metadata, replace_tags)?;
+    let asked = Asked::of(|name| ctx.head.header(name))?;
     let changes_nothing = !replace_metadata
         && !replace_tags
         && wanted_checksum.is_none()
@@ -69,6 +71,8 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
         ));
     }
     let bucket = ctx.bucket(&name)?;
+    // The list of the source is never taken along.
+    let owner = acl::of_new_object(&ctx.caller, asked.as_ref(), &bucket, owner, &mut record)?;
     let conditions = WriteConditions::of_request(ctx.head);
     let decide = |current: Option<&Object>| holds(&conditions, current);
     if !conditions.is_empty() {

@@ -8,6 +8,7 @@
 pub mod operation;
 
 pub mod access;
+pub mod acl;
 pub mod attributes;
 pub mod context;
 pub mod integrity;
@@ -23,6 +24,8 @@ pub mod list_multipart_uploads;
 pub mod list_objects;
 pub mod multipart;
 pub mod object_tagging;
+pub mod ownership;
+pub mod public_access_block;
 pub mod put_object;
 pub mod settings;
 pub mod sts;

@@ -3,6 +3,7 @@
 //! Spec: the operations of these names in the Amazon S3 API reference.
 
 use super::access::Authorized;
+use super::acl::{self, Asked};
 use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
@@ -34,15 +35,17 @@ pub async fn create_multipart_upload(
     operation: Authorized<CreateMultipartUpload>,
 ) -> Result<Reply, S3Error> {
     let CreateMultipartUpload { bucket, key } = operation.into_inner();
-    ctx.bucket(&bucket)?;
+    let opened = ctx.bucket(&bucket)?;
     let named = requested_algorithm(ctx.head)?;
     let mut record = Record::new(0, Timestamp::from_seconds(0), ETag::Md5([0; 16]));
     attributes::of_request(ctx.head, &mut record)?;
+    let asked = Asked::of(|name| ctx.head.header(name))?;
+    let owner = acl::of_new_object(&ctx.caller, asked.as_ref(), &opened, owner(ctx)?, &mut record)?;
     let description = Description {
         key: key.clone(),
         initiated: ctx.now,
         initiator: (ctx.caller.owner_id().0.to_owned(), ctx.caller.owner_id().1.to_owned()),
-        owner: owner(ctx)?,
+        owner,
         // As S3: without a wish of the client the server computes this one.
         checksum: Some(named.unwrap_or((Algorithm::Crc64Nvme, ChecksumType::FullObject))),
         record,
@@ -290,7 +293,7 @@ pub async fn abort_multipart_upload(
 /// `GET /bucket/key?uploadId`.
 pub async fn list_parts(ctx: &Ctx<'_>, operation: Authorized<ListParts>) -> Result<Reply, S3Error> {
     let ListParts { bucket, key, upload_id, part_number_marker, max_parts } = operation.into_inner();
-    ctx.bucket(&bucket)?;
+    let owners = acl::owners(ctx, &ctx.bucket(&bucket)?)?;
     let upload = open_upload(ctx, &bucket, &key, upload_id.as_str())?;
     let description = upload.description.clone();
     let parts = ctx.offload(move |_| Ok(upload.parts()?)).await?;
@@ -298,7 +301,7 @@ pub async fn list_parts(ctx: &Ctx<'_>, operation: Authorized<ListParts>) -> Resu
     let page = &parts[start..parts.len().min(start + max_parts as usize)];
     let truncated = start + page.len() < parts.len();
     let (initiator, initiator_name) = &description.initiator;
-    let owner = Owner { id: initiator, display_name: initiator_name };
+    let owner = owners.of(description.owner.uid);
     let texts: Vec<_> = page
         .iter()
         .map(|part| {
@@ -313,8 +316,8 @@ pub async fn list_parts(ctx: &Ctx<'_>, operation: Authorized<ListParts>) -> Resu
         bucket: bucket.as_str(),
         key: key.as_bytes(),
         upload_id: upload_id.as_str(),
-        initiator: owner,
-        owner,
+        initiator: Owner { id: initiator, display_name: initiator_name },
+        owner: Owner { id: &owner.shown, display_name: &owner.shown },
         storage_class: "STANDARD",
         part_number_marker: part_number_marker.into(),
         next_part_number_marker: page.last().map_or(0, |part| part.number.into()),

@@ -3,6 +3,7 @@
 //! Spec: PutObject in the Amazon S3 API reference.
 
 use super::access::Authorized;
+use super::acl::{self, Asked};
 use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
@@ -33,7 +34,9 @@ pub async fn put_object(ctx: &mut Ctx<'_>, operation: Authorized<PutObject>) -> 
     let integrity = Integrity::of(ctx.head, &ctx.payload_kind)?;
     let mut record = Record::new(0, Timestamp::from_seconds(0), ETag::Md5([0; 16]));
     attributes::of_request(ctx.head, &mut record)?;
+    let asked = Asked::of(|name| ctx.head.header(name))?;
     let bucket = ctx.bucket(&bucket)?;
+    let owner = acl::of_new_object(&ctx.caller, asked.as_ref(), &bucket, owner, &mut record)?;
     let conditions = WriteConditions::of_request(ctx.head);
     let decide = |current: Option<&Object>| holds(&conditions, current);
     if !conditions.is_empty() {
@@ -133,15 +136,7 @@ fn check_length(length: u64) -> Result<u64, S3Error> {
 
 /// Whom the caller's files belong to, if the server can give files to that owner.
 pub fn owner(ctx: &Ctx<'_>) -> Result<PosixOwner, S3Error> {
-    let owner = ctx.caller.owner(ctx.service.anonymous);
-    if ctx.service.root.can_give(owner) {
-        return Ok(owner);
-    }
-    Err(Code::AccessDenied.because(format!(
-        "The server may not give files to UID {} and GID {}: it lacks CAP_CHOWN. Its administrator has to start it as \
-         root or with that capability.",
-        owner.uid, owner.gid
-    )))
+    ctx.caller.givable(ctx.caller.owner(ctx.service.anonymous))
 }
 
 /// What the write conditions say of the object in place.

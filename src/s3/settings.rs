@@ -13,9 +13,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::acl::BucketAcl;
 use super::bucket_tagging::BucketTagging;
 use super::context::{Ctx, Service, open_bucket};
 use super::error::{Code, S3Error};
+use super::ownership::OwnershipControls;
+use super::public_access_block::PublicAccessBlock;
 use super::reply::Reply;
 use crate::limits;
 use crate::storage::bucket_config::{self, Item};
@@ -48,11 +51,25 @@ pub trait Setting: Sized + Send + 'static {
     fn when_damaged() -> Option<Self> {
         None
     }
+
+    /// Whether it may be configured beside what else is configured for the bucket. Asked while nothing else can change.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&self, _service: &Service, _beside: &BucketSettings) -> Result<(), S3Error> {
+        Ok(())
+    }
 }
 
 /// The settings of one bucket. `Default` has none.
 #[derive(Clone, Default, Debug)]
 pub struct BucketSettings {
+    /// Its access control list; private if there is none.
+    pub acl: Option<BucketAcl>,
+    /// Its ownership controls.
+    pub ownership: Option<OwnershipControls>,
+    /// Its public access block.
+    pub public_access_block: Option<PublicAccessBlock>,
     /// Tags of the bucket.
     pub tagging: Option<BucketTagging>,
 }
@@ -69,6 +86,9 @@ impl Settings {
     /// said, and [`Setting::when_damaged`] holds.
     pub fn load(root: &Root) -> storage::Result<Settings> {
         let mut of_buckets = HashMap::new();
+        load_all::<BucketAcl>(root, &mut of_buckets)?;
+        load_all::<OwnershipControls>(root, &mut of_buckets)?;
+        load_all::<PublicAccessBlock>(root, &mut of_buckets)?;
         load_all::<BucketTagging>(root, &mut of_buckets)?;
         let of_buckets = of_buckets.into_iter().map(|(name, settings)| (name, Arc::new(settings))).collect();
         Ok(Settings { of_buckets: ArcSwap::from_pointee(of_buckets), none: Arc::default() })
@@ -121,12 +141,13 @@ fn load_all<S: Setting>(root: &Root, all: &mut HashMap<BucketName, BucketSetting
 /// Configures a setting, or takes it away. Waits for the disk.
 ///
 /// # Errors
-/// `NoSuchBucket`, or the file system failed.
+/// `NoSuchBucket`, what [`Setting::check`] says, or the file system failed.
 pub fn change<S: Setting>(service: &Service, name: &BucketName, value: Option<S>) -> Result<(), S3Error> {
     let _changing = service.root.lock_configuration();
     open_bucket(&service.root, name)?;
     match &value {
         Some(value) => {
+            value.check(service, &service.settings.of(name))?;
             let mut document = Vec::with_capacity(1024);
             value.write(&mut document);
             bucket_config::write(&service.root, name, S::ITEM, &document)?;

@@ -63,6 +63,12 @@ impl<'o> Writer<'o> {
         self.raw(&["<", name, ">"]);
     }
 
+    /// Opens an element of a type of XML Schema.
+    pub fn open_typed(&mut self, name: &str, of: &str) {
+        const INSTANCE: &str = " xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"";
+        self.raw(&["<", name, INSTANCE, of, "\">"]);
+    }
+
     /// Closes an element.
     pub fn close(&mut self, name: &str) {
         self.raw(&["</", name, ">"]);

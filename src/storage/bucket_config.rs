@@ -29,8 +29,14 @@ use super::{recover, walk};
 /// What can be configured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Item {
+    /// The access control list.
+    Acl,
+    /// The ownership controls.
+    Ownership,
     /// The bucket policy.
     Policy,
+    /// The public access block.
+    PublicAccessBlock,
     /// Tags of the bucket.
     Tagging,
     /// The directory is no bucket.
@@ -41,7 +47,10 @@ impl Item {
     /// The name of its file.
     pub const fn file(self) -> &'static str {
         match self {
+            Self::Acl => "acl.xml",
+            Self::Ownership => "ownership.xml",
             Self::Policy => "policy.json",
+            Self::PublicAccessBlock => "public-access-block.xml",
             Self::Tagging => "tagging.xml",
             Self::Unlinked => "unlinked",
         }

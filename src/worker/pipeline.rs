@@ -26,8 +26,9 @@ use crate::s3::operation::{Operation, route};
 use crate::s3::payload::{Payload, Rest};
 use crate::s3::reply::Reply;
 use crate::s3::{
-    bucket, bucket_policy, bucket_tagging, copy_object, delete_objects, get_object, list_multipart_uploads,
-    list_objects, multipart, object_tagging, put_object, sts, upload_part_copy,
+    acl, bucket, bucket_policy, bucket_tagging, copy_object, delete_objects, get_object,
+    list_multipart_uploads, list_objects, multipart, object_tagging, ownership, public_access_block,
+    put_object, sts, upload_part_copy,
 };
 
 /// Answers one request. The rest of its body, if the request was refused before it was read, is the caller's to skip.
@@ -130,6 +131,26 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::DeleteBucket(op) => bucket::delete_bucket(ctx, permit.of(op)).await,
         Operation::GetBucketLocation(op) => bucket::get_bucket_location(ctx, permit.of(op)).await,
         Operation::GetBucketVersioning(op) => bucket::get_bucket_versioning(ctx, permit.of(op)).await,
+        Operation::GetBucketAcl(op) => acl::get_bucket_acl(ctx, permit.of(op)).await,
+        Operation::PutBucketAcl(op) => acl::put_bucket_acl(ctx, permit.of(op)).await,
+        Operation::GetBucketOwnershipControls(op) => {
+            ownership::get_bucket_ownership_controls(ctx, permit.of(op)).await
+        }
+        Operation::PutBucketOwnershipControls(op) => {
+            ownership::put_bucket_ownership_controls(ctx, permit.of(op)).await
+        }
+        Operation::DeleteBucketOwnershipControls(op) => {
+            ownership::delete_bucket_ownership_controls(ctx, permit.of(op)).await
+        }
+        Operation::GetPublicAccessBlock(op) => {
+            public_access_block::get_public_access_block(ctx, permit.of(op)).await
+        }
+        Operation::PutPublicAccessBlock(op) => {
+            public_access_block::put_public_access_block(ctx, permit.of(op)).await
+        }
+        Operation::DeletePublicAccessBlock(op) => {
+            public_access_block::delete_public_access_block(ctx, permit.of(op)).await
+        }
         Operation::GetBucketTagging(op) => bucket_tagging::get_bucket_tagging(ctx, permit.of(op)).await,
         Operation::PutBucketTagging(op) => bucket_tagging::put_bucket_tagging(ctx, permit.of(op)).await,
         Operation::DeleteBucketTagging(op) => bucket_tagging::delete_bucket_tagging(ctx, permit.of(op)).await,
@@ -145,6 +166,8 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::PutObject(op) => put_object::put_object(ctx, permit.of(op)).await,
         Operation::GetObject(op) => get_object::get_object(ctx, permit.of(op)).await,
         Operation::HeadObject(op) => get_object::head_object(ctx, permit.of(op)).await,
+        Operation::GetObjectAcl(op) => acl::get_object_acl(ctx, permit.of(op)).await,
+        Operation::PutObjectAcl(op) => acl::put_object_acl(ctx, permit.of(op)).await,
         Operation::GetObjectTagging(op) => object_tagging::get_object_tagging(ctx, permit.of(op)).await,
         Operation::PutObjectTagging(op) => object_tagging::put_object_tagging(ctx, permit.of(op)).await,
         Operation::DeleteObjectTagging(op) => object_tagging::delete_object_tagging(ctx, permit.of(op)).await,

@@ -1,8 +1,8 @@
 //! Pulls elements and text out of a document that a client sent.
 //!
 //! Strict: the root and every element must be one the call takes, none twice where one is allowed, no attributes but
-//! namespace declarations, no DTD, no processing instructions, no entities but the five of XML and character references,
-//! nothing after the root. Elements may come in any order, because clients write them in any order. Namespaces are not
+//! namespace declarations and those of XML Schema (`xsi:type`), no DTD, no processing instructions, no entities but the
+//! five of XML and character references, nothing after the root. Elements may come in any order, because clients write them in any order. Namespaces are not
 //! looked at beyond that: clients send several, or none.
 //!
 //! Bounded: the body by [`XML_BODY_BYTES_MAX`], entries by the limit of the call, depth by the elements that are known
@@ -126,11 +126,12 @@ pub fn name<'s>(start: &'s BytesStart<'_>) -> &'s str {
     start.name().into_inner()
 }
 
-/// The name of an element that has no attributes but declarations of namespaces.
+/// The name of an element that has no attributes but declarations of namespaces and types: what is in an element says
+/// its type as well.
 fn checked_name<'s>(start: &'s BytesStart<'_>) -> Result<&'s str, Malformed> {
     for attribute in start.attributes() {
         let key = attribute.map_err(|_| Malformed)?.key.into_inner();
-        if key != "xmlns" && !key.starts_with("xmlns:") {
+        if key != "xmlns" && !key.starts_with("xmlns:") && !key.starts_with("xsi:") {
             return Err(Malformed);
         }
     }
