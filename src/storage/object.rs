@@ -7,13 +7,20 @@
 //!    Conditions are decided under the key's lock right before it, and where the bucket keeps versions the old object is
 //!    put aside ([`versions`]).
 //!
+//! # Files that other programs write to
+//! A record speaks of its content as long as the file has the size and the time of modification it was sealed with; any
+//! write gives the file another time. What goes unnoticed: stores through a shared mapping (mmap) until the kernel notices
+//! them, on file systems with times of whole seconds (ext4 with inodes of 128 bytes) a change that keeps the length and
+//! follows the PUT within its second, and whoever sets the time back on purpose.
+//!
 //! Readers hold the file they opened: an object that is replaced or deleted under them stays whole.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::fs::{self, AtFlags, FileType, Stat};
+use rustix::fs::{self, AtFlags, FileType, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 use smallvec::smallvec;
 
 use super::commit::Change;
@@ -191,6 +198,9 @@ fn read_record(root: &Root, file: BorrowedFd<'_>, stat: &Stat) -> Result<Option<
 
 /// Step 4: completes `record` with the file's length and time, attaches it, and gives the file to `owner`.
 fn seal(root: &Root, staged: &Staged<'_>, record: &mut Record, owner: PosixOwner) -> Result<()> {
+    if !root.capabilities.fine_times {
+        set_exact_time(staged.as_fd())?;
+    }
     let stat = fs::fstat(staged).at(Subject::Object, "stat a new object")?;
     record.size = stat.st_size as u64;
     record.mtime = modified(&stat);
@@ -198,6 +208,14 @@ fn seal(root: &Root, staged: &Staged<'_>, record: &mut Record, owner: PosixOwner
         staged.owns(spill);
     }
     root.give(staged.as_fd(), owner, Subject::Object)
+}
+
+/// Gives a file a time that no later write gives it: where the clock of files ticks, one between the ticks.
+fn set_exact_time(file: BorrowedFd<'_>) -> Result<()> {
+    let now = clock_gettime(ClockId::Realtime);
+    let keep = Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT };
+    let times = Timestamps { last_access: keep, last_modification: now };
+    fs::futimens(file, &times).at(Subject::Object, "set the time of a new object")
 }
 
 /// Sets the record of a file. Returns what had no room in it.

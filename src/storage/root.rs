@@ -30,6 +30,7 @@ use super::commit::{Committer, Durability};
 use super::error::{At, Result, Subject};
 use super::layout::{BucketName, ObjectKey, SYSTEM_DIR};
 use super::list::DirectoryCache;
+use super::object::modified;
 use super::versions::Versioning;
 use super::{recover, walk};
 use crate::iam::principal::PosixOwner;
@@ -50,6 +51,9 @@ pub struct Capabilities {
     pub exchange: bool,
     /// Giving files to other users (CAP_CHOWN).
     pub chown: bool,
+    /// Every write after a look at a file's time changes it (Linux from 6.13 on: ext4, XFS, btrfs, tmpfs); otherwise a
+    /// write within the same tick of the clock, some milliseconds, does not.
+    pub fine_times: bool,
 }
 
 /// The data directory, shared by all cores.
@@ -402,7 +406,22 @@ fn probe(staging: BorrowedFd<'_>) -> rustix::io::Result<Capabilities> {
         attributes,
         exchange,
         chown: can_chown(staging),
+        fine_times: has_fine_times(named.as_fd())?,
     })
+}
+
+fn has_fine_times(file: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    let mut last = modified(&fs::fstat(file)?);
+    // A clock that ticks as often between so few calls is fine enough.
+    for _ in 0..4 {
+        rustix::io::pwrite(file, b"x", 0)?;
+        let now = modified(&fs::fstat(file)?);
+        if now == last {
+            return Ok(false);
+        }
+        last = now;
+    }
+    Ok(true)
 }
 
 /// The content of the file `format`.

@@ -322,6 +322,23 @@ fn what_other_programs_leave_of_large_records_is_cleared() {
 }
 
 #[test]
+fn an_edit_right_after_a_put_never_shows_the_record() {
+    let mut store = Store::new();
+    for fine_times in [store.root.capabilities.fine_times, false] {
+        store.root.capabilities.fine_times = fine_times;
+        for number in 0..200_u32 {
+            store.put("k", b"before").unwrap();
+            assert_eq!(store.get("k").as_deref(), Some(&b"before"[..]), "the record fits");
+            // At once, in place, and as long as before.
+            let file = std::fs::OpenOptions::new().write(true).open(store.path("k")).unwrap();
+            write_all(file.as_fd(), b"after!", 0).unwrap();
+            let object = open(&store.root, &store.bucket, &parsed("k")).unwrap().unwrap();
+            assert!(object.record.is_none() && object.etag != etag_of(b"before"), "{number}");
+        }
+    }
+}
+
+#[test]
 fn a_file_settles_when_nobody_has_written_to_it_for_a_while() {
     let store = Store::new();
     let moment = |seconds, millis: u32| Timestamp { seconds, nanos: millis * 1_000_000 };
