@@ -11,6 +11,10 @@
 //!
 //! Spec: the operations of these names in the Amazon S3 API reference; "Locking objects with Object Lock".
 
+mod configuration;
+
+pub use self::configuration::{DefaultRetention, ObjectLock, Period};
+
 use super::access::Authorized;
 use super::attributes;
 use super::context::{Ctx, Service};
@@ -18,154 +22,16 @@ use super::error::{Code, S3Error};
 use super::integrity::Integrity;
 use super::operation::{ObjectVersion, Operation};
 use super::reply::Reply;
-use super::settings::{self, BucketSettings, Setting};
+use super::settings::{self, Setting};
 use super::versioning;
 use super::xml::Writer;
 use super::xml::reader::{Malformed, Reader, name, once, parse_time};
 use crate::codec::dates::Timestamp;
 use crate::iam::Action;
 use crate::limits;
-use crate::storage::bucket_config::Item;
 use crate::storage::record::{Record, Retention, RetentionMode};
 use crate::storage::versions::{Absence, Versioning};
 use crate::storage::{BucketName, Object, ObjectKey, object};
-
-/// The object lock of a bucket that has it enabled.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct ObjectLock {
-    /// What new versions get that name no retention of their own.
-    pub default_retention: Option<DefaultRetention>,
-}
-
-/// A retention that begins when a version is made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DefaultRetention {
-    /// Whom it binds.
-    pub mode: RetentionMode,
-    /// How long it lasts.
-    pub period: Period,
-}
-
-/// How long a default retention lasts: at least one day, at most a hundred years.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Period {
-    /// In days.
-    Days(u32),
-    /// In years of 365 days.
-    Years(u32),
-}
-
-impl DefaultRetention {
-    fn from(self, now: Timestamp) -> Retention {
-        let days = match self.period {
-            Period::Days(days) => days,
-            Period::Years(years) => years * 365,
-        };
-        Retention { mode: self.mode, until_seconds: now.seconds + i64::from(days) * 86_400 }
-    }
-}
-
-impl Setting for ObjectLock {
-    const ITEM: Item = Item::ObjectLock;
-    const MISSING: Code = Code::ObjectLockConfigurationNotFoundError;
-
-    fn parse(document: &[u8]) -> Result<Self, S3Error> {
-        let read = read_configuration(document)?;
-        let Some((mode, days, years)) = read else { return Ok(Self::default()) };
-        let period = |count: i64, most: u32| {
-            match u32::try_from(count) {
-            Ok(count) if (1..=most).contains(&count) => Ok(count),
-            _ => Err(Code::InvalidRetentionPeriod.because(format!(
-                "The default retention period must be a positive number of at most {DAYS_MAX} days or {YEARS_MAX} years."
-            ))),
-        }
-        };
-        let period = match (days, years) {
-            (Some(days), None) => Period::Days(period(days, DAYS_MAX)?),
-            (None, Some(years)) => Period::Years(period(years, YEARS_MAX)?),
-            _ => return Err(Code::MalformedXML.into()),
-        };
-        Ok(Self { default_retention: Some(DefaultRetention { mode, period }) })
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        let mut writer = Writer::document(out);
-        writer.open_root("ObjectLockConfiguration");
-        writer.text("ObjectLockEnabled", "Enabled");
-        if let Some(DefaultRetention { mode, period }) = self.default_retention {
-            writer.open("Rule");
-            writer.open("DefaultRetention");
-            writer.text("Mode", mode.name());
-            match period {
-                Period::Days(days) => writer.number("Days", days.into()),
-                Period::Years(years) => writer.number("Years", years.into()),
-            }
-            writer.close("DefaultRetention");
-            writer.close("Rule");
-        }
-        writer.close("ObjectLockConfiguration");
-    }
-
-    fn slot(settings: &mut BucketSettings) -> &mut Option<Self> {
-        &mut settings.object_lock
-    }
-
-    fn of(settings: &BucketSettings) -> Option<&Self> {
-        settings.object_lock.as_ref()
-    }
-
-    /// What is locked stays locked.
-    fn when_damaged() -> Option<Self> {
-        Some(Self::default())
-    }
-
-    fn check(&self, _service: &Service, beside: &BucketSettings) -> Result<(), S3Error> {
-        if beside.versioning.is_some_and(|versioning| versioning.enabled) {
-            return Ok(());
-        }
-        Err(Code::InvalidBucketState
-            .because("Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration"))
-    }
-}
-
-type Rule = (RetentionMode, Option<i64>, Option<i64>);
-
-/// The default retention of an `ObjectLockConfiguration` document: mode, days, years.
-fn read_configuration(document: &[u8]) -> Result<Option<Rule>, Malformed> {
-    let mut reader = Reader::open(document, "ObjectLockConfiguration")?;
-    let (mut enabled, mut rule) = (None, None);
-    while let Some(element) = reader.child()? {
-        match name(&element) {
-            "ObjectLockEnabled" => once(&mut enabled, reader.text()?)?,
-            "Rule" => once(&mut rule, read_rule(&mut reader)?)?,
-            _ => return Err(Malformed),
-        }
-    }
-    reader.finish()?;
-    if enabled.as_deref() == Some("Enabled") { Ok(rule.flatten()) } else { Err(Malformed) }
-}
-
-fn read_rule(reader: &mut Reader<'_>) -> Result<Option<Rule>, Malformed> {
-    let mut rule = None;
-    while let Some(element) = reader.child()? {
-        if name(&element) != "DefaultRetention" {
-            return Err(Malformed);
-        }
-        let (mut mode, mut days, mut years) = (None, None, None);
-        while let Some(element) = reader.child()? {
-            let text = reader.text()?;
-            let number = || text.trim().parse::<i64>().map_err(|_| Malformed);
-            match name(&element) {
-                "Mode" => once(&mut mode, RetentionMode::parse(&text).ok_or(Malformed)?)?,
-                "Days" => once(&mut days, number()?)?,
-                "Years" => once(&mut years, number()?)?,
-                _ => return Err(Malformed),
-            }
-        }
-        once(&mut rule, (mode.ok_or(Malformed)?, days, years))?;
-    }
-    Ok(rule)
-}
 
 /// `GET /bucket?object-lock`.
 pub async fn get_object_lock_configuration(
@@ -496,18 +362,10 @@ const MODE_HEADER: &str = "x-amz-object-lock-mode";
 const UNTIL_HEADER: &str = "x-amz-object-lock-retain-until-date";
 const HOLD_HEADER: &str = "x-amz-object-lock-legal-hold";
 
-/// The longest default retention (AWS: "Object Lock considerations").
-const DAYS_MAX: u32 = 36_500;
-const YEARS_MAX: u32 = 100;
-
-/// Whatever configuration is taken is written and read back as the same.
+/// Reads arbitrary bytes as each of the documents.
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
-    if let Ok(value) = ObjectLock::parse(data) {
-        let mut document = Vec::new();
-        value.write(&mut document);
-        assert_eq!(ObjectLock::parse(&document).ok(), Some(value));
-    }
+    configuration::fuzz(data);
     let _ = (read_retention(data), read_legal_hold(data));
 }
 

@@ -12,7 +12,7 @@ use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
 use super::get_object::missing;
 use super::object_lock::ObjectLock;
-use super::operation::{Operation, VersionId};
+use super::operation::{CopySource, Operation, VersionId};
 use super::reply::Reply;
 use super::settings::{self, BucketSettings, Setting};
 use super::xml::reader::{Malformed, Reader, name, once};
@@ -178,6 +178,20 @@ pub async fn find_settled(
         object = find(ctx, bucket, key, version_id)?;
     }
     Ok(object)
+}
+
+/// As [`find_settled`], of what is to be copied.
+///
+/// # Errors
+/// As [`find`]; a delete marker that is named is `InvalidRequest`.
+pub async fn find_source(ctx: &Ctx<'_>, bucket: &Bucket, source: &CopySource) -> Result<Object, S3Error> {
+    let found = find_settled(ctx, bucket, &source.key, source.version_id.as_ref()).await;
+    found.map_err(|error| match error.code() {
+        Code::MethodNotAllowed => Code::InvalidRequest.because(
+            "The source of a copy request may not specifically refer to a delete marker by version id.",
+        ),
+        _ => error,
+    })
 }
 
 /// Why a request does not get an object: `NoSuchKey`, `NoSuchVersion`, or `MethodNotAllowed` where it names a delete

@@ -16,6 +16,10 @@
 //! a file there, the newest entry decides: if it is a marker, the key is deleted. A noncurrent version is what the name of
 //! its file says. The version of a current one stands in its record and so moves with the file.
 //!
+//! Noncurrent versions belong to whom they belonged before, and count into that user's quota. A program that holds a file
+//! open when it ceases to be current still writes into it. Who renames a bucket's directory by hand renames the one below
+//! `versions` as well.
+//!
 //! # Order
 //! An id begins with the time, newest first ([`Version`]). Whoever makes one holds the key's lock and takes a later time
 //! than that of the version it follows, also when the clock was set back. The null version has its place among the others

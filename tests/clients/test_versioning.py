@@ -164,6 +164,8 @@ def test_delete_markers(s3, versioned):
     assert code(s3.copy_object, Bucket=versioned, Key="c", CopySource=source) == (404, "NoSuchKey")
     assert s3.list_objects_v2(Bucket=versioned)["KeyCount"] == 0
     assert listed(s3, versioned) == [("k", version, False, False), ("k", marker, True, True)]
+    source["VersionId"] = marker
+    assert code(s3.copy_object, Bucket=versioned, Key="c", CopySource=source) == (400, "InvalidRequest")
     # What counts is that the key is deleted: a write that must not replace anything goes on.
     put(s3, versioned, "k", b"2", IfNoneMatch="*")
     assert code(s3.put_object, Bucket=versioned, Key="k", IfNoneMatch="*") == (412, "PreconditionFailed")
