@@ -219,7 +219,7 @@ pub fn publish<E>(
     condition: &Condition<'_, E>,
 ) -> Result<std::result::Result<Change, E>> {
     record.version = match root.versioning(&bucket.name) {
-        Versioning::Enabled => Some(Version::new(root.tick())?),
+        Versioning::Enabled => Some(Version::new_id(root.tick())?),
         Versioning::Suspended | Versioning::Unversioned => None,
     };
     seal(root, &staged, record, owner)?;

@@ -1,5 +1,6 @@
 """What was acknowledged survives a power cut: the file system is shut down without flushing its journal while clients
-write and delete, mounted again, and every acknowledged object is there with its bytes and owner, or is gone."""
+write and delete, mounted again, and every acknowledged object is there with its bytes and owner, or is gone. The same of
+every version in a bucket that keeps them."""
 
 import fcntl
 import hashlib
@@ -10,6 +11,7 @@ import threading
 import time
 
 import pytest
+from botocore.exceptions import ClientError
 
 from conftest import needs_root
 from sluicegate import Server, scratch
@@ -124,5 +126,93 @@ def test_acknowledged_changes_survive(kind, _round):
                     checked += 1
             assert checked > 100
             assert list((root / "cut").rglob(".sgate~!*")) == []
+    finally:
+        image.remove()
+
+
+class VersionWriter(threading.Thread):
+    """A client that puts, marks and removes versions of keys of its own, and remembers what was acknowledged."""
+
+    def __init__(self, s3, number, cut):
+        super().__init__()
+        self.s3, self.number, self.cut = s3, number, cut
+        # The versions of each key, oldest first: id and digest, which a delete marker has not.
+        self.acknowledged, self.removed, self.uncertain = {}, set(), None
+
+    def run(self):
+        for step in range(1_000_000):
+            key = f"writer-{self.number}/directory-{step % 3}/key-{step % 10}"
+            versions = list(self.acknowledged.get(key, []))
+            removed = None
+            try:
+                if step % 7 == 6:
+                    versions.append((self.s3.delete_object(Bucket="cut", Key=key)["VersionId"], None))
+                elif step % 5 == 4 and versions:
+                    removed, _ = versions.pop(step % len(versions))
+                    self.s3.delete_object(Bucket="cut", Key=key, VersionId=removed)
+                else:
+                    body = os.urandom(SIZES[step % len(SIZES)])
+                    version = self.s3.put_object(Bucket="cut", Key=key, Body=body)["VersionId"]
+                    versions.append((version, hashlib.sha256(body).digest()))
+            except Exception:  # The cut, checked by the caller.
+                self.uncertain = key
+            if self.cut.is_set() or self.uncertain:
+                self.uncertain = key
+                return
+            self.acknowledged[key] = versions
+            if removed:
+                self.removed.add((key, removed))
+
+
+@needs_root
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_acknowledged_versions_survive(kind):
+    image = Image(kind)
+    try:
+        root = image.mount_point / "data"
+        root.mkdir()
+        os.sync()
+        server = Server(root=root)
+        server.add_user("writer", "readwrite", number=7)
+        server.s3().create_bucket(Bucket="cut")
+        server.s3().put_bucket_versioning(Bucket="cut", VersioningConfiguration={"Status": "Enabled"})
+        cut = threading.Event()
+        writers = [VersionWriter(server.s3(), number, cut) for number in range(6)]
+        for writer in writers:
+            writer.start()
+        time.sleep(2)  # How long they write before the cut; nothing depends on it.
+        assert all(writer.is_alive() for writer in writers)
+        cut.set()
+        image.cut()
+        for writer in writers:
+            writer.join(timeout=60)
+            assert not writer.is_alive()
+        server.kill()
+        image.unmount()
+        image.mount()
+        with Server(root=root) as again:
+            again.users = server.users
+            s3, checked = again.s3(), 0
+            for writer in writers:
+                for key, versions in writer.acknowledged.items():
+                    for version, digest in versions:
+                        # What happened to this key last may have been done or not.
+                        if key == writer.uncertain or digest is None:
+                            continue
+                        body = s3.get_object(Bucket="cut", Key=key, VersionId=version)["Body"].read()
+                        assert hashlib.sha256(body).digest() == digest, (key, version)
+                        checked += 1
+                    if key == writer.uncertain or not versions:
+                        continue
+                    page = s3.list_object_versions(Bucket="cut", Prefix=key)
+                    found = {it["VersionId"] for it in page.get("Versions", []) + page.get("DeleteMarkers", [])}
+                    assert found == {version for version, _ in versions}, key
+                    latest = [it for it in page.get("Versions", []) + page.get("DeleteMarkers", []) if it["IsLatest"]]
+                    assert [it["VersionId"] for it in latest] == [versions[-1][0]], key
+                for key, version in writer.removed:
+                    if key != writer.uncertain:
+                        with pytest.raises(ClientError):
+                            s3.head_object(Bucket="cut", Key=key, VersionId=version)
+            assert checked > 50
     finally:
         image.remove()

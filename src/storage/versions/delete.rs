@@ -117,7 +117,7 @@ fn mark<E>(
     };
     let nanos = root.tick().max(floor + 1);
     let (version, outdated) = match versioning {
-        Versioning::Enabled => (Version::Named(Version::new(nanos)?), Default::default()),
+        Versioning::Enabled => (Version::Named(Version::new_id(nanos)?), Default::default()),
         _ => (Version::Null, history.nulls()?),
     };
     history.mark(root, &Kept::marker(version, nanos), owner)?;

@@ -100,8 +100,8 @@ pub fn list(root: &Root, bucket: &Bucket, request: &VersionRequest<'_>) -> Resul
                 break;
             }
             let is_full = match found {
-                Found::Prefix => filling.take_prefix(text),
-                Found::Key { key, current, has_history } => {
+                None => filling.take_prefix(text),
+                Some(Found { key, current, has_history }) => {
                     filling.take_key(key, current, has_history, None)?
                 }
             };
@@ -116,25 +116,27 @@ pub fn list(root: &Root, bucket: &Bucket, request: &VersionRequest<'_>) -> Resul
     }
 }
 
-/// What stands at one place of either listing.
-enum Found {
-    Prefix,
-    Key { key: ObjectKey, current: Option<Entry>, has_history: bool },
+/// A key that is in one of the listings, or in both.
+struct Found {
+    key: ObjectKey,
+    current: Option<Entry>,
+    has_history: bool,
 }
 
-fn merged(natural: ListPage, mirrored: ListPage) -> BTreeMap<Vec<u8>, Found> {
+/// Both listings in order; a common prefix has nothing with it.
+fn merged(natural: ListPage, mirrored: ListPage) -> BTreeMap<Vec<u8>, Option<Found>> {
     let mut all = BTreeMap::new();
     for prefix in natural.common_prefixes.into_iter().chain(mirrored.common_prefixes) {
-        all.insert(prefix, Found::Prefix);
+        all.insert(prefix, None);
     }
     for entry in natural.entries {
         let key = entry.key.clone();
         let text = key.as_bytes().to_vec();
-        all.insert(text, Found::Key { key, current: Some(entry), has_history: false });
+        all.insert(text, Some(Found { key, current: Some(entry), has_history: false }));
     }
     for entry in mirrored.entries {
         let text = entry.key.as_bytes().to_vec();
-        all.insert(text, Found::Key { key: entry.key, current: None, has_history: true });
+        all.insert(text, Some(Found { key: entry.key, current: None, has_history: true }));
     }
     all
 }

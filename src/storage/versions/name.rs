@@ -27,8 +27,8 @@ impl Version {
         Self::parse_hex(text.as_bytes()).map(Version::Named)
     }
 
-    /// A version of that time that no other one has.
-    pub(in crate::storage) fn new(nanos: u64) -> Result<[u8; 16]> {
+    /// An id of that time that no other version has.
+    pub(in crate::storage) fn new_id(nanos: u64) -> Result<[u8; 16]> {
         let mut id = [0; 16];
         getrandom::fill(&mut id[8..]).map_err(|_| Errno::IO).at(Subject::Object, "draw a random id")?;
         id[..8].copy_from_slice(&(u64::MAX - nanos).to_be_bytes());
@@ -154,29 +154,29 @@ mod tests {
 
     #[test]
     fn ids() {
-        let id = Version::new(5).unwrap();
+        let id = Version::new_id(5).unwrap();
         let version = Version::Named(id);
         assert_eq!(Version::parse(&version.to_string()), Some(version));
         assert_eq!(
             (Version::parse("null"), Version::Null.to_string()),
             (Some(Version::Null), "null".to_owned())
         );
-        assert_eq!((nanos_of(&id), nanos_of(&Version::new(u64::MAX).unwrap())), (5, u64::MAX));
+        assert_eq!((nanos_of(&id), nanos_of(&Version::new_id(u64::MAX).unwrap())), (5, u64::MAX));
         for wrong in ["", "Null", "0", &"0".repeat(31), &"0".repeat(33), &"G".repeat(32), &"A".repeat(32)] {
             assert_eq!(Version::parse(wrong), None, "{wrong}");
         }
-        assert!(Version::new(6).unwrap() < id, "newer ones sort first");
+        assert!(Version::new_id(6).unwrap() < id, "newer ones sort first");
     }
 
     #[test]
     fn names() {
-        let id = Version::new(1_000).unwrap();
+        let id = Version::new_id(1_000).unwrap();
         let all = [
-            Kept::data(Version::Named(Version::new(1_002).unwrap()), 0),
+            Kept::data(Version::Named(Version::new_id(1_002).unwrap()), 0),
             Kept::marker(Version::Null, 1_001),
             Kept::data(Version::Null, 1_000),
             Kept::data(Version::Named(id), 0),
-            Kept::marker(Version::Named(Version::new(999).unwrap()), 0),
+            Kept::marker(Version::Named(Version::new_id(999).unwrap()), 0),
         ];
         assert!(all.is_sorted());
         for kept in &all {

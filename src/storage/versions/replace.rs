@@ -48,7 +48,7 @@ pub(in crate::storage) fn keep_before(
     let later = nanos.max(floor + 1);
     keep(root, &history, Site { directory, name }, current, Way::Link, later - 1)?;
     let other = match new {
-        Some(_) if later != nanos => Some(Version::new(later)?),
+        Some(_) if later != nanos => Some(Version::new_id(later)?),
         _ => None,
     };
     Ok((history, other))
@@ -88,7 +88,7 @@ pub(super) fn keep(
             .is_some_and(|record| record.is_locked(now))
         {
             // There is one null version, and the old one must not go: the new one, which a program wrote, gets an id.
-            kept = Kept::data(Version::Named(Version::new(nanos)?), nanos);
+            kept = Kept::data(Version::Named(Version::new_id(nanos)?), nanos);
             outdated.clear();
             break;
         }
@@ -107,7 +107,7 @@ pub(super) fn keep(
                     break;
                 }
                 // The record was copied or forged: two files claim one version. Both are kept.
-                _ => kept = Kept::data(Version::Named(Version::new(nanos)?), nanos),
+                _ => kept = Kept::data(Version::Named(Version::new_id(nanos)?), nanos),
             },
             // The file system has no links, or none to a file of another owner. For readers there is a gap then.
             Err(Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP) if way == Way::Link => way = Way::Move,

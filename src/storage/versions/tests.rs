@@ -109,6 +109,9 @@ struct Modelled {
     body: Option<String>,
 }
 
+/// One entry of a listing: key, version, whether it is a marker, whether it is the latest; prefixes have none of these.
+type Listed = (String, Option<(Version, bool, bool)>);
+
 /// The versions of each key, oldest first.
 #[derive(Default)]
 struct Model {
@@ -129,8 +132,8 @@ impl Model {
         versions.push(Modelled { version, body });
     }
 
-    /// What ListObjectVersions says: key, version, whether it is a marker, whether it is the latest; prefixes have none.
-    fn list(&self, prefix: &str, delimiter: &str) -> Vec<(String, Option<(Version, bool, bool)>)> {
+    /// What ListObjectVersions says.
+    fn list(&self, prefix: &str, delimiter: &str) -> Vec<Listed> {
         let mut entries = Vec::new();
         for (key, versions) in &self.keys {
             let Some(rest) = key.strip_prefix(prefix) else { continue };
@@ -151,7 +154,7 @@ impl Model {
     }
 }
 
-fn entries_of(page: &VersionPage) -> Vec<(String, Option<(Version, bool, bool)>)> {
+fn entries_of(page: &VersionPage) -> Vec<Listed> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let mut entries: Vec<_> = page
         .entries
@@ -398,7 +401,7 @@ fn a_crash_between_two_steps_shows_nothing_and_loses_nothing() {
     assert_eq!(fixture.read("k", None), Ok((second, "second".to_owned())));
     assert_eq!(fixture.read("k", Some(third)), Err(None));
     // A deletion without an id that got no further than the marker.
-    let phantom = Kept::marker(Version::Named(Version::new(fixture.root.tick()).unwrap()), 0);
+    let phantom = Kept::marker(Version::Named(Version::new_id(fixture.root.tick()).unwrap()), 0);
     std::fs::write(fixture.history("k").join(std::str::from_utf8(phantom.name()).unwrap()), "").unwrap();
     assert_eq!(fixture.read("k", None), Ok((second, "second".to_owned())));
     // Null entries behind another.
@@ -477,7 +480,7 @@ fn ids_grow_although_the_clock_does_not() {
     let first = fixture.put_record("k", "first", record.clone());
     let amended = object::amend::<Never>(&fixture.root, &fixture.bucket, &key("k"), None, &|found| {
         let mut record = found.unwrap().record.clone().unwrap();
-        record.version = Some(Version::new(ahead).unwrap());
+        record.version = Some(Version::new_id(ahead).unwrap());
         Ok(record)
     });
     assert!(amended.unwrap().is_ok());
