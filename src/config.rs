@@ -9,6 +9,7 @@
 
 pub mod settings;
 mod value;
+mod webhook;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -22,10 +23,10 @@ use crate::iam::PosixOwner;
 use crate::s3::ownership::ObjectOwnership;
 use crate::storage::Durability;
 
+pub use self::webhook::{WebhookConfig, WebhookUrl};
+
 use self::settings::{SETTINGS, Setting, setting};
-use self::value::{
-    Value, account, choice, count, domains, listen, owner_id, path, region, time, token_files, webhooks,
-};
+use self::value::{Value, account, choice, count, domains, listen, owner_id, path, region, time};
 
 /// The command line of `sluicegate serve`: every value as it was written.
 #[derive(Args, Clone, Debug, Default)]
@@ -223,38 +224,6 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// A target of notifications.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct WebhookConfig {
-    /// Its name, as ARNs have it.
-    pub name: String,
-    /// Where it is.
-    pub url: WebhookUrl,
-    /// The file with its token.
-    pub token_file: Option<PathBuf>,
-}
-
-/// The URL of a webhook in its parts. `Debug` leaves the path out, which may hold a token.
-#[derive(Clone, PartialEq, Eq)]
-pub struct WebhookUrl {
-    /// Whether it is `https`.
-    pub encrypted: bool,
-    /// Host and port as they were written.
-    pub authority: String,
-    /// The host; an IPv6 address without its brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// Path and query.
-    pub path: String,
-}
-
-impl fmt::Debug for WebhookUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WebhookUrl({}://{}..)", if self.encrypted { "https" } else { "http" }, self.authority)
-    }
-}
-
 /// Importance of a logged event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)] // The variants are the words themselves.
@@ -428,7 +397,7 @@ impl Sources<'_> {
                 &self.require("driver")?,
                 &[("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)],
             )?,
-            webhooks: self.webhooks()?,
+            webhooks: webhook::targets(self.find("notify-webhook")?, self.find("notify-token-file")?)?,
             notify_ca: self.find("notify-ca")?.map(|value| path(&value)).transpose()?,
             root,
             admin_socket,
@@ -447,25 +416,6 @@ impl Sources<'_> {
                 known.join(", ")
             ))),
         }
-    }
-
-    fn webhooks(&self) -> Result<Vec<WebhookConfig>, ConfigError> {
-        let mut webhooks = match self.find("notify-webhook")? {
-            Some(value) => webhooks(&value)?,
-            None => Vec::new(),
-        };
-        if let Some(value) = self.find("notify-token-file")? {
-            for (name, file) in token_files(&value)? {
-                match webhooks.iter_mut().find(|webhook| webhook.name == name) {
-                    Some(webhook) => webhook.token_file = Some(file),
-                    None => {
-                        let problem = format_args!("and there is no webhook {name}");
-                        return Err(value.error(problem, "name it by --notify-webhook as well"));
-                    }
-                }
-            }
-        }
-        Ok(webhooks)
     }
 
     fn tls(&self) -> Result<Option<TlsFiles>, ConfigError> {

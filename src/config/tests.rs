@@ -256,7 +256,10 @@ fn webhooks() {
     ] {
         bad(&format!("a={url}"), "no usable URL for a");
     }
-    let secret = with_file("notify_webhook = 'a=http://host:secret'").unwrap_err().to_string();
-    assert!(!secret.contains("secret"), "{secret}");
+    let many = "a=http://h,b=http://h,c=http://h,d=http://h/secret";
+    for text in ["a=http://host:secret", "a=http://h/secret,a=http://h", "a=http://h/secret,=x", many] {
+        let told = with_file(&format!("notify_webhook = '{text}'")).unwrap_err().to_string();
+        assert!(!told.contains("secret"), "{told}");
+    }
     refused(with_file("notify_token_file = 'a=/etc/token'"), &["no webhook a"]);
 }

@@ -5,11 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ConfigError;
 use super::settings::Setting;
-use super::{ConfigError, WebhookConfig, WebhookUrl};
 use crate::iam_api::names::is_account;
-use crate::limits::NOTIFICATION_TARGETS_MAX;
-use crate::s3::notification::Webhooks;
 
 /// A value and where it came from.
 pub(super) struct Value {
@@ -84,90 +82,6 @@ pub(super) fn domains(value: &Value) -> Result<Vec<String>, ConfigError> {
     domains.sort_by_key(|domain| std::cmp::Reverse(domain.len()));
     Ok(domains)
 }
-
-pub(super) fn webhooks(value: &Value) -> Result<Vec<WebhookConfig>, ConfigError> {
-    let mut webhooks: Vec<WebhookConfig> = Vec::new();
-    for (name, url) in named(value, WEBHOOK_FIX)? {
-        // The problem is told without the URL, which may hold a token.
-        let url = webhook_url(&url).ok_or_else(|| {
-            ConfigError(format!(
-                "{} ({}) has no usable URL for {name}; {WEBHOOK_FIX}, without user and fragment",
-                value.setting.name, value.origin
-            ))
-        })?;
-        webhooks.push(WebhookConfig { name, url, token_file: None });
-    }
-    match webhooks.len() {
-        0 => Err(value.error("which names no webhook", WEBHOOK_FIX)),
-        1..=NOTIFICATION_TARGETS_MAX => Ok(webhooks),
-        _ => Err(value.error(
-            format_args!("more than {NOTIFICATION_TARGETS_MAX} webhooks"),
-            "name fewer; a receiver can pass notices on",
-        )),
-    }
-}
-
-pub(super) fn token_files(value: &Value) -> Result<Vec<(String, PathBuf)>, ConfigError> {
-    let fix = "write NAME=FILE, several with commas between";
-    let files: Vec<_> = named(value, fix)?.into_iter().map(|(name, file)| (name, file.into())).collect();
-    if files.is_empty() { Err(value.error("which names no file", fix)) } else { Ok(files) }
-}
-
-/// The pairs of a list of `NAME=VALUE`.
-fn named(value: &Value, fix: &str) -> Result<Vec<(String, String)>, ConfigError> {
-    let problem =
-        |what: String| ConfigError(format!("{} ({}) {what}; {fix}", value.setting.name, value.origin));
-    let mut pairs: Vec<(String, String)> = Vec::new();
-    for item in items(&value.text) {
-        let Some((name, rest)) = item.split_once('=').filter(|(_, rest)| !rest.is_empty()) else {
-            return Err(problem("has an entry that is no NAME=VALUE".into()));
-        };
-        if !Webhooks::is_name(name) {
-            return Err(problem(format!(
-                "has the name {name:?}, which is not 1 to 64 letters, digits, hyphens and underscores"
-            )));
-        }
-        if pairs.iter().any(|(other, _)| other == name) {
-            return Err(problem(format!("has the name {name} twice")));
-        }
-        if rest.contains('\0') {
-            return Err(problem(format!("has a value for {name} with a NUL")));
-        }
-        pairs.push((name.to_owned(), rest.to_owned()));
-    }
-    Ok(pairs)
-}
-
-fn webhook_url(text: &str) -> Option<WebhookUrl> {
-    let uri: hyper::Uri = text.parse().ok()?;
-    let encrypted = match uri.scheme_str()? {
-        "http" => false,
-        "https" => true,
-        _ => return None,
-    };
-    let authority = uri.authority()?;
-    let is_plain = !authority.as_str().contains('@') && !authority.host().is_empty() && !text.contains('#');
-    let port = match authority.port() {
-        Some(port) => port.as_u16(),
-        None if authority.as_str() != authority.host() => return None,
-        None => {
-            if encrypted {
-                443
-            } else {
-                80
-            }
-        }
-    };
-    is_plain.then(|| WebhookUrl {
-        encrypted,
-        authority: authority.as_str().to_owned(),
-        host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
-        port,
-        path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
-    })
-}
-
-const WEBHOOK_FIX: &str = "write NAME=http://host:port/path, several with commas between";
 
 pub(super) fn region(value: &Value) -> Result<String, ConfigError> {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

@@ -4,12 +4,11 @@
 //! stands, whichever protocol wrote it. What the listing shows to be due is looked at again under the lock of its key
 //! before it is deleted: an object that was written, changed or tagged otherwise in between stays if it is not due.
 //!
-//! Gentle: it runs with a low priority, waits after each page for as long as the page took, and keeps directories in
-//! a cache of its own. Memory is bounded by the page, whatever the bucket holds. A rule that is taken away holds no
-//! longer from the next page on.
+//! Gentle: it runs with a low priority, and waits after each page for as long as the page took. Memory is bounded by the
+//! page, whatever the bucket holds. A rule that is taken away holds no longer from the next page on.
 //!
-//! In a bucket that keeps versions, what expires gets a delete marker ([`page`]), and what is noncurrent is removed by rules
-//! of its own ([`history`]). A version under object lock is never removed.
+//! In a bucket that keeps versions, what expires gets a delete marker (`page`), and what is noncurrent is removed by rules
+//! of its own (`history`). A version under object lock is never removed.
 //!
 //! Nothing is remembered between runs. What a crash undoes, or an error leaves, is due again in the next one.
 

@@ -2,8 +2,8 @@
 //! and the header `x-amz-expiration`.
 //!
 //! The rules are carried out by `control::lifecycle`, on the data as it stands, whichever protocol wrote it: the age of
-//! an object is the age of its file's content. When something is due is said by the pure functions of [`due`], for the
-//! engine and for the header alike; what the XML says is in [`document`].
+//! an object is the age of its file's content. When something is due is said by the pure functions of `due`, for the
+//! engine and for the header alike; what the XML says is in `document`.
 //!
 //! There is one storage class, so that transitions cannot be carried out, and a configuration with one is refused.
 //!

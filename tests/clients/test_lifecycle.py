@@ -149,7 +149,8 @@ def test_an_object_lives_its_days(quick, own):
     begun = time.time()
     s3.put_object(Bucket=own, Key="a", Body=b"1")
     wait_until(lambda: keys(s3, own) == [], "the object to expire")
-    assert time.time() - begun >= 3 * DAY
+    # A file's time is that of the kernel's last tick.
+    assert time.time() - begun >= 3 * DAY - 0.05
 
 
 def test_files_of_other_programs_age_by_their_time(quick, own):
@@ -239,9 +240,11 @@ def test_what_is_written_again_lives_on(quick, own):
     s3.put_object(Bucket=own, Key="left", Body=b"1")
     writes = 0
     while "left" in keys(s3, own) or writes < 20:
+        begun = time.time()
         s3.put_object(Bucket=own, Key="busy", Body=b"1")
         writes += 1
-        assert s3.head_object(Bucket=own, Key="busy")["ContentLength"] == 1
+        # On a machine that is too busy it can have got a day old meanwhile.
+        assert "busy" in keys(s3, own) or time.time() - begun >= DAY - 0.05
     wait_until(lambda: keys(s3, own) == [], "the last one to expire")
 
 
@@ -381,12 +384,12 @@ def test_a_file_of_another_program_over_a_version(quick, own):
     s3.put_object(Bucket=own, Key="a", Body=b"2")
     quick.path(own, "a").write_bytes(b"by another program")
     os.utime(quick.path(own, "a"), (1_000_000_000,) * 2)
-    put(s3, own, {"NoncurrentVersionExpiration": {"NoncurrentDays": 4}})
+    put(s3, own, {"NoncurrentVersionExpiration": {"NoncurrentDays": 6}})
     begun = time.time()
     time.sleep(DAY)
     assert versions(s3, own) == ["a", "(a)"]
     wait_until(lambda: versions(s3, own) == ["a"], "the version to go")
-    assert time.time() - begun >= 2.5 * DAY
+    assert time.time() - begun >= 4 * DAY
     assert s3.get_object(Bucket=own, Key="a")["Body"].read() == b"by another program"
 
 
