@@ -105,7 +105,9 @@ def test_files_and_directories(server, files):
 
     files.copy_file(f"{bucket}/dir/small é+%", f"{bucket}/copy")
     files.move(f"{bucket}/dir/small é+%", f"{bucket}/moved")
-    check_bucket(server, bucket, {"copy": small, "moved": small, "dir/large": large, "dir/nothing": b""})
+    # What moves out of a directory may be the last in it: pyarrow puts the object `dir/`, and has put those of empty ones.
+    markers = {f"{directory}/.sgate~=": b"" for directory in ["dir", "empty", "empty/in empty"]}
+    check_bucket(server, bucket, {"copy": small, "moved": small, "dir/large": large, "dir/nothing": b"", **markers})
     files.delete_file(f"{bucket}/dir/nothing")
     files.delete_file(f"{bucket}/dir/large")
     assert files.get_file_info(f"{bucket}/dir").type == FileType.Directory, "pyarrow keeps what was a directory"
