@@ -6,7 +6,10 @@
 //!
 //! The body of a form becomes the form's file once its fields are read ([`Payload::enter_file`]).
 //!
-//! `100 Continue` is sent at the first read, so that it follows authentication, authorization and preconditions.
+//! `100 Continue` is sent at the first read, so that it follows authentication, authorization and preconditions. An empty
+//! body gets it too: RFC 9110 lets a server leave it out there, but botocore (until 1.43) takes the status of an answer
+//! that no `100 Continue` preceded for that of the connection's next answer as well. For its sake a connection ends with
+//! such an answer.
 
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -31,6 +34,7 @@ pub struct Payload<'c> {
     outer: BodyDecoder,
     chunks: Option<sigv4::Decoder>,
     length: Option<u64>,
+    /// The peer waits to be told, as far as one can know: nothing of its body came yet.
     continue_wanted: bool,
     stall: Duration,
     side: Side,
@@ -196,8 +200,12 @@ impl<'c> Payload<'c> {
     async fn fill_plain(&mut self, mut buf: AlignedBuf) -> Result<(AlignedBuf, bool), S3Error> {
         loop {
             let BodyDecoder::Length(left) = &mut self.outer else { unreachable!("`fill` looked") };
-            if *left == 0 || buf.room() == 0 {
-                return Ok((buf, *left == 0));
+            if *left == 0 {
+                self.send_continue().await?;
+                return Ok((buf, true));
+            }
+            if buf.room() == 0 {
+                return Ok((buf, false));
             }
             let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.room());
             if !self.ahead.is_empty() {
@@ -205,6 +213,7 @@ impl<'c> Payload<'c> {
                 buf.append(&self.ahead[..taken]);
                 bytes::Buf::advance(self.ahead, taken);
                 *left -= taken as u64;
+                self.continue_wanted = false;
                 continue;
             }
             self.send_continue().await?;
@@ -269,6 +278,7 @@ impl<'c> Payload<'c> {
         (side.framed, side.content) = (0..0, 0..0);
         if !self.ahead.is_empty() {
             side.raw = self.ahead.split();
+            self.continue_wanted = false;
             return Ok(());
         }
         self.send_continue().await?;
@@ -324,7 +334,7 @@ impl Rest {
     /// Whether the connection can go on: the rest is short, and it will come. A peer that was not told to continue may
     /// never send it.
     pub fn is_skippable(&self, bytes_max: u64) -> bool {
-        self.outer.is_done() || (!self.never_sent && self.outer.remaining_min() <= bytes_max)
+        !self.never_sent && (self.outer.is_done() || self.outer.remaining_min() <= bytes_max)
     }
 
     /// Reads the rest, at most `bytes_max` bytes of it; true when the next request may be read.
