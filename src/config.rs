@@ -50,12 +50,12 @@ pub struct ServeArgs {
     /// Region that requests must be signed for
     #[arg(long, value_name = "NAME", hide_long_help = true)]
     pub region: Option<String>,
-    /// Ownership of objects in buckets without ownership controls; access control lists are off with the default
-    #[arg(long, value_name = "NAME", hide_long_help = true)]
-    pub object_ownership: Option<String>,
     /// Account in the ARNs of users and roles: 12 digits, or empty
     #[arg(long, value_name = "ID", hide_long_help = true)]
     pub account_id: Option<String>,
+    /// Ownership of objects in buckets without ownership controls; access control lists are off with the default
+    #[arg(long, value_name = "NAME", hide_long_help = true)]
+    pub object_ownership: Option<String>,
     /// commit: what was answered survives a power cut; none: it survives a crash
     #[arg(long, value_name = "LEVEL", hide_long_help = true)]
     pub durability: Option<String>,
