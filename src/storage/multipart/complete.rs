@@ -78,7 +78,8 @@ pub fn complete<E>(
 ) -> Result<std::result::Result<Completed, CompleteError<E>>> {
     // Once before anybody else is shut out, so that a mistaken call disturbs nobody.
     if let Err(error) = assemble(upload, wanted, expected)? {
-        return Ok(Err(error));
+        // Parts may be missing because somebody else has just completed or aborted it.
+        return Ok(Err(if upload.exists(root)? { error } else { CompleteError::NoSuchUpload }));
     }
     let above = walk::open_directory(root.uploads.as_fd(), upload.bucket.as_bytes())
         .at(Subject::Upload, "open the uploads of the bucket")?;
