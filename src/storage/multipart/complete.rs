@@ -295,7 +295,7 @@ fn copied<'r>(root: &'r Root, bucket: &Bucket, upload: &Upload, parts: &[Part]) 
 /// What was copied is on the disk before the object has its name: the parts are removed right after, and a power cut
 /// must not leave the name alone.
 fn flush_copies(root: &Root, staged: &Staged<'_>) -> Result<()> {
-    if !root.committer.flushes() {
+    if !root.committer.is_durable() {
         return Ok(());
     }
     let file = staged.as_fd().try_clone_to_owned().at(Subject::Object, OP_ASSEMBLE)?;
