@@ -114,7 +114,7 @@ impl Committer {
     }
 
     /// Whether changes are flushed at all.
-    pub fn flushes(&self) -> bool {
+    pub fn is_durable(&self) -> bool {
         self.queue.is_some()
     }
 

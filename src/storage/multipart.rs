@@ -16,7 +16,7 @@
 //! a file of its own, and its slot then names that one. Only what is not in its place is copied at Complete, by
 //! `copy_file_range`: XFS and btrfs share the blocks of what starts at a multiple of the block size in the object, which is
 //! all of it unless a part before has an odd size; what starts elsewhere no file system can share. While somebody writes
-//! into `data` (its lock is taken, see [`part`]), Complete copies everything instead of publishing a file that somebody
+//! into `data` (its lock is taken, see `part`), Complete copies everything instead of publishing a file that somebody
 //! may still write to.
 
 mod complete;

@@ -78,7 +78,8 @@ pub fn complete<E>(
 ) -> Result<std::result::Result<Completed, CompleteError<E>>> {
     // Once before anybody else is shut out, so that a mistaken call disturbs nobody.
     if let Err(error) = assemble(upload, wanted, expected)? {
-        return Ok(Err(error));
+        // Parts may be missing because somebody else has just completed or aborted it.
+        return Ok(Err(if upload.exists(root)? { error } else { CompleteError::NoSuchUpload }));
     }
     let above = walk::open_directory(root.uploads.as_fd(), upload.bucket.as_bytes())
         .at(Subject::Upload, "open the uploads of the bucket")?;
@@ -293,7 +294,7 @@ fn copied<'r>(root: &'r Root, bucket: &Bucket, upload: &Upload, parts: &[Part]) 
 /// What was copied is on the disk before the object has its name: the parts are removed right after, and a power cut
 /// must not leave the name alone.
 fn flush_copies(root: &Root, staged: &Staged<'_>) -> Result<()> {
-    if !root.committer.flushes() {
+    if !root.committer.is_durable() {
         return Ok(());
     }
     let file = staged.as_fd().try_clone_to_owned().at(Subject::Object, OP_ASSEMBLE)?;

@@ -139,7 +139,7 @@ pub fn copy_part(
         checksum = checksum.or(digests.checksums[0]);
     }
     source.content.check(source.file.as_fd())?;
-    if root.committer.flushes() {
+    if root.committer.is_durable() {
         data_of(&fd)?.flush(root)?;
     }
     let md5 = md5.unwrap_or_default();
