@@ -25,6 +25,8 @@
 //! # Invariants
 //! - The mapping is injective, and a path is an object's only if it is exactly what its key maps to: every other name
 //!   under the reserved prefix (temporaries, for instance) is no object.
+//! - So two keys are never one file, provided that the file system tells names apart by their bytes: one that folds case
+//!   (a directory of ext4 with the attribute F) does not.
 //! - No path is absolute, and none contains an empty, `.` or `..` component, or a name over 255 bytes.
 //!
 //! Specifications: "Bucket naming rules" and "Creating object key names" of the Amazon S3 user guide.
