@@ -47,9 +47,14 @@ fn filled(users: usize, accounts: usize) -> (tempfile::TempDir, Identity) {
                     posix_uid: number as u32,
                     posix_gid: 100,
                     created: 0,
+                    path: None,
+                    account: None,
+                    account_root: false,
+                    keys_only: false,
                 },
-                secret: secret(number),
+                secret: Some(secret(number)),
                 policy: Some(format!("policy{number}")),
+                inline_policies: Vec::new(),
             })
             .collect(),
         policies: (0..users)
@@ -69,6 +74,8 @@ fn filled(users: usize, accounts: usize) -> (tempfile::TempDir, Identity) {
                 secret: secret(number),
             })
             .collect(),
+        access_keys: Vec::new(),
+        roles: Vec::new(),
         token_key: SecretText::new("00".repeat(32)),
     };
     identity.import(backup, false).unwrap_or_else(|error| panic!("{error}"));

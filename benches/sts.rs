@@ -11,8 +11,8 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use sluicegate::codec::dates::Timestamp;
 use sluicegate::iam::{
-    Action, Context, Document, Kind, Policy, PosixOwner, PrincipalType, Request, Secret, Snapshot,
-    SnapshotBuilder, User, built_in_policy, decide,
+    ACCOUNT, Action, Context, Document, Kind, Policy, PosixOwner, PrincipalName, PrincipalType, Request,
+    Secret, Snapshot, SnapshotBuilder, User, built_in_policy, decide,
 };
 use sluicegate::sts::Sessions;
 use sluicegate::sts::token::{Grant, Sealed, TOKEN_ID_BYTES, open, seal};
@@ -27,6 +27,7 @@ const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[
 fn grant(policy: Option<&str>) -> Grant<'_> {
     Grant {
         unique_id: UNIQUE_ID,
+        role_id: "",
         session_name: "nightly-backup",
         issued: NOW,
         expires: Timestamp::from_seconds(NOW.seconds + 3600),
@@ -45,6 +46,7 @@ fn snapshot(key: &Arc<Secret>) -> Snapshot {
         name: "alice".into(),
         unique_id: UNIQUE_ID.into(),
         owner: PosixOwner { uid: 1, gid: 1 },
+        principal: PrincipalName::of_user(&ACCOUNT.into(), "/", "alice"),
         policy: built_in_policy("readwrite").map(|text| policy(text, Kind::Identity)),
         policy_names: Vec::new(),
     };
@@ -72,7 +74,7 @@ fn tokens(criterion: &mut Criterion) {
             let mut sessions = Sessions::new(1024);
             bencher.iter(|| {
                 let found = sessions.find(black_box(&snapshot), &access_key, token.as_bytes(), NOW);
-                assert_eq!(&*found.expect("it lives").1.name, "alice");
+                assert_eq!(&*found.expect("it lives").1.user.name, "alice");
             });
         });
         criterion.bench_function(&format!("session/seen first, {name}"), |bencher| {

@@ -9,6 +9,7 @@
 
 pub mod settings;
 mod value;
+mod webhook;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -19,10 +20,13 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::iam::PosixOwner;
+use crate::s3::ownership::ObjectOwnership;
 use crate::storage::Durability;
 
+pub use self::webhook::{WebhookConfig, WebhookUrl};
+
 use self::settings::{SETTINGS, Setting, setting};
-use self::value::{Value, choice, count, domains, listen, owner_id, path, region, time};
+use self::value::{Value, account, choice, count, domains, listen, owner_id, path, region, time};
 
 /// The command line of `sluicegate serve`: every value as it was written.
 #[derive(Args, Clone, Debug, Default)]
@@ -46,6 +50,12 @@ pub struct ServeArgs {
     /// Region that requests must be signed for
     #[arg(long, value_name = "NAME", hide_long_help = true)]
     pub region: Option<String>,
+    /// Account in the ARNs of users and roles: 12 digits, or empty
+    #[arg(long, value_name = "ID", hide_long_help = true)]
+    pub account_id: Option<String>,
+    /// Ownership of objects in buckets without ownership controls; access control lists are off with the default
+    #[arg(long, value_name = "NAME", hide_long_help = true)]
+    pub object_ownership: Option<String>,
     /// commit: what was answered survives a power cut; none: it survives a crash
     #[arg(long, value_name = "LEVEL", hide_long_help = true)]
     pub durability: Option<String>,
@@ -70,18 +80,36 @@ pub struct ServeArgs {
     /// Connections per worker; beyond it, the answer is 503 SlowDown
     #[arg(long, value_name = "COUNT", hide_long_help = true)]
     pub connections_max: Option<String>,
+    /// How often lifecycle rules are carried out
+    #[arg(long, value_name = "TIME", hide_long_help = true)]
+    pub lifecycle_interval: Option<String>,
+    /// How long a day of the lifecycle rules lasts; shorter than 24h only to try rules out
+    #[arg(long, value_name = "TIME", hide_long_help = true)]
+    pub lifecycle_day: Option<String>,
     /// error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", hide_long_help = true)]
     pub log_level: Option<String>,
     /// text or json
     #[arg(long, value_name = "FORMAT", hide_long_help = true)]
     pub log_format: Option<String>,
+    /// Targets of notifications, at most 3: NAME is arn:sluicegate:sqs::NAME:webhook, the URL http or https
+    #[arg(long, value_name = "NAME=URL,..", hide_long_help = true)]
+    pub notify_webhook: Vec<String>,
+    /// Files with the Authorization header of webhooks: one line, such as Bearer and a token
+    #[arg(long, value_name = "NAME=FILE,..", hide_long_help = true)]
+    pub notify_token_file: Vec<String>,
+    /// PEM file with the authorities of webhooks; without it, those of the system
+    #[arg(long, value_name = "FILE", hide_long_help = true)]
+    pub notify_ca: Option<String>,
     /// Unix socket of the admin API; without it, ROOT/.sluicegate/admin.sock
     #[arg(long, value_name = "FILE", hide_long_help = true)]
     pub admin_socket: Option<String>,
     /// Unix socket where users manage their service accounts; without it, ROOT/.sluicegate-user.sock
     #[arg(long, value_name = "FILE", hide_long_help = true)]
     pub user_socket: Option<String>,
+    /// Addresses and ports of /metrics and /health, plain HTTP for everybody who reaches them; without it, none
+    #[arg(long, value_name = "ADDRESS,..", hide_long_help = true)]
+    pub monitor_listen: Vec<String>,
     /// Owner of the files that requests without a signature create
     #[arg(long, value_name = "N", hide_long_help = true)]
     pub anonymous_posix_uid: Option<String>,
@@ -104,6 +132,8 @@ impl ServeArgs {
             "workers" => self.workers.clone(),
             "domain" => list(&self.domain),
             "region" => self.region.clone(),
+            "object-ownership" => self.object_ownership.clone(),
+            "account-id" => self.account_id.clone(),
             "durability" => self.durability.clone(),
             "tls-cert" => self.tls_cert.clone(),
             "tls-key" => self.tls_key.clone(),
@@ -112,10 +142,16 @@ impl ServeArgs {
             "idle-timeout" => self.idle_timeout.clone(),
             "drain-timeout" => self.drain_timeout.clone(),
             "connections-max" => self.connections_max.clone(),
+            "lifecycle-interval" => self.lifecycle_interval.clone(),
+            "lifecycle-day" => self.lifecycle_day.clone(),
             "log-level" => self.log_level.clone(),
             "log-format" => self.log_format.clone(),
+            "notify-webhook" => list(&self.notify_webhook),
+            "notify-token-file" => list(&self.notify_token_file),
+            "notify-ca" => self.notify_ca.clone(),
             "admin-socket" => self.admin_socket.clone(),
             "user-socket" => self.user_socket.clone(),
+            "monitor-listen" => list(&self.monitor_listen),
             "anonymous-posix-uid" => self.anonymous_posix_uid.clone(),
             "anonymous-posix-gid" => self.anonymous_posix_gid.clone(),
             "driver" => self.driver.clone(),
@@ -137,6 +173,10 @@ pub struct Config {
     pub domains: Vec<String>,
     /// The region requests must be signed for.
     pub region: String,
+    /// What buckets without ownership controls have.
+    pub object_ownership: ObjectOwnership,
+    /// The account in the ARNs of users and roles; may be empty.
+    pub account_id: String,
     /// When a write is answered.
     pub durability: Durability,
     /// Certificate and key, if S3 is served over TLS.
@@ -151,14 +191,24 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Per worker.
     pub connections_max: usize,
+    /// From one run of the lifecycle rules to the next.
+    pub lifecycle_interval: Duration,
+    /// How long a day of the lifecycle rules lasts.
+    pub lifecycle_day: Duration,
     /// Least important events that are logged.
     pub log_level: LogLevel,
     /// How they are written.
     pub log_format: LogFormat,
+    /// Targets of notifications.
+    pub webhooks: Vec<WebhookConfig>,
+    /// Certificate authorities of webhooks, in place of the system's.
+    pub notify_ca: Option<PathBuf>,
     /// The Unix socket of the admin API.
     pub admin_socket: PathBuf,
     /// The Unix socket where users manage their service accounts.
     pub user_socket: PathBuf,
+    /// Where monitoring systems ask; may be empty.
+    pub monitor_listen: Vec<SocketAddr>,
     /// Whom files belong to that requests without a signature create.
     pub anonymous: PosixOwner,
     /// How workers wait for the kernel.
@@ -313,12 +363,15 @@ impl Sources<'_> {
                 gid: owner_id(&self.require("anonymous-posix-gid")?)?,
             },
             listen: listen(&self.require("listen")?)?,
+            monitor_listen: self.find("monitor-listen")?.map_or(Ok(Vec::new()), |value| listen(&value))?,
             workers: match self.find("workers")? {
                 Some(value) => count(&value, 1, WORKERS_MAX)?,
                 None => cores(),
             },
             domains: self.find("domain")?.map_or(Ok(Vec::new()), |value| domains(&value))?,
             region: region(&self.require("region")?)?,
+            object_ownership: choice(&self.require("object-ownership")?, &ObjectOwnership::ALL)?,
+            account_id: account(&self.require("account-id")?)?,
             durability: choice(
                 &self.require("durability")?,
                 &[("commit", Durability::Commit), ("none", Durability::None)],
@@ -329,6 +382,8 @@ impl Sources<'_> {
             idle_timeout: time(&self.require("idle-timeout")?)?,
             drain_timeout: time(&self.require("drain-timeout")?)?,
             connections_max: count(&self.require("connections-max")?, 1, 1_000_000)?,
+            lifecycle_interval: time(&self.require("lifecycle-interval")?)?,
+            lifecycle_day: time(&self.require("lifecycle-day")?)?,
             log_level: choice(
                 &self.require("log-level")?,
                 &[LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace]
@@ -342,6 +397,8 @@ impl Sources<'_> {
                 &self.require("driver")?,
                 &[("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)],
             )?,
+            webhooks: webhook::targets(self.find("notify-webhook")?, self.find("notify-token-file")?)?,
+            notify_ca: self.find("notify-ca")?.map(|value| path(&value)).transpose()?,
             root,
             admin_socket,
             user_socket,

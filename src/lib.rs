@@ -7,7 +7,9 @@
 //!   Cores share nothing but immutable values ([`worker::Shared`]): the open root directory, and the identities, which
 //!   are replaced as a whole;
 //! - the **control plane**: one ordinary thread ([`control`]) with the admin API on a Unix socket and the identity
-//!   store. A change is durable, and holds on every core, before the command that made it returns.
+//!   store. A change is durable, and holds on every core, before the command that made it returns. It also tells
+//!   webhooks what happened ([`control::notify`]), and a thread of its own carries out lifecycle rules
+//!   ([`control::lifecycle`]).
 //!
 //! Two kinds of helper threads keep the cores from waiting: [`runtime::offload`] runs what may wait long on the disk,
 //! and the flushing thread of [`storage::commit`] makes many objects durable with one flush.
@@ -27,7 +29,7 @@
 //! # Modules in reading order
 //! Imports point from later to earlier groups. The first group is free of I/O: bytes and the time go in, values come
 //! out; it is tested with tables and generated inputs, fuzzed and benchmarked without a server.
-//! - [`codec`], [`http`], [`sigv4`], [`iam`], [`sts`], [`limits`], [`counters`]
+//! - [`codec`], [`http`], [`sigv4`], [`iam`], [`query_api`], [`iam_api`], [`sts`], [`limits`], [`counters`]
 //! - [`runtime`] (the only place that names monoio) and [`digest`]; the only `unsafe` code is in these two
 //! - [`storage`]: where a key lives ([`storage::layout`]), what is known of an object ([`storage::record`]), the order
 //!   of a write ([`storage::writer`], [`storage::object`], [`storage::commit`]), the versions of an object
@@ -68,7 +70,9 @@ pub mod codec;
 pub mod counters;
 pub mod http;
 pub mod iam;
+pub mod iam_api;
 pub mod limits;
+pub mod query_api;
 pub mod sigv4;
 pub mod sts;
 

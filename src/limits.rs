@@ -4,6 +4,8 @@
 //! relations are asserted at compile time. Memory is a function of these numbers and of the configuration, never
 //! of the load.
 
+use std::time::Duration;
+
 /// Largest request head in bytes, request line and all header lines included. AWS documents 8 KiB for headers;
 /// 2 KiB of user metadata and a presigned query with a session token fit twice into this.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -30,6 +32,10 @@ pub const PUT_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
 pub const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
 /// Part numbers are 1 to this.
 pub const PARTS_MAX: u32 = 10_000;
+/// How often a Complete looks whether another one of the same upload is done.
+pub const COMPLETION_POLL: Duration = Duration::from_millis(20);
+/// How often it looks before it answers 503 SlowDown: for half a minute, less than clients wait for an answer.
+pub const COMPLETION_POLLS_MAX: u32 = 1500;
 /// User metadata, names (without the prefix) and values together, in bytes.
 pub const USER_METADATA_BYTES_MAX: usize = 2 * 1024;
 /// Most keys of one listing page or of one DeleteObjects.
@@ -42,9 +48,32 @@ pub const BUCKETS_MAX: usize = 10_000;
 pub const XML_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 const _: () = assert!(XML_BODY_BYTES_MAX >= PAGE_KEYS_MAX * (KEY_BYTES_MAX * 6 + 256));
 const _: () = assert!(XML_BODY_BYTES_MAX >= PARTS_MAX as usize * 512);
+/// Most rules of a bucket's lifecycle configuration (AWS: "Bucket restrictions and limitations").
+pub const LIFECYCLE_RULES_MAX: usize = 1000;
+/// Sorted directories that the run of lifecycle rules keeps for itself, in bytes: it walks through whole buckets, and
+/// would push those of the clients' listings out of [`DIRECTORY_CACHE_BYTES`].
+pub const LIFECYCLE_CACHE_BYTES: usize = 8 * 1024 * 1024;
+/// Most rules of a bucket's notification configuration (WEKA: notifications; AWS has 100).
+pub const NOTIFICATION_RULES_MAX: usize = 10;
+/// Most targets of notifications of one server (WEKA: notifications).
+pub const NOTIFICATION_TARGETS_MAX: usize = 3;
+/// Notices that wait for one target (WEKA: notifications); more are dropped and counted. One takes some 500 bytes, and
+/// with the longest key and names 2 KiB.
+pub const NOTIFICATION_QUEUE_MAX: usize = 10_000;
 /// Largest document of a bucket's setting: a lifecycle configuration with 1,000 rules has half of it.
 pub const SETTING_BODY_BYTES_MAX: usize = 512 * 1024;
-/// Largest form body of an STS call. A session policy is at most 2 KiB; percent-encoding triples it.
+/// Most rules of a CORS configuration (AWS: PutBucketCors).
+pub const CORS_RULES_MAX: usize = 100;
+/// Largest CORS configuration (AWS: PutBucketCors). Every byte of it may be written as a reference of six bytes.
+pub const CORS_BYTES_MAX: usize = 64 * 1024;
+const _: () = assert!(CORS_BYTES_MAX * 6 + CORS_RULES_MAX * 1024 <= SETTING_BODY_BYTES_MAX);
+/// Most bytes of a form but its file (AWS: "POST Object"), in front of the file and behind it.
+pub const FORM_BYTES_MAX: usize = 20 * 1024;
+/// Most fields of a form.
+pub const FORM_FIELDS_MAX: usize = 200;
+/// Renames of which a second try is known again; each takes 64 bytes.
+pub const RENAMES_REMEMBERED_MAX: usize = 4096;
+/// Largest form body of a call of STS or IAM. A policy is at most 2 KiB; percent-encoding triples it.
 pub const FORM_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// One disk operation of an object's body. 64 KiB costs a quarter of the throughput, 1 MiB gains nothing more.
@@ -92,3 +121,11 @@ pub const PUBLICATION_STRIPES: usize = 1024;
 pub const PUBLICATION_ATTEMPTS_MAX: usize = 64;
 /// Sorted directory snapshots kept for listings, in bytes, per process.
 pub const DIRECTORY_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Records put aside for the size of their attributes are left alone for so long, in seconds, before they are judged
+/// leftovers: their object may be about to be published.
+pub const SPILL_SECONDS_MIN: i64 = 3600;
+/// How long ago another program must have written to a file, in milliseconds, before it counts as written: no single
+/// write takes longer, unless the machine is overloaded. A reader waits for that.
+pub const SETTLED_MS: u64 = 20;
+/// How often a reader waits for a file that is written to all the time.
+pub const SETTLING_ATTEMPTS_MAX: usize = 3;

@@ -22,20 +22,25 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::QuickstartArgs;
 use crate::config::{self, Config, LogFormat, ServeArgs, TlsFiles};
 use crate::control::identity::{Identity, NewUser};
+use crate::control::lifecycle;
+use crate::control::metrics::{self, Monitored};
+use crate::control::notify::Deliveries;
 use crate::control::record::new_secret;
 use crate::control::seal::MasterKey;
 use crate::control::socket::{self, Socket};
 use crate::control::user_api;
-use crate::control::{admin, buckets};
+use crate::control::{admin, buckets, lifecycle_rules};
 use crate::limits;
 use crate::runtime::mailbox::{Answer, question};
 use crate::runtime::socket::listen;
 use crate::runtime::{Driver, Offload, run_core};
 use crate::s3::bucket_policy;
 use crate::s3::context::{PublishPolicy, Service};
+use crate::s3::lifecycle::Day;
+use crate::s3::rename_object::Renames;
 use crate::s3::settings::Settings;
-use crate::storage::Root;
 use crate::storage::root::process_owner;
+use crate::storage::{Root, recover};
 use crate::worker::{self, Limits, Shared};
 
 /// Why the server does not start, or did not end well. A whole sentence.
@@ -75,6 +80,7 @@ pub fn quickstart(args: &QuickstartArgs) -> Result<(), Failure> {
                 secret: &secret,
                 owner: process_owner(),
                 policy: Some("readwrite"),
+                account_root: None,
             };
             identity.add_user(&user).map_err(|error| Failure(error.to_string()))?;
         }
@@ -109,6 +115,7 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     let root = Root::open(&config.root, config.durability).map_err(|error| Failure(error.to_string()))?;
     let key = MasterKey::from_environment().map_err(|error| Failure(error.to_string()))?;
     let identity = Arc::new(Identity::open(&config.root, key).map_err(|error| Failure(error.to_string()))?);
+    identity.set_account(&config.account_id);
     let policies = bucket_policy::load(&root).map_err(|error| Failure(format!("{error}.")))?;
     identity.set_bucket_policies(policies);
     let settings = Settings::load(&root).map_err(|error| Failure(format!("{error}.")))?;
@@ -121,10 +128,14 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     let sockets = {
         let _inside = control.enter();
         Sockets {
+            monitors: listen_for_monitors(&config.monitor_listen)?,
             admin: Socket::bind(&config.admin_socket).map_err(|error| Failure(error.to_string()))?,
             user: Socket::bind_for_users(&config.user_socket).map_err(|error| Failure(error.to_string()))?,
         }
     };
+    let (deliveries, webhooks) =
+        Deliveries::prepare(&config.webhooks, config.notify_ca.as_deref(), &config.region)
+            .map_err(|error| Failure(format!("{error}.")))?;
     let offload = Offload::start(limits::OFFLOAD_THREADS)
         .map_err(|error| Failure(format!("cannot start the offload threads: {error}.")))?;
     let shared = Shared {
@@ -133,9 +144,16 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             offload,
             region: config.region.clone(),
             domains: config.domains.clone(),
+            object_ownership: config.object_ownership,
             anonymous: config.anonymous,
             publish_policy: publisher(identity.clone()),
+            iam: {
+                let identity = identity.clone();
+                Box::new(move |by, change| identity.carry_out(by, change))
+            },
             settings,
+            renames: Renames::default(),
+            webhooks,
             stall: config.stall_timeout,
         }),
         identities: identity.published().clone(),
@@ -147,11 +165,26 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             connections_max: config.connections_max,
         },
     };
+    let service = shared.service.clone();
+    thread::Builder::new()
+        .name("clean-up".into())
+        .spawn(move || recover::clear_spill(&service.root))
+        .map_err(|error| Failure(format!("cannot start the clean-up thread: {error}.")))?;
     let (listeners, addresses) = open_listeners(&config)?;
     let workers = Workers::start(&shared, driver, listeners)?;
+    let rules =
+        lifecycle::Options { interval: config.lifecycle_interval, day: Day::lasting(config.lifecycle_day) };
+    let lifecycle = lifecycle::Job::start(shared.service.clone(), rules)
+        .map_err(|error| Failure(format!("cannot start the thread of the lifecycle rules: {error}.")))?;
     announce(&config, driver, &addresses, &text);
-    let ended = control.block_on(administer(identity, shared.service.clone(), sockets));
+    let deliveries = {
+        let _inside = control.enter();
+        deliveries.start()
+    };
+    let ended = control.block_on(administer(identity, shared.service.clone(), driver, sockets));
+    lifecycle.stop();
     workers.stop();
+    control.block_on(deliveries.finish(config.drain_timeout));
     ended
 }
 
@@ -167,10 +200,30 @@ fn publisher(identity: Arc<Identity>) -> PublishPolicy {
 struct Sockets {
     admin: Socket,
     user: Socket,
+    monitors: Vec<tokio::net::TcpListener>,
 }
 
-/// The control thread: the admin API and the user API until a signal comes.
-async fn administer(identity: Arc<Identity>, service: Arc<Service>, sockets: Sockets) -> Result<(), Failure> {
+fn listen_for_monitors(addresses: &[SocketAddr]) -> Result<Vec<tokio::net::TcpListener>, Failure> {
+    let listen = |address: &SocketAddr| {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(listener)
+    };
+    let failed = |address: &SocketAddr, error: io::Error| {
+        Failure(format!(
+            "cannot listen on {address} for monitoring: {error}. Choose another --monitor-listen."
+        ))
+    };
+    addresses.iter().map(|address| listen(address).map_err(|error| failed(address, error))).collect()
+}
+
+/// The control thread: the admin API, the user API and what monitors ask until a signal comes.
+async fn administer(
+    identity: Arc<Identity>,
+    service: Arc<Service>,
+    driver: Driver,
+    sockets: Sockets,
+) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(control_failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(control_failed)?;
     let stopped = async move {
@@ -181,17 +234,27 @@ async fn administer(identity: Arc<Identity>, service: Arc<Service>, sockets: Soc
         tracing::info!("stopping: requests that run are finished");
     };
     let routes = user_api::router(identity.clone());
-    let (stopped_users, users) = tokio::sync::oneshot::channel();
+    let (stop, stopping) = tokio::sync::watch::channel(false);
     let stopped = async move {
         stopped.await;
-        // The receiver is gone only if the user socket has ended already.
-        let _ = stopped_users.send(());
+        stop.send_replace(true);
     };
+    // An error means that the sender is gone, which is an end as well.
+    let wait = |mut stopping: tokio::sync::watch::Receiver<bool>| async move {
+        let _ = stopping.wait_for(|stopped| *stopped).await;
+    };
+    let monitored = Monitored { service: service.clone(), driver: driver.name() };
+    let monitors = sockets.monitors.into_iter().map(|listener| {
+        socket::serve_anybody(listener, metrics::router(monitored.clone()), wait(stopping.clone()))
+    });
+    let monitors = futures_util::future::join_all(monitors);
     let can_chown = service.root.capabilities.chown;
-    let routes_of_admins = admin::router(identity, can_chown).merge(buckets::router(service));
+    let routes_of_admins = admin::router(identity, can_chown)
+        .merge(buckets::router(service.clone()))
+        .merge(lifecycle_rules::router(service));
     let admins = socket::serve(sockets.admin, routes_of_admins, stopped);
-    let users = socket::serve_users(sockets.user, routes, async { drop(users.await) });
-    let (result, ()) = tokio::join!(admins, users);
+    let users = socket::serve_users(sockets.user, routes, wait(stopping.clone()));
+    let (result, (), _) = tokio::join!(admins, users, monitors);
     result.map_err(control_failed)
 }
 

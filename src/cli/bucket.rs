@@ -53,6 +53,11 @@ enum BucketCommand {
         #[arg(long)]
         unlink: bool,
     },
+    /// Rules that delete the objects of a bucket after some days
+    LifecycleRule {
+        #[command(subcommand)]
+        command: super::lifecycle_rule::RuleCommand,
+    },
     /// Show and change the policy of a bucket
     Policy {
         #[command(subcommand)]
@@ -125,11 +130,12 @@ pub fn run(args: &BucketArgs) -> Result<(), Failure> {
             client.send::<()>(Method::PUT, &path, &())?;
             print(&format!("Unlinked {name}; its directory stays.\n"))
         }
+        BucketCommand::LifecycleRule { command } => super::lifecycle_rule::run(&client, command),
         BucketCommand::Policy { command } => policy(&client, command),
     }
 }
 
-const BUCKETS: &str = "/v1/buckets";
+pub(super) const BUCKETS: &str = "/v1/buckets";
 
 fn policy(client: &Client, command: &PolicyCommand) -> Result<(), Failure> {
     let path = |bucket: &str| format!("{}/policy", path_with(BUCKETS, bucket));

@@ -6,7 +6,9 @@
 pub mod bucket;
 pub mod client;
 pub mod identity;
+mod lifecycle_rule;
 pub mod policy;
+pub mod role;
 pub mod secret;
 pub mod service_account;
 pub mod sts;
@@ -42,6 +44,8 @@ pub enum Command {
     User(user::UserArgs),
     /// Add, attach, list and remove the policies of a running server
     Policy(policy::PolicyArgs),
+    /// List and remove the roles of a running server, which are made through the IAM API
+    Role(role::RoleArgs),
     /// Make, list and destroy the buckets of a running server, and change their policies
     Bucket(bucket::BucketArgs),
     /// Back up the identity store of a running server, and restore it
@@ -130,6 +134,7 @@ pub fn run() -> ExitCode {
         Command::Quickstart(args) => crate::server::quickstart(&args).map_err(|error| refused(&error)),
         Command::User(args) => user::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::Role(args) => role::run(&args),
         Command::Bucket(args) => bucket::run(&args),
         Command::Identity(args) => identity::run(&args),
         Command::ServiceAccount(args) => service_account::run(&args),

@@ -32,6 +32,10 @@ enum UserCommand {
         /// Policy to attach; without one the user may do nothing
         #[arg(long, value_name = "POLICY")]
         policy: Option<String>,
+        /// Make it the root of this account of 12 digits: users and roles that it makes through the IAM API belong to
+        /// the account. This gives it a name and no rights: those come from its policy
+        #[arg(long, value_name = "ACCOUNT")]
+        account_root: Option<String>,
         #[command(flatten)]
         secret: SecretArgs,
     },
@@ -82,7 +86,7 @@ enum UserCommand {
 pub fn run(args: &UserArgs) -> Result<(), Failure> {
     let client = args.server.client();
     match &args.command {
-        UserCommand::Add { name, posix_uid, posix_gid, policy, secret } => {
+        UserCommand::Add { name, posix_uid, posix_gid, policy, account_root, secret } => {
             let ChosenSecret { text, generated } = secret.choose()?;
             let body = wire::AddUser {
                 name: name.clone(),
@@ -90,6 +94,7 @@ pub fn run(args: &UserArgs) -> Result<(), Failure> {
                 posix_uid: *posix_uid,
                 posix_gid: *posix_gid,
                 policy: policy.clone(),
+                account_root: account_root.clone(),
             };
             let added: wire::ChangedUser = client.send(Method::POST, USERS, &body)?;
             warn(&added.warnings);
@@ -172,10 +177,20 @@ fn list(users: &[wire::User]) -> String {
 
 fn show(user: &wire::User) -> String {
     let policy = user.policy.as_deref().unwrap_or("-");
+    let names = |list: &[String]| if list.is_empty() { "-".to_owned() } else { list.join(", ") };
     format!(
-        "User:              {}\nUnique id:         {}\nPOSIX uid:         {}\nPOSIX gid:         {}\n\
-         Policy:            {policy}\nService accounts:  {}\nCreated:           {}\n",
-        user.name, user.unique_id, user.posix_uid, user.posix_gid, user.service_accounts, user.created
+        "User:              {}\nUnique id:         {}\nARN:               {}\nPOSIX uid:         {}\n\
+         POSIX gid:         {}\nPolicy:            {policy}\nInline policies:   {}\nAccess keys:       {}\n\
+         Service accounts:  {}\nCreated:           {}\n",
+        user.name,
+        user.unique_id,
+        user.arn,
+        user.posix_uid,
+        user.posix_gid,
+        names(&user.inline_policies),
+        names(&user.access_keys),
+        user.service_accounts,
+        user.created
     )
 }
 
@@ -188,9 +203,12 @@ mod tests {
         let user = wire::User {
             name: "alice".into(),
             unique_id: "AIDAAAAAAAAAAAAAAAAAA".into(),
+            arn: "arn:aws:iam::1:user/alice".into(),
             posix_uid: 1001,
             posix_gid: 100,
             policy: None,
+            inline_policies: Vec::new(),
+            access_keys: vec!["AKIA1".into(), "AKIA2".into()],
             service_accounts: 2,
             created: "2013-05-24T00:00:00.000Z".into(),
         };
@@ -199,7 +217,8 @@ mod tests {
             "USER   UID   GID  POLICY  SERVICE ACCOUNTS\nalice  1001  100  -       2\n"
         );
         let text = show(&user);
-        assert_eq!(text.lines().count(), 7);
+        assert_eq!(text.lines().count(), 10);
+        assert!(text.contains("Access keys:       AKIA1, AKIA2\n"), "{text}");
         assert!(text.contains("POSIX uid:         1001\n"), "{text}");
     }
 }

@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use crate::iam::ACCOUNT;
+
 /// One setting of `sluicegate serve`.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -65,6 +67,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     row("domain", "NAME,..", "", "Domains of virtual-hosted requests: BUCKET.NAME is the bucket BUCKET"),
     row("region", "NAME", "us-east-1", "Region that requests must be signed for"),
+    row("account-id", "ID", ACCOUNT, "Account in the ARNs of users and roles: 12 digits, or empty"),
+    row(
+        "object-ownership",
+        "NAME",
+        "BucketOwnerEnforced",
+        "Ownership of objects in buckets without ownership controls; access control lists are off with the default",
+    ),
     row(
         "durability",
         "LEVEL",
@@ -78,14 +87,45 @@ pub const SETTINGS: &[Setting] = &[
     row("idle-timeout", "TIME", "75s", "How long a connection may wait for its next request"),
     row("drain-timeout", "TIME", "30s", "How long requests under way may take to end after SIGTERM"),
     row("connections-max", "COUNT", "20000", "Connections per worker; beyond it, the answer is 503 SlowDown"),
+    row("lifecycle-interval", "TIME", "1h", "How often lifecycle rules are carried out"),
+    row(
+        "lifecycle-day",
+        "TIME",
+        "24h",
+        "How long a day of the lifecycle rules lasts; shorter than 24h only to try rules out",
+    ),
     row("log-level", "LEVEL", "info", "error, warn, info, debug or trace"),
     row("log-format", "FORMAT", "text", "text or json"),
+    row(
+        "notify-webhook",
+        "NAME=URL,..",
+        "",
+        "Targets of notifications, at most 3: NAME is arn:sluicegate:sqs::NAME:webhook, the URL http or https",
+    ),
+    row(
+        "notify-token-file",
+        "NAME=FILE,..",
+        "",
+        "Files with the Authorization header of webhooks: one line, such as Bearer and a token",
+    ),
+    row(
+        "notify-ca",
+        "FILE",
+        "",
+        "PEM file with the authorities of webhooks; without it, those of the system",
+    ),
     row("admin-socket", "FILE", "", "Unix socket of the admin API; without it, ROOT/.sluicegate/admin.sock"),
     row(
         "user-socket",
         "FILE",
         "",
         "Unix socket where users manage their service accounts; without it, ROOT/.sluicegate-user.sock",
+    ),
+    row(
+        "monitor-listen",
+        "ADDRESS,..",
+        "",
+        "Addresses and ports of /metrics and /health, plain HTTP for everybody who reaches them; without it, none",
     ),
     row("anonymous-posix-uid", "N", "65534", "Owner of the files that requests without a signature create"),
     row("anonymous-posix-gid", "N", "65534", "Group of the files that requests without a signature create"),

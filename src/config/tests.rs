@@ -31,11 +31,14 @@ fn defaults() {
     assert_eq!(config.root, Path::new("./sluicegate-data"));
     assert_eq!(config.listen, ["127.0.0.1:9000".parse().unwrap()]);
     assert_eq!(config.region, "us-east-1");
+    assert_eq!(config.object_ownership, ObjectOwnership::BucketOwnerEnforced);
     assert_eq!(config.durability, Durability::Commit);
     assert_eq!(config.head_timeout, Duration::from_secs(10));
     assert_eq!(config.stall_timeout, Duration::from_secs(60));
     assert_eq!(config.idle_timeout, Duration::from_secs(75));
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
+    assert_eq!(config.lifecycle_interval, Duration::from_secs(60 * 60));
+    assert_eq!(config.lifecycle_day, Duration::from_secs(24 * 60 * 60));
     assert_eq!(config.connections_max, crate::limits::CONNECTIONS_MAX);
     assert_eq!(config.admin_socket, Path::new("./sluicegate-data/.sluicegate/admin.sock"));
     assert_eq!(config.user_socket, Path::new("./sluicegate-data/.sluicegate-user.sock"));
@@ -207,4 +210,56 @@ proptest! {
         fuzz(format!("{key} = {value}").as_bytes());
         fuzz(format!("{key} = '''{value}'''").as_bytes());
     }
+}
+
+#[test]
+fn webhooks() {
+    let file = "notify_webhook = ['a=http://host/path?x=1', 'b=https://[::1]', 'c_2=http://host:81']\n\
+                notify_token_file = 'b=/etc/token'\nnotify_ca = '/etc/ca.pem'";
+    let config = with_file(file).unwrap();
+    let url = |encrypted, authority: &str, host: &str, port, path: &str| WebhookUrl {
+        encrypted,
+        authority: authority.into(),
+        host: host.into(),
+        port,
+        path: path.into(),
+    };
+    let expected = [
+        ("a", url(false, "host", "host", 80, "/path?x=1"), None),
+        ("b", url(true, "[::1]", "::1", 443, "/"), Some("/etc/token")),
+        ("c_2", url(false, "host:81", "host", 81, "/"), None),
+    ];
+    let expected = expected.map(|(name, url, file): (&str, _, Option<&str>)| WebhookConfig {
+        name: name.into(),
+        url,
+        token_file: file.map(PathBuf::from),
+    });
+    assert_eq!(config.webhooks, expected);
+    assert_eq!(config.notify_ca, Some(PathBuf::from("/etc/ca.pem")));
+    assert!(!format!("{config:?}").contains("x=1"), "the path may hold a token");
+    let bad = |text: &str, part: &str| refused(with_file(&format!("notify_webhook = '{text}'")), &[part]);
+    bad("a", "NAME=VALUE");
+    bad("a=", "NAME=VALUE");
+    bad(",", "no webhook");
+    bad("a b=http://host", "letters");
+    bad("a=http://host,a=http://other", "twice");
+    bad("a=http://h,b=http://h,c=http://h,d=http://h", "more than 3");
+    for url in [
+        "host",
+        "ftp://host",
+        "http://",
+        "http://:80",
+        "http://u:p@host/",
+        "http://host/#f",
+        "http://host:x",
+        "/p",
+    ] {
+        bad(&format!("a={url}"), "no usable URL for a");
+    }
+    let many = "a=http://h,b=http://h,c=http://h,d=http://h/secret";
+    for text in ["a=http://host:secret", "a=http://h/secret,a=http://h", "a=http://h/secret,=x", many] {
+        let told = with_file(&format!("notify_webhook = '{text}'")).unwrap_err().to_string();
+        assert!(!told.contains("secret"), "{told}");
+    }
+    refused(with_file("notify_token_file = 'a=/etc/token'"), &["no webhook a"]);
 }

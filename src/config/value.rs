@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::ConfigError;
 use super::settings::Setting;
+use crate::iam_api::names::is_account;
 
 /// A value and where it came from.
 pub(super) struct Value {
@@ -89,6 +90,14 @@ pub(super) fn region(value: &Value) -> Result<String, ConfigError> {
             "which is no region name",
             "use 1 to 64 lower-case letters, digits and hyphens, such as us-east-1",
         ));
+    }
+    Ok(value.text.clone())
+}
+
+/// The id of an account; empty for ARNs without one, as Ceph has them.
+pub(super) fn account(value: &Value) -> Result<String, ConfigError> {
+    if !value.text.is_empty() && !is_account(&value.text) {
+        return Err(value.error("which is no account", "use 12 digits, or nothing"));
     }
     Ok(value.text.clone())
 }

@@ -8,6 +8,8 @@
 //! | `PUT`, `DELETE /v1/users/{name}/policy` | attach, detach |
 //! | `GET /v1/policies`, `POST /v1/policies` | list, add or replace |
 //! | `GET`, `DELETE /v1/policies/{name}` | show, remove |
+//! | `GET /v1/roles` | list what was made through the IAM API |
+//! | `GET`, `DELETE /v1/roles/{name}` | show, remove |
 //! | `GET`, `PUT /v1/identity` | everything, secrets included; put it into an empty store or in place of another |
 //! | `POST /v1/simulate` | say what would be decided, and by which statement |
 //!
@@ -63,6 +65,8 @@ pub fn router(identity: Arc<Identity>, can_chown: bool) -> Router {
         .route("/v1/users/{name}/policy", put(attach_policy).delete(detach_policy))
         .route("/v1/policies", get(list_policies).post(add_policy))
         .route("/v1/policies/{name}", get(show_policy).delete(remove_policy))
+        .route("/v1/roles", get(list_roles))
+        .route("/v1/roles/{name}", get(show_role).delete(remove_role))
         .route("/v1/identity", get(export).put(import))
         .route("/v1/simulate", post(simulate))
         .method_not_allowed_fallback(method_not_allowed)
@@ -103,6 +107,7 @@ async fn add_user(
                 secret: &body.secret,
                 owner: PosixOwner { uid: body.posix_uid, gid: body.posix_gid },
                 policy: body.policy.as_deref(),
+                account_root: body.account_root.as_deref(),
             })?;
             Ok(wire::ChangedUser { warnings: warnings(&user, can_chown), user })
         })
@@ -176,6 +181,19 @@ async fn show_policy(State(admin): State<Admin>, Name(name): Name) -> Answer<wir
 
 async fn remove_policy(State(admin): State<Admin>, Name(name): Name) -> Result<StatusCode, Error> {
     let Json(()) = admin.run(move |identity| identity.remove_policy(&name)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn list_roles(State(admin): State<Admin>) -> Answer<wire::Roles> {
+    admin.run(|identity| Ok(wire::Roles { roles: identity.roles() })).await
+}
+
+async fn show_role(State(admin): State<Admin>, Name(name): Name) -> Answer<wire::Role> {
+    admin.run(move |identity| identity.role(&name)).await
+}
+
+async fn remove_role(State(admin): State<Admin>, Name(name): Name) -> Result<StatusCode, Error> {
+    let Json(()) = admin.run(move |identity| identity.remove_role(&name)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -22,12 +22,16 @@ use argon2::{Algorithm, Argon2, Params};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::record::{PolicyRecord, SecretText, ServiceAccountRecord, UserRecord};
+use super::record::{
+    AccessKeyRecord, PolicyRecord, RoleRecord, SecretText, ServiceAccountRecord, UserRecord,
+};
 
-/// The format of [`Backup`] that this program writes and reads.
-pub const FORMAT: u64 = 1;
-/// Largest backup as JSON. The store at its limits stays below it, every byte of its policies escaped.
-pub const BACKUP_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The newest format of [`Backup`] that this program writes and reads.
+pub const FORMAT: u64 = 2;
+/// The format of a backup of which nothing was made through the IAM API, which earlier releases read as well.
+pub const FORMAT_WITHOUT_IAM: u64 = 1;
+/// Largest backup as JSON. The store at its limits stays below it.
+pub const BACKUP_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Shortest passphrase in bytes.
 pub const PASSPHRASE_BYTES_MIN: usize = 8;
 
@@ -35,7 +39,7 @@ pub const PASSPHRASE_BYTES_MIN: usize = 8;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Backup {
-    /// [`FORMAT`].
+    /// [`FORMAT`] or [`FORMAT_WITHOUT_IAM`].
     pub format: u64,
     /// Users in order of name.
     pub users: Vec<BackupUser>,
@@ -43,6 +47,12 @@ pub struct Backup {
     pub policies: Vec<BackupPolicy>,
     /// Service accounts in order of access key.
     pub service_accounts: Vec<BackupServiceAccount>,
+    /// Access keys of users in order of access key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub access_keys: Vec<BackupAccessKey>,
+    /// Roles in order of name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<BackupRole>,
     /// The key of session tokens in hexadecimal digits, so that tokens stay valid.
     pub token_key: SecretText,
 }
@@ -55,13 +65,42 @@ pub struct BackupUser {
     pub name: String,
     /// Its record, with the unique id, so that what is bound to the user stays bound to it.
     pub record: UserRecord,
-    /// Its secret key.
-    pub secret: SecretText,
+    /// Its secret key; none if it has access keys only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretText>,
     /// The attached policy.
     pub policy: Option<String>,
+    /// Its inline policies in order of name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inline_policies: Vec<BackupPolicy>,
 }
 
-/// A custom policy.
+/// An access key of a user with its secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupAccessKey {
+    /// Its access key.
+    pub access_key: String,
+    /// Its record.
+    pub record: AccessKeyRecord,
+    /// Its secret key.
+    pub secret: SecretText,
+}
+
+/// A role.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupRole {
+    /// Its name.
+    pub name: String,
+    /// Its record, with the unique id, so that sessions stay bound to it.
+    pub record: RoleRecord,
+    /// Its inline policies in order of name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inline_policies: Vec<BackupPolicy>,
+}
+
+/// A custom or inline policy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackupPolicy {

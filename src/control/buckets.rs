@@ -225,7 +225,7 @@ async fn remove_policy(State(service): Shared, Name(name): Name) -> Result<Statu
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn parse_name(name: &str) -> Result<BucketName, Error> {
+pub(super) fn parse_name(name: &str) -> Result<BucketName, Error> {
     BucketName::parse(name.as_bytes()).map_err(|_| {
         let message = format!(
             "{name:?} is no legal bucket name; use 3 to 63 lower-case letters, digits, dots and hyphens, beginning and \
@@ -248,7 +248,7 @@ fn policy_name(document: Option<&[u8]>, bucket: &BucketName) -> &'static str {
     Preset::of(text, bucket.as_str()).map_or("custom", Preset::name)
 }
 
-fn no_such_bucket(name: &BucketName) -> Error {
+pub(super) fn no_such_bucket(name: &BucketName) -> Error {
     let message = format!("there is no bucket {name}; `sluicegate bucket list` shows all");
     Error::new(ErrorKind::NoSuchBucket, message)
 }
@@ -268,6 +268,7 @@ impl From<Refusal> for Error {
                 Error::new(ErrorKind::PolicyTooLarge, error.to_string())
             }
             Refusal::Invalid(error) => Error::new(ErrorKind::MalformedPolicy, error.to_string()),
+            Refusal::PublicBlocked => Error::new(ErrorKind::AccessDenied, bucket_policy::PUBLIC_BLOCKED),
             Refusal::Storage(error) => error.into(),
         }
     }

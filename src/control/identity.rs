@@ -9,12 +9,13 @@
 //! request.
 //!
 //! Invariants:
-//! - No two credentials have the same access key, be they users or service accounts.
-//! - A policy that is attached exists; a service account's user exists.
+//! - No two credentials have the same access key, be they users, access keys of users or service accounts.
+//! - A policy that is attached exists; the user of a service account and of an access key exists.
 //! - Policies are compiled when they are added and when the server starts, never for a snapshot.
 //! - A snapshot that is replaced is freed here, not by the worker that let go of it last, as far as that can be
 //!   told: the data plane shall not pay for freeing thousands of credentials.
 
+mod iam;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -28,12 +29,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use self::state::{PolicyEntry, ServiceAccountEntry, State, UserEntry, compile};
+use self::state::{Inline, PolicyEntry, ServiceAccountEntry, State, UserEntry, compile};
 use super::record::{self, PolicyRecord, SecretText, ServiceAccountRecord, UserRecord};
 use super::seal::MasterKey;
 use super::store::{Store, StoredSecret, Write};
 use super::{Error, ErrorKind, StartError, wire};
 use crate::iam::{BUILT_IN_POLICIES, Kind, Policy, PosixOwner, Snapshot};
+use crate::iam_api::names::{ACCOUNT_DIGITS, is_account};
 
 /// The identities of the server: owns the store and publishes the snapshots.
 pub struct Identity {
@@ -53,6 +55,8 @@ pub struct NewUser<'a> {
     pub owner: PosixOwner,
     /// Policy to attach in the same step.
     pub policy: Option<&'a str>,
+    /// The account whose root it is, for the names by which AWS knows it.
+    pub account_root: Option<&'a str>,
 }
 
 impl Identity {
@@ -65,6 +69,14 @@ impl Identity {
         let state = State::load(contents)?;
         let published = Arc::new(ArcSwap::from_pointee(state.snapshot()));
         Ok(Self { store, state: Mutex::new(state), published })
+    }
+
+    /// Sets the id of the server's own account: twelve digits, or empty.
+    pub fn set_account(&self, account: &str) {
+        let mut state = self.state.lock();
+        state.account = account.into();
+        state.generation += 1;
+        self.publish(&mut state);
     }
 
     /// Where the current snapshot is always found.
@@ -82,34 +94,34 @@ impl Identity {
         record::check_secret(new.secret)?;
         record::check_owner_id("posix-uid", new.owner.uid)?;
         record::check_owner_id("posix-gid", new.owner.gid)?;
+        if let Some(account) = new.account_root.filter(|account| !is_account(account)) {
+            let message = format!("the account {account:?} is no number of {ACCOUNT_DIGITS} digits");
+            return Err(Error::new(ErrorKind::InvalidName, message));
+        }
         let user = UserRecord {
-            unique_id: self.unused_unique_id()?,
+            unique_id: self.unused_unique_id(record::new_unique_id)?,
             posix_uid: new.owner.uid,
             posix_gid: new.owner.gid,
             created: now(),
+            path: None,
+            account: new.account_root.map(str::to_owned),
+            account_root: new.account_root.is_some(),
+            keys_only: false,
         };
         let mut state = self.state.lock();
         if state.users.contains_key(new.name) {
             let message = format!("the user {:?} exists; choose another name, or remove it first", new.name);
             return Err(Error::new(ErrorKind::UserExists, message));
         }
-        if state.service_accounts.contains_key(new.name) {
-            let message =
-                format!("{:?} is the access key of a service account; choose another name", new.name);
-            return Err(Error::new(ErrorKind::UserExists, message));
-        }
-        if state.users.len() >= record::USERS_MAX {
-            let message =
-                format!("there are {} users, which is the limit; remove one first", record::USERS_MAX);
-            return Err(Error::new(ErrorKind::LimitExceeded, message));
-        }
+        check_new_user(&state, new.name)?;
         let policy = new.policy.map(|name| state.policy(name).map(|(name, _)| name.clone())).transpose()?;
 
         let mut writes = vec![Write::PutUser(new.name, &user), Write::PutUserSecret(new.name, new.secret)];
         writes.extend(policy.as_deref().map(|policy| Write::Attach(new.name, policy)));
         let sequence = self.commit(&mut state, &writes)?;
         let secret = StoredSecret { id: sequence, text: new.secret.clone() };
-        state.users.insert(new.name.into(), UserEntry { record: user, secret, policy });
+        let entry = UserEntry { record: user, secret: Some(secret), policy, inline: Inline::default() };
+        state.users.insert(new.name.into(), entry);
         self.publish(&mut state);
         tracing::info!(user = new.name, "added a user");
         state.show_user(new.name)
@@ -138,8 +150,8 @@ impl Identity {
         state.show_user(name)
     }
 
-    /// Removes a user, its service accounts, and with its unique id every session token derived from it. Returns
-    /// the number of service accounts.
+    /// Removes a user, its service accounts, access keys and inline policies, and with its unique id every session token
+    /// derived from it. Returns the number of service accounts.
     ///
     /// # Errors
     /// `NoSuchUser`, `StoreFailure`.
@@ -147,10 +159,15 @@ impl Identity {
         let mut state = self.state.lock();
         state.user(name)?;
         let children: Vec<Arc<str>> = state.service_accounts_of(name).map(|(key, _)| key.clone()).collect();
+        let keys: Vec<Arc<str>> = state.access_keys_of(name).map(|(key, _)| key.clone()).collect();
         let mut writes = vec![Write::RemoveUser(name)];
         writes.extend(children.iter().map(|key| Write::RemoveServiceAccount(key)));
+        writes.extend(keys.iter().map(|key| Write::RemoveAccessKey(key)));
         self.commit(&mut state, &writes)?;
         state.users.remove(name);
+        for key in &keys {
+            state.access_keys.remove(key);
+        }
         for key in &children {
             state.service_accounts.remove(key);
         }
@@ -167,9 +184,13 @@ impl Identity {
     pub fn set_secret(&self, name: &str, secret: &SecretText) -> Result<(), Error> {
         record::check_secret(secret)?;
         let mut state = self.state.lock();
-        state.user(name)?;
-        let sequence = self.commit(&mut state, &[Write::PutUserSecret(name, secret)])?;
-        state.user_mut(name).secret = StoredSecret { id: sequence, text: secret.clone() };
+        // A user with access keys only has a secret of its own from now on.
+        let after = UserRecord { keys_only: false, ..state.user(name)?.record.clone() };
+        let writes = [Write::PutUser(name, &after), Write::PutUserSecret(name, secret)];
+        let sequence = self.commit(&mut state, &writes)?;
+        let user = state.user_mut(name);
+        user.record = after;
+        user.secret = Some(StoredSecret { id: sequence, text: secret.clone() });
         self.publish(&mut state);
         tracing::info!(user = name, "changed the secret of a user");
         Ok(())
@@ -183,7 +204,9 @@ impl Identity {
             *children.entry(&account.record.parent).or_default() += 1;
         }
         let shown = state.users.iter();
-        shown.map(|(name, user)| user.show(name, children.get(&**name).copied().unwrap_or(0))).collect()
+        shown
+            .map(|(name, user)| state.show(name, user, children.get(&**name).copied().unwrap_or(0)))
+            .collect()
     }
 
     /// One user.
@@ -332,7 +355,8 @@ impl Identity {
             created: now(),
         };
         let mut state = self.state.lock();
-        if state.user(owner)?.policy.is_none() {
+        let user = state.user(owner)?;
+        if user.policy.is_none() && user.inline.policies().is_empty() {
             let message =
                 format!("the user {owner:?} has no policy and may do nothing; an admin can attach one to it");
             return Err(Error::new(ErrorKind::AccessDenied, message));
@@ -348,12 +372,7 @@ impl Identity {
             let message = format!("there are {limit} service accounts, which is the limit; remove one first");
             return Err(Error::new(ErrorKind::LimitExceeded, message));
         }
-        let access_key = loop {
-            let key = record::new_access_key()?;
-            if !state.users.contains_key(key.as_str()) && !state.service_accounts.contains_key(key.as_str()) {
-                break key;
-            }
-        };
+        let access_key = unused_access_key(&state, record::new_access_key)?;
         let sequence =
             self.commit(&mut state, &[Write::PutServiceAccount(&access_key, &account, &secret)])?;
         let stored = StoredSecret { id: sequence, text: secret.clone() };
@@ -415,10 +434,11 @@ impl Identity {
         self.publish(&mut state);
     }
 
-    fn unused_unique_id(&self) -> Result<String, Error> {
+    fn unused_unique_id(&self, new: fn() -> Result<String, Error>) -> Result<String, Error> {
         loop {
-            let id = record::new_unique_id()?;
-            if self.published.load().user_by_unique_id(&id).is_none() {
+            let id = new()?;
+            let snapshot = self.published.load();
+            if snapshot.user_by_unique_id(&id).is_none() && snapshot.role_by_unique_id(&id).is_none() {
                 return Ok(id);
             }
         }
@@ -438,6 +458,28 @@ impl Identity {
         state.retired.push(replaced);
         // Nobody can take a new reference to a retired snapshot, so a count of one is final.
         state.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+    }
+}
+
+/// What a new user must not be, whoever makes it.
+fn check_new_user(state: &State, name: &str) -> Result<(), Error> {
+    if state.is_taken(name) {
+        let message = format!("{name:?} is the access key of another one; choose another name");
+        return Err(Error::new(ErrorKind::UserExists, message));
+    }
+    if state.users.len() >= record::USERS_MAX {
+        let message = format!("there are {} users, which is the limit; remove one first", record::USERS_MAX);
+        return Err(Error::new(ErrorKind::LimitExceeded, message));
+    }
+    Ok(())
+}
+
+fn unused_access_key(state: &State, new: fn() -> Result<String, Error>) -> Result<String, Error> {
+    loop {
+        let key = new()?;
+        if !state.is_taken(&key) {
+            return Ok(key);
+        }
     }
 }
 

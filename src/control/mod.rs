@@ -4,6 +4,10 @@
 //! [`identity`] (the rules; builds and publishes the next `Snapshot`) → [`store`] (the embedded database, one
 //! durable commit per change) → [`seal`] (secrets at rest). [`record`] holds what is stored and the rules for
 //! names and secrets, [`user_api`] what users do themselves, [`wire`] the bodies that the admin API and its client share.
+//! [`metrics`] tells monitoring systems how the server is.
+//!
+//! Besides that, [`buckets`] and [`lifecycle_rules`] are the admin API of buckets, [`lifecycle`] carries out the rules that delete
+//! objects, and [`notify`] tells webhooks what happened.
 //!
 //! Nothing here serves S3. The data plane sees only the `Snapshot`, which is never changed after it was
 //! published.
@@ -17,6 +21,10 @@ pub mod admin;
 pub mod backup;
 pub mod buckets;
 pub mod identity;
+pub mod lifecycle;
+pub mod lifecycle_rules;
+pub mod metrics;
+pub mod notify;
 pub mod record;
 pub mod seal;
 pub mod simulate;
@@ -73,6 +81,8 @@ pub enum ErrorKind {
     MalformedBackup,
     /// The store is not empty and replacing it was not asked for.
     StoreNotEmpty,
+    /// No role of this name.
+    NoSuchRole,
     /// No such user.
     NoSuchUser,
     /// No such policy.
@@ -81,6 +91,8 @@ pub enum ErrorKind {
     NoSuchServiceAccount,
     /// No such bucket, or it has no policy.
     NoSuchBucket,
+    /// The bucket has no such lifecycle rule.
+    NoSuchRule,
     /// There is a bucket or a directory of this name.
     BucketExists,
     /// The bucket holds objects or files of other programs.
@@ -121,10 +133,12 @@ impl ErrorKind {
             Self::PolicyTooLarge => "PolicyTooLarge",
             Self::MalformedBackup => "MalformedBackup",
             Self::StoreNotEmpty => "StoreNotEmpty",
+            Self::NoSuchRole => "NoSuchRole",
             Self::NoSuchUser => "NoSuchUser",
             Self::NoSuchPolicy => "NoSuchPolicy",
             Self::NoSuchServiceAccount => "NoSuchServiceAccount",
             Self::NoSuchBucket => "NoSuchBucket",
+            Self::NoSuchRule => "NoSuchRule",
             Self::BucketExists => "BucketExists",
             Self::BucketNotEmpty => "BucketNotEmpty",
             Self::UserExists => "UserExists",
@@ -155,7 +169,9 @@ impl ErrorKind {
             Self::NoSuchUser
             | Self::NoSuchPolicy
             | Self::NoSuchServiceAccount
+            | Self::NoSuchRole
             | Self::NoSuchBucket
+            | Self::NoSuchRule
             | Self::NoSuchRoute => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,

@@ -39,6 +39,12 @@ pub const POLICIES_MAX: usize = 1024;
 pub const SERVICE_ACCOUNTS_PER_USER_MAX: usize = 100;
 /// Most service accounts of all users (WEKA: S3 limits).
 pub const SERVICE_ACCOUNTS_MAX: usize = 5000;
+/// Most access keys of one user (AWS: "IAM and AWS STS quotas").
+pub const ACCESS_KEYS_PER_USER_MAX: usize = 2;
+/// Most roles (AWS: "IAM and AWS STS quotas").
+pub const ROLES_MAX: usize = 1000;
+/// Most inline policies of one user or role. AWS bounds their bytes together; here each has a bound of its own.
+pub const INLINE_POLICIES_MAX: usize = 10;
 /// The one number that is no UID or GID: `chown` takes it as "leave unchanged".
 pub const OWNER_ID_UNCHANGED: u32 = u32::MAX;
 
@@ -53,6 +59,64 @@ pub struct UserRecord {
     pub posix_uid: u32,
     /// Group of the files the user's keys create.
     pub posix_gid: u32,
+    /// Seconds since the Unix epoch.
+    pub created: i64,
+    /// What stands between `user` and the name in its ARN; none: a slash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The account it belongs to; none: the server's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// It is the root of its account.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub account_root: bool,
+    /// It was made through the IAM API and has no secret of its own, only access keys.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub keys_only: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+impl UserRecord {
+    /// What stands between `user` and the name in its ARN.
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or("/")
+    }
+}
+
+/// An access key of a user, made through the IAM API. The secret has its own table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessKeyRecord {
+    /// Name of the user it belongs to.
+    pub user: String,
+    /// Whether requests may be signed with it.
+    pub active: bool,
+    /// Seconds since the Unix epoch.
+    pub created: i64,
+}
+
+/// A role as stored. Its inline policies have their own table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleRecord {
+    /// `AROA` and 17 characters of base 32; new for each creation.
+    pub unique_id: String,
+    /// What stands between `role` and the name in its ARN.
+    pub path: String,
+    /// The account it belongs to; none: the server's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Who may assume it: the JSON text exactly as it was sent.
+    pub trust: String,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Longest life of a session.
+    pub session_seconds_max: u32,
     /// Seconds since the Unix epoch.
     pub created: i64,
 }
@@ -188,6 +252,22 @@ pub const UNIQUE_ID_CHARS: usize = 21;
 /// When the system gives no randomness.
 pub fn new_unique_id() -> Result<String, Error> {
     Ok(format!("AIDA{}", random_text::<{ UNIQUE_ID_CHARS - 4 }>(BASE32)?))
+}
+
+/// A new unique id of a role.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub fn new_role_id() -> Result<String, Error> {
+    Ok(format!("AROA{}", random_text::<{ UNIQUE_ID_CHARS - 4 }>(BASE32)?))
+}
+
+/// A new access key of a user: `AKIA` and 16 characters of `A-Z 2-7`.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub fn new_user_access_key() -> Result<String, Error> {
+    Ok(format!("AKIA{}", random_text::<16>(BASE32)?))
 }
 
 /// A new access key of a service account: 20 characters of `A-Z 2-7`.

@@ -40,6 +40,8 @@ pub enum Kind {
     UserSecret,
     /// The secret key of a service account; the owner is its access key.
     ServiceAccountSecret,
+    /// The secret key of an access key of a user; the owner is the access key.
+    AccessKeySecret,
     /// The key of session tokens; the owner is empty.
     TokenKey,
     /// The value by which a store recognizes its key; the owner is empty.
@@ -51,6 +53,7 @@ impl Kind {
         match self {
             Self::UserSecret => "user-secret",
             Self::ServiceAccountSecret => "service-account-secret",
+            Self::AccessKeySecret => "access-key-secret",
             Self::TokenKey => "token-key",
             Self::KeyCheck => "key-check",
         }

@@ -8,8 +8,8 @@ use super::identity::now;
 use super::{Error, ErrorKind, wire};
 use crate::codec::dates::Timestamp;
 use crate::iam::{
-    ACCOUNT, Action, Context, Decision, Document, Given, Kind, Layer, Policy, PrincipalType, Request,
-    ResourceKind, Snapshot, decide,
+    Action, Context, Decision, Document, Given, Kind, Layer, Policy, PrincipalType, Request, ResourceKind,
+    Snapshot, decide,
 };
 
 use crate::storage::BucketName;
@@ -19,8 +19,7 @@ use crate::storage::BucketName;
 /// # Errors
 /// `NoSuchUser`, `MalformedPolicy`, `PolicyTooLarge`, `InvalidRequest`.
 pub fn run(snapshot: &Snapshot, asked: &wire::Simulate) -> Result<wire::Simulated, Error> {
-    let user = snapshot.credential(&asked.user).map(|credential| &credential.user);
-    let user = user.filter(|user| *user.name == *asked.user).ok_or_else(|| {
+    let user = snapshot.user_by_name(&asked.user).ok_or_else(|| {
         let message = format!("there is no user {:?}; `sluicegate user list` shows all", asked.user);
         Error::new(ErrorKind::NoSuchUser, message)
     })?;
@@ -34,13 +33,13 @@ pub fn run(snapshot: &Snapshot, asked: &wire::Simulate) -> Result<wire::Simulate
     for (name, value) in &asked.context {
         given.add(name, value).map_err(invalid)?;
     }
-    let arn = format!("arn:aws:iam::{ACCOUNT}:user/{}", user.name);
     let base = Context {
         principal_type: Some(PrincipalType::User),
         username: Some(&user.name),
         userid: Some(&user.unique_id),
-        principal_arn: Some(&arn),
-        account: Some(ACCOUNT),
+        principal_arn: Some(&user.principal.arn),
+        account: Some(snapshot.account()).filter(|account| !account.is_empty()),
+        principal_account: Some(&*user.principal.account).filter(|account| !account.is_empty()),
         now: Some(Timestamp::from_seconds(now())),
         ..Context::default()
     };
@@ -62,6 +61,7 @@ fn show(decision: Decision<'_>, names: &[std::sync::Arc<str>]) -> wire::Simulate
                 Layer::Identity => "identity",
                 Layer::Session => "session",
                 Layer::Bucket => "bucket",
+                Layer::Trust => "trust",
             };
             name.to_owned()
         }),
@@ -79,6 +79,14 @@ fn resource(action: Action, arn: &str) -> Result<(&str, &str), Error> {
     let name = action.name();
     let wrong = |expected: &str| Err(invalid(format!("{name} does not act on {arn:?}, but on {expected}")));
     let resource = arn.strip_prefix("arn:aws:s3:::").or((arn == "*").then_some("*"));
+    if action.resource_kind() == ResourceKind::Entity {
+        let is_entity = arn.starts_with("arn:aws:iam::") && arn.splitn(6, ':').count() == 6;
+        return if is_entity {
+            Ok((arn, ""))
+        } else {
+            wrong("a user or role: arn:aws:iam::ACCOUNT:user/NAME")
+        };
+    }
     let Some(resource) = resource else { return wrong("arn:aws:s3:::BUCKET, arn:aws:s3:::BUCKET/KEY or *") };
     let (bucket, key) =
         resource.split_once('/').map_or((resource, None), |(bucket, key)| (bucket, Some(key)));
@@ -87,7 +95,7 @@ fn resource(action: Action, arn: &str) -> Result<(&str, &str), Error> {
         (ResourceKind::Account, None) if bucket == "*" => Ok(("", "")),
         (ResourceKind::Bucket, None) if is_bucket => Ok((bucket, "")),
         (ResourceKind::Object, Some(key)) if is_bucket && !key.is_empty() => Ok((bucket, key)),
-        (ResourceKind::Account, _) => wrong("*"),
+        (ResourceKind::Account | ResourceKind::Entity, _) => wrong("*"),
         (ResourceKind::Bucket, _) => wrong("a bucket: arn:aws:s3:::BUCKET"),
         (ResourceKind::Object, _) => wrong("an object: arn:aws:s3:::BUCKET/KEY"),
     }
@@ -123,5 +131,9 @@ mod tests {
         check("s3:ListAllMyBuckets", "*", Some(("", "")));
         check("s3:ListAllMyBuckets", "arn:aws:s3:::*", Some(("", "")));
         check("s3:ListAllMyBuckets", "arn:aws:s3:::photos", None);
+        let alice = "arn:aws:iam::123456789012:user/alice";
+        check("iam:GetUser", alice, Some((alice, "")));
+        check("iam:GetUser", "arn:aws:s3:::photos", None);
+        check("iam:GetUser", "*", None);
     }
 }

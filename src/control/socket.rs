@@ -25,7 +25,7 @@ use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::serve::IncomingStream;
+use axum::serve::{IncomingStream, Listener};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use rustix::fs::{FileType, Mode, OFlags};
@@ -139,10 +139,16 @@ fn remove_dead(path: &Path, Purpose { name, option, .. }: &Purpose) -> Result<()
     }
 }
 
-/// Serves the routes to every user of the machine until `shutdown` is ready, then until the calls under way have ended.
-/// A connection is one call, of at most [`USER_CALL_TIME`], and there are at most [`USER_CALLS_MAX`] at a time: the
-/// others wait.
+/// Serves the routes to every user of the machine until `shutdown` is ready, then until the calls under way have ended:
+/// see [`serve_anybody`].
 pub async fn serve_users(socket: Socket, routes: Router, shutdown: impl Future<Output = ()>) {
+    serve_anybody(socket.listener, routes, shutdown).await;
+}
+
+/// Serves the routes to whoever reaches the listener until `shutdown` is ready, then until the calls under way have
+/// ended. A connection is one call, of at most [`USER_CALL_TIME`], and there are at most [`USER_CALLS_MAX`] at a time:
+/// the others wait.
+pub async fn serve_anybody<L: Listener>(mut listener: L, routes: Router, shutdown: impl Future<Output = ()>) {
     let slots = Arc::new(Semaphore::new(USER_CALLS_MAX));
     let service = TowerToHyperService::new(routes);
     let mut calls = JoinSet::new();
@@ -152,33 +158,26 @@ pub async fn serve_users(socket: Socket, routes: Router, shutdown: impl Future<O
         let accept = async {
             // The semaphore is never closed.
             let slot = slots.clone().acquire_owned().await;
-            (slot, socket.listener.accept().await)
+            // The listener itself waits a little after an error and tries again.
+            (slot, listener.accept().await.0)
         };
-        let (slot, accepted) = tokio::select! {
+        let (slot, stream) = tokio::select! {
             accepted = accept => accepted,
             () = &mut shutdown => break,
         };
-        match accepted {
-            Ok((stream, _)) => {
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .keep_alive(false)
-                    .max_buf_size(HEAD_BYTES_MAX)
-                    .serve_connection(TokioIo::new(stream), service.clone());
-                calls.spawn(async move {
-                    // A caller that is too slow, or gone, is cut off.
-                    let _ = tokio::time::timeout(USER_CALL_TIME, connection).await;
-                    drop(slot);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "could not accept a user's call");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        let connection = hyper::server::conn::http1::Builder::new()
+            .keep_alive(false)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service.clone());
+        calls.spawn(async move {
+            // A caller that is too slow, or gone, is cut off.
+            let _ = tokio::time::timeout(USER_CALL_TIME, connection).await;
+            drop(slot);
+        });
     }
     let ended = async { while calls.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, ended).await.is_err() {
-        tracing::warn!("users' calls under way did not end in time and were cut off");
+        tracing::warn!("calls under way did not end in time and were cut off");
     }
 }
 
@@ -188,7 +187,6 @@ pub const USER_CALL_TIME: Duration = Duration::from_secs(30);
 pub const USER_CALLS_MAX: usize = 64;
 /// Room for the head of a call.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the routes to cluster admins until `shutdown` is ready, then until the calls under way have ended.
 ///

@@ -16,7 +16,14 @@
 //! | `attachments` | user name → policy name |
 //! | `policies` | name → JSON of `PolicyRecord` |
 //! | `service_accounts` | access key → JSON of `ServiceAccountRecord` |
+//! | `access_keys` | access key → JSON of `AccessKeyRecord` |
+//! | `roles` | name → JSON of `RoleRecord` |
+//! | `user_policies` | user name, `/`, policy name → JSON of `PolicyRecord` |
+//! | `role_policies` | role name, `/`, policy name → JSON of `PolicyRecord` |
 //! | `secrets` | access key → secret id (u64, little-endian), sealed secret |
+//!
+//! The format is 1 as long as nothing was made through the IAM API, and 2 from then on: what an earlier release does not
+//! know of, it must not open. The last four tables may be missing in format 1.
 //!
 //! Invariants:
 //! - The database file is made beside and renamed into place, so that it exists whole or not at all.
@@ -25,23 +32,29 @@
 //! - A file that is damaged, newer than this program or sealed under another key stops the start. It is never
 //!   repaired by guessing, and never taken as empty.
 
+mod contents;
+mod files;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use redb::backends::FileBackend;
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+    TableError, TableHandle,
 };
-use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::record::{PolicyRecord, SecretText, ServiceAccountRecord, UserRecord};
+pub use self::contents::{
+    Contents, HolderKind, StoredAccessKey, StoredRole, StoredSecret, StoredServiceAccount, StoredUser, Write,
+};
+use self::files::{lock, private_directory};
+use super::record::{AccessKeyRecord, SecretText, ServiceAccountRecord, UserRecord};
 use super::seal::{Kind, MASTER_KEY_VARIABLE, MasterKey, Sealer, Unsealable};
 use super::{Error, ErrorKind, StartError};
 use crate::iam::Secret;
@@ -52,79 +65,10 @@ pub const SYSTEM_DIRECTORY: &str = ".sluicegate";
 pub const STORE_DIRECTORY: &str = "iam";
 /// The database file inside the directory of the store.
 pub const DATABASE_FILE: &str = "identity.redb";
-/// The format this program writes. It reads no other.
-pub const FORMAT: u64 = 1;
-
-/// Everything the store holds, as found at start.
-#[derive(Debug, Default)]
-pub struct Contents {
-    /// Sequence of the last commit.
-    pub sequence: u64,
-    /// Users by name.
-    pub users: BTreeMap<String, StoredUser>,
-    /// Custom policies by name.
-    pub policies: BTreeMap<String, PolicyRecord>,
-    /// Service accounts by access key.
-    pub service_accounts: BTreeMap<String, StoredServiceAccount>,
-    /// The key that session tokens are sealed under. It lives as long as the store, so that tokens survive a restart.
-    pub token_key: Option<Secret>,
-}
-
-/// A user with what the other tables say about it.
-#[derive(Debug)]
-pub struct StoredUser {
-    /// Its record.
-    pub record: UserRecord,
-    /// Its secret.
-    pub secret: StoredSecret,
-    /// Its attachment.
-    pub policy: Option<String>,
-}
-
-/// A service account and its secret.
-#[derive(Debug)]
-pub struct StoredServiceAccount {
-    /// Its record.
-    pub record: ServiceAccountRecord,
-    /// Its secret.
-    pub secret: StoredSecret,
-}
-
-/// An opened secret.
-#[derive(Clone, Debug)]
-pub struct StoredSecret {
-    /// Sequence of the commit that wrote it: different for each secret an access key ever had.
-    pub id: u64,
-    /// The secret.
-    pub text: SecretText,
-}
-
-/// One write of a commit.
-#[derive(Debug)]
-pub enum Write<'a> {
-    /// Insert or replace a user's record.
-    PutUser(&'a str, &'a UserRecord),
-    /// Insert or replace the secret of a user.
-    PutUserSecret(&'a str, &'a SecretText),
-    /// Remove a user with its secret and attachment. Its service accounts are removed by writes of their own.
-    RemoveUser(&'a str),
-    /// Insert or replace a custom policy.
-    PutPolicy(&'a str, &'a PolicyRecord),
-    /// Remove a custom policy.
-    RemovePolicy(&'a str),
-    /// Attach the policy (second) to the user (first), in place of another.
-    Attach(&'a str, &'a str),
-    /// Detach what is attached to the user.
-    Detach(&'a str),
-    /// Insert a service account and its secret.
-    PutServiceAccount(&'a str, &'a ServiceAccountRecord, &'a SecretText),
-    /// Remove a service account and its secret.
-    RemoveServiceAccount(&'a str),
-    /// Remove everything but the keys of the store.
-    Clear,
-    /// Replace the key of session tokens.
-    PutTokenKey(&'a Secret),
-}
+/// The newest format this program writes. It reads the one before as well.
+pub const FORMAT: u64 = 2;
+/// The format without what is made through the IAM API.
+pub const FORMAT_WITHOUT_IAM: u64 = 1;
 
 /// The open store. Holds the lock of its root.
 #[derive(Debug)]
@@ -213,6 +157,10 @@ impl Store {
             let mut policies = transaction.open_table(POLICIES)?;
             let mut service_accounts = transaction.open_table(SERVICE_ACCOUNTS)?;
             let mut secrets = transaction.open_table(SECRETS)?;
+            let mut access_keys = transaction.open_table(ACCESS_KEYS)?;
+            let mut roles = transaction.open_table(ROLES)?;
+            let mut user_policies = transaction.open_table(USER_POLICIES)?;
+            let mut role_policies = transaction.open_table(ROLE_POLICIES)?;
             let sealed = |kind, owner: &str, secret: &SecretText| {
                 let mut value = sequence.to_le_bytes().to_vec();
                 value.extend(self.sealer.seal(kind, owner, secret.expose().as_bytes())?);
@@ -230,6 +178,8 @@ impl Store {
                         users.remove(*name)?;
                         attachments.remove(*name)?;
                         secrets.remove(*name)?;
+                        let prefix = inline_key(name, "");
+                        user_policies.retain(|key, _| !key.starts_with(&prefix))?;
                     }
                     Write::PutPolicy(name, record) => {
                         policies.insert(*name, json(record)?.as_slice())?;
@@ -252,10 +202,52 @@ impl Store {
                         service_accounts.remove(*access_key)?;
                         secrets.remove(*access_key)?;
                     }
+                    Write::PutAccessKey(access_key, record, secret) => {
+                        access_keys.insert(*access_key, json(record)?.as_slice())?;
+                        let secret = sealed(Kind::AccessKeySecret, access_key, secret)?;
+                        secrets.insert(*access_key, secret.as_slice())?;
+                    }
+                    Write::UpdateAccessKey(access_key, record) => {
+                        access_keys.insert(*access_key, json(record)?.as_slice())?;
+                    }
+                    Write::RemoveAccessKey(access_key) => {
+                        access_keys.remove(*access_key)?;
+                        secrets.remove(*access_key)?;
+                    }
+                    Write::PutRole(name, record) => {
+                        roles.insert(*name, json(record)?.as_slice())?;
+                    }
+                    Write::RemoveRole(name) => {
+                        roles.remove(*name)?;
+                        let prefix = inline_key(name, "");
+                        role_policies.retain(|key, _| !key.starts_with(&prefix))?;
+                    }
+                    Write::PutInlinePolicy(kind, holder, name, record) => {
+                        let table = match kind {
+                            HolderKind::User => &mut user_policies,
+                            HolderKind::Role => &mut role_policies,
+                        };
+                        table.insert(inline_key(holder, name).as_str(), json(record)?.as_slice())?;
+                    }
+                    Write::RemoveInlinePolicy(kind, holder, name) => {
+                        let table = match kind {
+                            HolderKind::User => &mut user_policies,
+                            HolderKind::Role => &mut role_policies,
+                        };
+                        table.remove(inline_key(holder, name).as_str())?;
+                    }
                     Write::Clear => {
-                        for table in
-                            [&mut users, &mut attachments, &mut policies, &mut service_accounts, &mut secrets]
-                        {
+                        for table in [
+                            &mut users,
+                            &mut attachments,
+                            &mut policies,
+                            &mut service_accounts,
+                            &mut secrets,
+                            &mut access_keys,
+                            &mut roles,
+                            &mut user_policies,
+                            &mut role_policies,
+                        ] {
                             table.retain(|_, _| false)?;
                         }
                     }
@@ -265,7 +257,11 @@ impl Store {
                     }
                 }
             }
-            transaction.open_table(META)?.insert(META_SEQUENCE, sequence.to_le_bytes().as_slice())?;
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(META_SEQUENCE, sequence.to_le_bytes().as_slice())?;
+            if writes.iter().any(Write::is_of_iam) {
+                meta.insert(META_FORMAT, FORMAT.to_le_bytes().as_slice())?;
+            }
         }
         transaction.commit()?;
         Ok(())
@@ -279,7 +275,7 @@ impl Store {
         let read = |key| meta.get(key).map_err(|error| broken(&error));
         let format = read(META_FORMAT)?.and_then(|value| number(value.value()));
         match format {
-            Some(FORMAT) => {}
+            Some(FORMAT_WITHOUT_IAM | FORMAT) => {}
             Some(format) if format > FORMAT => {
                 return Err(StartError::new(format!(
                     "the identity store {} has format {format} and this program knows formats up to {FORMAT}. Start the \
@@ -331,10 +327,11 @@ impl Store {
         })
         .and_then(|()| {
             for_each(&transaction, USERS, |name, value| {
-                let record = parse(value)?;
-                let secret = secret(Kind::UserSecret, name)?;
+                let record: UserRecord = parse(value)?;
+                let secret = if record.keys_only { None } else { Some(secret(Kind::UserSecret, name)?) };
                 let policy = attachments.remove(name);
-                contents.users.insert(name.to_owned(), StoredUser { record, secret, policy });
+                let user = StoredUser { record, secret, policy, inline: BTreeMap::new() };
+                contents.users.insert(name.to_owned(), user);
                 Ok(())
             })
         })
@@ -354,6 +351,40 @@ impl Store {
                 contents
                     .service_accounts
                     .insert(access_key.to_owned(), StoredServiceAccount { record, secret });
+                Ok(())
+            })
+        })
+        .and_then(|()| {
+            for_each(&transaction, ACCESS_KEYS, |access_key, value| {
+                let record: AccessKeyRecord = parse(value)?;
+                let secret = secret(Kind::AccessKeySecret, access_key)?;
+                if !contents.users.contains_key(&record.user) {
+                    return Err(format!("its user {:?} is missing", record.user));
+                }
+                contents.access_keys.insert(access_key.to_owned(), StoredAccessKey { record, secret });
+                Ok(())
+            })
+        })
+        .and_then(|()| {
+            for_each(&transaction, ROLES, |name, value| {
+                let role = StoredRole { record: parse(value)?, inline: BTreeMap::new() };
+                contents.roles.insert(name.to_owned(), role);
+                Ok(())
+            })
+        })
+        .and_then(|()| {
+            for_each(&transaction, USER_POLICIES, |key, value| {
+                let (holder, name) = key.split_once('/').ok_or("its key has no slash")?;
+                let user = contents.users.get_mut(holder).ok_or("its user is missing")?;
+                user.inline.insert(name.to_owned(), parse(value)?);
+                Ok(())
+            })
+        })
+        .and_then(|()| {
+            for_each(&transaction, ROLE_POLICIES, |key, value| {
+                let (holder, name) = key.split_once('/').ok_or("its key has no slash")?;
+                let role = contents.roles.get_mut(holder).ok_or("its role is missing")?;
+                role.inline.insert(name.to_owned(), parse(value)?);
                 Ok(())
             })
         })
@@ -383,6 +414,10 @@ const ATTACHMENTS: Table = TableDefinition::new("attachments");
 const POLICIES: Table = TableDefinition::new("policies");
 const SERVICE_ACCOUNTS: Table = TableDefinition::new("service_accounts");
 const SECRETS: Table = TableDefinition::new("secrets");
+const ACCESS_KEYS: Table = TableDefinition::new("access_keys");
+const ROLES: Table = TableDefinition::new("roles");
+const USER_POLICIES: Table = TableDefinition::new("user_policies");
+const ROLE_POLICIES: Table = TableDefinition::new("role_policies");
 
 const META_FORMAT: &str = "format";
 const META_SEQUENCE: &str = "sequence";
@@ -392,71 +427,8 @@ const META_TOKEN_KEY: &str = "token_key";
 pub const TOKEN_KEY_BYTES: usize = 32;
 const KEY_CHECK: &[u8] = b"sluicegate identity store";
 
-/// The whole store is below 20 MiB at its limits, and it is read once.
+/// The whole store is below 80 MiB at its limits, and it is read once.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
-
-/// The directory of the store, made private if it is not there yet.
-fn private_directory(root: &Path) -> Result<PathBuf, StartError> {
-    let system = root.join(SYSTEM_DIRECTORY);
-    let store = system.join(STORE_DIRECTORY);
-    for directory in [&system, &store] {
-        let shown = directory.display();
-        match DirBuilder::new().mode(0o700).create(directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(StartError::new(format!(
-                    "the directory {shown} cannot be made: {error}. Make its parent exist and writable for the user the \
-                     server runs as"
-                )));
-            }
-            _ => {}
-        }
-        let metadata = fs::symlink_metadata(directory)
-            .map_err(|error| StartError::new(format!("{shown} cannot be examined: {error}")))?;
-        let own = rustix::process::geteuid().as_raw();
-        if !metadata.is_dir() {
-            return Err(StartError::new(format!(
-                "{shown} is no directory (a symbolic link is not followed). Move it away and start again"
-            )));
-        }
-        if metadata.uid() != own {
-            return Err(StartError::new(format!(
-                "{shown} belongs to uid {} and the server runs as uid {own}. Run the server as the owner, or `chown -R \
-                 {own} {shown}` if you trust what is in it",
-                metadata.uid()
-            )));
-        }
-        if metadata.mode() & 0o077 != 0 {
-            return Err(StartError::new(format!(
-                "{shown} has mode {:04o}, so others could reach the secrets. Run `chmod 700 {shown}`",
-                metadata.mode() & 0o7777
-            )));
-        }
-    }
-    Ok(store)
-}
-
-/// Takes the lock that keeps a second server off this root. It ends with the process, however that ends.
-fn lock(directory: &Path) -> Result<File, StartError> {
-    let path = directory.join("lock");
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| {
-            StartError::new(format!("the lock file {} cannot be opened: {error}", path.display()))
-        })?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::new(format!(
-            "another server runs on this root: it holds {}. End it first, or serve another root",
-            path.display()
-        ))),
-        Err(error) => Err(StartError::new(format!("{} cannot be locked: {error}", path.display()))),
-    }
-}
 
 /// Makes an empty store beside, and moves it into place when it is whole.
 fn create(directory: &Path, path: &Path, sealer: &Sealer) -> Result<(), StartError> {
@@ -478,7 +450,7 @@ fn try_create(directory: &Path, path: &Path, sealer: &Sealer) -> Result<(), Box<
     transaction.set_durability(Durability::Immediate)?;
     {
         let mut meta = transaction.open_table(META)?;
-        meta.insert(META_FORMAT, FORMAT.to_le_bytes().as_slice())?;
+        meta.insert(META_FORMAT, FORMAT_WITHOUT_IAM.to_le_bytes().as_slice())?;
         meta.insert(META_SEQUENCE, 0u64.to_le_bytes().as_slice())?;
         meta.insert(META_KEY_CHECK, sealer.seal(Kind::KeyCheck, "", KEY_CHECK)?.as_slice())?;
         let mut token_key = Zeroizing::new([0; TOKEN_KEY_BYTES]);
@@ -514,7 +486,12 @@ fn for_each(
     definition: Table,
     mut each: impl FnMut(&str, &[u8]) -> Result<(), String>,
 ) -> Result<(), String> {
-    let table = transaction.open_table(definition).map_err(|error| error.to_string())?;
+    let table = match transaction.open_table(definition) {
+        Ok(table) => table,
+        // Stores of earlier releases have the first tables only.
+        Err(TableError::TableDoesNotExist(_)) if OF_IAM.contains(&definition.name()) => return Ok(()),
+        Err(error) => return Err(error.to_string()),
+    };
     let failed = |error: StorageError| error.to_string();
     for entry in table.iter().map_err(failed)? {
         let (key, value) = entry.map_err(failed)?;
@@ -523,6 +500,14 @@ fn for_each(
     }
     Ok(())
 }
+
+/// The key of an inline policy. No name holds a slash.
+fn inline_key(holder: &str, policy: &str) -> String {
+    format!("{holder}/{policy}")
+}
+
+/// The tables that stores of [`FORMAT_WITHOUT_IAM`] may lack.
+const OF_IAM: [&str; 4] = ["access_keys", "roles", "user_policies", "role_policies"];
 
 fn json(record: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(record)

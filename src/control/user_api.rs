@@ -191,7 +191,7 @@ fn user(snapshot: &Snapshot, head: &Head, body: &[u8], now: Timestamp) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::iam::{Credential, Policy, PosixOwner, Secret, SnapshotBuilder, User};
+    use crate::iam::{ACCOUNT, Credential, Policy, PosixOwner, PrincipalName, Secret, SnapshotBuilder, User};
     use crate::sigv4::sign::{Outgoing, sign};
 
     const NOW: Timestamp = Timestamp { seconds: 1_369_353_600, nanos: 0 };
@@ -202,6 +202,7 @@ mod tests {
                 name: name.into(),
                 unique_id: format!("AIDA{name}").into(),
                 owner: PosixOwner { uid: 0, gid: 0 },
+                principal: PrincipalName::of_user(&ACCOUNT.into(), "/", name),
                 policy: policy.then(|| Arc::new(Policy::merge([]))),
                 policy_names: Vec::new(),
             })

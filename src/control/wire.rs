@@ -25,6 +25,9 @@ pub struct AddUser {
     /// Policy to attach in the same step.
     #[serde(default)]
     pub policy: Option<String>,
+    /// The account whose root it is.
+    #[serde(default)]
+    pub account_root: Option<String>,
 }
 
 /// `PATCH /v1/users/{name}`: what is absent stays.
@@ -75,12 +78,21 @@ pub struct User {
     pub name: String,
     /// New for each creation.
     pub unique_id: String,
+    /// Its ARN.
+    #[serde(default)]
+    pub arn: String,
     /// Owner of the files the user's keys create.
     pub posix_uid: u32,
     /// Group of the files the user's keys create.
     pub posix_gid: u32,
     /// The attached policy.
     pub policy: Option<String>,
+    /// Names of the policies that were put into it through the IAM API.
+    #[serde(default)]
+    pub inline_policies: Vec<String>,
+    /// Its access keys that were made through the IAM API.
+    #[serde(default)]
+    pub access_keys: Vec<String>,
     /// How many service accounts belong to the user.
     pub service_accounts: usize,
     /// ISO 8601, UTC.
@@ -243,6 +255,58 @@ pub struct BucketPolicy {
     pub document: Option<String>,
 }
 
+/// Answer to `GET /v1/buckets/{name}/lifecycle`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LifecycleRules {
+    /// The rules in the order they were given.
+    pub rules: Vec<LifecycleRule>,
+}
+
+/// One lifecycle rule.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LifecycleRule {
+    /// What tells it from the others of its bucket.
+    pub id: String,
+    /// Whether it is carried out.
+    pub enabled: bool,
+    /// After how many days objects expire.
+    pub expiry_days: Option<u32>,
+    /// From which day on objects expire: `2030-01-01`.
+    pub expiry_date: Option<String>,
+    /// After how many days noncurrent versions are removed.
+    pub noncurrent_days: Option<u32>,
+    /// After how many days unfinished uploads are aborted.
+    pub upload_days: Option<u32>,
+    /// Only keys that begin so.
+    pub prefix: String,
+    /// Only objects with these tags.
+    pub tags: Vec<(String, String)>,
+}
+
+/// `POST /v1/buckets/{name}/lifecycle`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddLifecycleRule {
+    /// After how many days objects expire.
+    pub expiry_days: u32,
+    /// Only keys that begin so.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// Only objects with these tags: `k1=v1&k2=v2`.
+    #[serde(default)]
+    pub tags: Option<String>,
+    /// Not the current version but those before it, counted from when they were replaced.
+    #[serde(default)]
+    pub noncurrent: bool,
+}
+
+/// Answer to `POST /v1/buckets/{name}/lifecycle`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AddedLifecycleRule {
+    /// The id that the rule got.
+    pub id: String,
+}
+
 /// `POST /v1/simulate`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -301,6 +365,37 @@ pub struct Imported {
     pub policies: usize,
     /// Service accounts.
     pub service_accounts: usize,
+    /// Roles.
+    #[serde(default)]
+    pub roles: usize,
+}
+
+/// A role as shown.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// New for each creation.
+    pub unique_id: String,
+    /// Its ARN.
+    pub arn: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Who may assume it: the document as it was sent.
+    pub trust: String,
+    /// Its policies by name, as they were sent.
+    pub policies: Vec<(String, String)>,
+    /// Longest life of a session.
+    pub session_seconds_max: u32,
+    /// ISO 8601, UTC.
+    pub created: String,
+}
+
+/// Answer to `GET /v1/roles`, in order of name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Roles {
+    /// All roles.
+    pub roles: Vec<Role>,
 }
 
 /// Every refusal.

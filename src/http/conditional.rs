@@ -66,6 +66,12 @@ impl<'h> ReadConditions<'h> {
         Self::named(head, &COPY_SOURCE)
     }
 
+    /// The preconditions on the object that RenameObject renames: the `x-amz-rename-source-if-*` headers.
+    #[must_use]
+    pub fn of_rename_source(head: &'h Head) -> Self {
+        Self::named(head, &RENAME_SOURCE)
+    }
+
     fn named(head: &'h Head, names: &'static Names) -> Self {
         let date = |name| head.header(name).and_then(Timestamp::parse_http);
         Self {
@@ -98,9 +104,9 @@ impl<'h> ReadConditions<'h> {
         ReadOutcome::Proceed
     }
 
-    /// A copy has no answer 304: CopyObject documents 412 for all four.
+    /// A copy or rename has no answer 304: 412 is documented for all four.
     fn not_modified(&self, shown: &'static str) -> ReadOutcome {
-        if self.names.is_copy { ReadOutcome::Failed(shown) } else { ReadOutcome::NotModified }
+        if self.names.is_source { ReadOutcome::Failed(shown) } else { ReadOutcome::NotModified }
     }
 }
 
@@ -171,7 +177,8 @@ struct Names {
     if_none_match_shown: &'static str,
     if_modified_since_shown: &'static str,
     if_unmodified_since_shown: &'static str,
-    is_copy: bool,
+    /// Of what a write takes, not of what a read gives.
+    is_source: bool,
 }
 
 static REQUEST: Names = Names {
@@ -183,7 +190,7 @@ static REQUEST: Names = Names {
     if_none_match_shown: "If-None-Match",
     if_modified_since_shown: "If-Modified-Since",
     if_unmodified_since_shown: "If-Unmodified-Since",
-    is_copy: false,
+    is_source: false,
 };
 
 static COPY_SOURCE: Names = Names {
@@ -195,7 +202,19 @@ static COPY_SOURCE: Names = Names {
     if_none_match_shown: "x-amz-copy-source-If-None-Match",
     if_modified_since_shown: "x-amz-copy-source-If-Modified-Since",
     if_unmodified_since_shown: "x-amz-copy-source-If-Unmodified-Since",
-    is_copy: true,
+    is_source: true,
+};
+
+static RENAME_SOURCE: Names = Names {
+    if_match: "x-amz-rename-source-if-match",
+    if_none_match: "x-amz-rename-source-if-none-match",
+    if_modified_since: "x-amz-rename-source-if-modified-since",
+    if_unmodified_since: "x-amz-rename-source-if-unmodified-since",
+    if_match_shown: "x-amz-rename-source-If-Match",
+    if_none_match_shown: "x-amz-rename-source-If-None-Match",
+    if_modified_since_shown: "x-amz-rename-source-If-Modified-Since",
+    if_unmodified_since_shown: "x-amz-rename-source-If-Unmodified-Since",
+    is_source: true,
 };
 
 /// The entity tags of one header, all its lines together.

@@ -1,16 +1,17 @@
 //! The actions a policy can name, sets of them, and the wildcards that stand for them.
 //!
-//! The names are those of the AWS Service Authorization Reference for Amazon S3 (of June 2026), and of AWS STS. Which
+//! The names are those of the AWS Service Authorization Reference for Amazon S3 (of June 2026), of AWS STS, and those
+//! of AWS IAM that are about users, groups, roles and policies. Which
 //! actions an API call needs is not decided here but where the call is routed.
 //!
 //! Invariants: the discriminants of [`Action`] are dense from 0, ordered by the kind of resource, and `NAMES` is in
-//! the same order, so that a set of actions is four words and a name is one index.
+//! the same order, so that a set of actions is five words and a name is one index.
 
 /// One permission that policies allow or deny. The variants are spelled as AWS spells them.
 #[expect(missing_docs, reason = "the Service Authorization Reference says what each permission is")]
 #[rustfmt::skip]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-#[repr(u8)]
+#[repr(u16)]
 pub enum Action {
     // Object actions: the resource is `arn:aws:s3:::bucket/key`.
     AbortMultipartUpload, BypassGovernanceRetention, DeleteObject, DeleteObjectAnnotation,
@@ -68,6 +69,23 @@ pub enum Action {
     // Actions of the service `sts`, on the account as well.
     AssumeRole, AssumeRoleWithSAML, AssumeRoleWithWebIdentity, DecodeAuthorizationMessage, GetAccessKeyInfo,
     GetCallerIdentity, GetFederationToken, GetSessionToken, SetSourceIdentity, TagSession,
+    // Actions of the service `iam`: the resource is the ARN of a user or role.
+    AddUserToGroup, AttachGroupPolicy, AttachRolePolicy, AttachUserPolicy, CreateAccessKey,
+    CreateAccountAlias, CreateGroup, CreateLoginProfile, CreateOpenIDConnectProvider, CreatePolicy,
+    CreatePolicyVersion, CreateRole, CreateUser, DeleteAccessKey, DeleteAccountAlias, DeleteGroup,
+    DeleteGroupPolicy, DeleteLoginProfile, DeleteOpenIDConnectProvider, DeletePolicy, DeletePolicyVersion,
+    DeleteRole, DeleteRolePermissionsBoundary, DeleteRolePolicy, DeleteUser, DeleteUserPermissionsBoundary,
+    DeleteUserPolicy, DetachGroupPolicy, DetachRolePolicy, DetachUserPolicy, GetAccessKeyLastUsed,
+    GetAccountAuthorizationDetails, GetAccountSummary, GetGroup, GetGroupPolicy, GetLoginProfile,
+    GetOpenIDConnectProvider, GetPolicy, GetPolicyVersion, GetRole, GetRolePolicy, GetUser, GetUserPolicy,
+    ListAccessKeys, ListAccountAliases, ListAttachedGroupPolicies, ListAttachedRolePolicies,
+    ListAttachedUserPolicies, ListEntitiesForPolicy, ListGroupPolicies, ListGroups, ListGroupsForUser,
+    ListInstanceProfilesForRole, ListMFADevices, ListOpenIDConnectProviders, ListPolicies,
+    ListPolicyVersions, ListRolePolicies, ListRoleTags, ListRoles, ListUserPolicies, ListUserTags,
+    ListUsers, PassRole, PutGroupPolicy, PutRolePermissionsBoundary, PutRolePolicy,
+    PutUserPermissionsBoundary, PutUserPolicy, RemoveUserFromGroup, SetDefaultPolicyVersion,
+    SimulateCustomPolicy, SimulatePrincipalPolicy, TagRole, TagUser, UntagRole, UntagUser, UpdateAccessKey,
+    UpdateAssumeRolePolicy, UpdateGroup, UpdateLoginProfile, UpdateRole, UpdateRoleDescription, UpdateUser,
 }
 
 /// What the resource of an action is, and so what a `Resource` element has to match.
@@ -79,6 +97,8 @@ pub enum ResourceKind {
     Bucket,
     /// No bucket at all: only the resource `*` (or `arn:aws:s3:::*`) matches.
     Account,
+    /// A user or role: `arn:aws:iam::<account>:user/<name>`.
+    Entity,
 }
 
 impl Action {
@@ -87,6 +107,8 @@ impl Action {
 
     /// Every action, in the order of the discriminants.
     pub const ALL: [Action; Action::COUNT] = ALL;
+
+    const FIRST_OF_IAM: Action = Action::AddUserToGroup;
 
     /// The name with its service, as policies write it: `s3:GetObject`.
     #[must_use]
@@ -107,23 +129,26 @@ impl Action {
             ResourceKind::Object
         } else if self <= Action::UpdateBucketMetadataJournalTableConfiguration {
             ResourceKind::Bucket
-        } else {
+        } else if self < Action::FIRST_OF_IAM {
             ResourceKind::Account
+        } else {
+            ResourceKind::Entity
         }
     }
 }
 
-/// A set of actions: one bit each, 32 bytes.
+/// A set of actions: one bit each, 40 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct ActionSet([u64; 4]);
+pub struct ActionSet([u64; WORDS]);
 
-const _: () = assert!(Action::COUNT <= 4 * 64);
+const WORDS: usize = 5;
+const _: () = assert!(Action::COUNT <= WORDS * 64);
 
 impl ActionSet {
     /// The set without members.
-    pub const EMPTY: ActionSet = ActionSet([0; 4]);
+    pub const EMPTY: ActionSet = ActionSet([0; WORDS]);
 
-    /// The actions that a pattern of an `Action` element stands for: `*`, or `service:name` where the name may hold
+    /// The actions that a pattern of an `Action` element stands for: `*` (all, those of IAM included, as at AWS), or `service:name` where the name may hold
     /// `*` (any run) and `?` (one character). Letters match in any case. `None` if no action matches, which is
     /// almost always a slip of the pen. The service itself takes no wildcard.
     #[must_use]
@@ -134,10 +159,13 @@ impl ActionSet {
             return Some(set);
         }
         let (service, name_pattern) = pattern.split_once(':')?;
-        let (of_s3, of_sts) = Action::ALL.split_at(Action::AssumeRole as usize);
+        let (of_s3, of_others) = Action::ALL.split_at(Action::AssumeRole as usize);
+        let (of_sts, of_iam) =
+            of_others.split_at(Action::FIRST_OF_IAM as usize - Action::AssumeRole as usize);
         let actions = match service.to_ascii_lowercase().as_str() {
             "s3" => of_s3,
             "sts" => of_sts,
+            "iam" => of_iam,
             _ => return None,
         };
         for &action in actions {
@@ -164,7 +192,7 @@ impl ActionSet {
     /// Whether the set has no member.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0 == [0; 4]
+        self.0 == [0; WORDS]
     }
 
     /// The number of members.
@@ -236,7 +264,7 @@ fn name_matches(pattern: &[u8], name: &[u8]) -> bool {
 
 /// The names in the order of the variants; a test compares the two.
 #[rustfmt::skip]
-const NAMES: [&str; 190] = [
+const NAMES: [&str; 274] = [
     "s3:AbortMultipartUpload", "s3:BypassGovernanceRetention", "s3:DeleteObject", "s3:DeleteObjectAnnotation",
     "s3:DeleteObjectTagging", "s3:DeleteObjectVersion", "s3:DeleteObjectVersionAnnotation",
     "s3:DeleteObjectVersionTagging", "s3:GetObject", "s3:GetObjectAcl", "s3:GetObjectAnnotation",
@@ -300,6 +328,28 @@ const NAMES: [&str; 190] = [
     "sts:AssumeRoleWithWebIdentity", "sts:DecodeAuthorizationMessage", "sts:GetAccessKeyInfo",
     "sts:GetCallerIdentity", "sts:GetFederationToken", "sts:GetSessionToken", "sts:SetSourceIdentity",
     "sts:TagSession",
+    "iam:AddUserToGroup", "iam:AttachGroupPolicy", "iam:AttachRolePolicy", "iam:AttachUserPolicy",
+    "iam:CreateAccessKey", "iam:CreateAccountAlias", "iam:CreateGroup", "iam:CreateLoginProfile",
+    "iam:CreateOpenIDConnectProvider", "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:CreateRole",
+    "iam:CreateUser", "iam:DeleteAccessKey", "iam:DeleteAccountAlias", "iam:DeleteGroup",
+    "iam:DeleteGroupPolicy", "iam:DeleteLoginProfile", "iam:DeleteOpenIDConnectProvider",
+    "iam:DeletePolicy", "iam:DeletePolicyVersion", "iam:DeleteRole", "iam:DeleteRolePermissionsBoundary",
+    "iam:DeleteRolePolicy", "iam:DeleteUser", "iam:DeleteUserPermissionsBoundary", "iam:DeleteUserPolicy",
+    "iam:DetachGroupPolicy", "iam:DetachRolePolicy", "iam:DetachUserPolicy", "iam:GetAccessKeyLastUsed",
+    "iam:GetAccountAuthorizationDetails", "iam:GetAccountSummary", "iam:GetGroup", "iam:GetGroupPolicy",
+    "iam:GetLoginProfile", "iam:GetOpenIDConnectProvider", "iam:GetPolicy", "iam:GetPolicyVersion",
+    "iam:GetRole", "iam:GetRolePolicy", "iam:GetUser", "iam:GetUserPolicy", "iam:ListAccessKeys",
+    "iam:ListAccountAliases", "iam:ListAttachedGroupPolicies", "iam:ListAttachedRolePolicies",
+    "iam:ListAttachedUserPolicies", "iam:ListEntitiesForPolicy", "iam:ListGroupPolicies", "iam:ListGroups",
+    "iam:ListGroupsForUser", "iam:ListInstanceProfilesForRole", "iam:ListMFADevices",
+    "iam:ListOpenIDConnectProviders", "iam:ListPolicies", "iam:ListPolicyVersions", "iam:ListRolePolicies",
+    "iam:ListRoleTags", "iam:ListRoles", "iam:ListUserPolicies", "iam:ListUserTags", "iam:ListUsers",
+    "iam:PassRole", "iam:PutGroupPolicy", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy",
+    "iam:PutUserPermissionsBoundary", "iam:PutUserPolicy", "iam:RemoveUserFromGroup",
+    "iam:SetDefaultPolicyVersion", "iam:SimulateCustomPolicy", "iam:SimulatePrincipalPolicy", "iam:TagRole",
+    "iam:TagUser", "iam:UntagRole", "iam:UntagUser", "iam:UpdateAccessKey", "iam:UpdateAssumeRolePolicy",
+    "iam:UpdateGroup", "iam:UpdateLoginProfile", "iam:UpdateRole", "iam:UpdateRoleDescription",
+    "iam:UpdateUser",
 ];
 
 use Action::*;
@@ -363,6 +413,23 @@ const ALL: [Action; Action::COUNT] = [
     // Actions of the service `sts`, on the account as well.
     AssumeRole, AssumeRoleWithSAML, AssumeRoleWithWebIdentity, DecodeAuthorizationMessage, GetAccessKeyInfo,
     GetCallerIdentity, GetFederationToken, GetSessionToken, SetSourceIdentity, TagSession,
+    // Actions of the service `iam`: the resource is the ARN of a user or role.
+    AddUserToGroup, AttachGroupPolicy, AttachRolePolicy, AttachUserPolicy, CreateAccessKey,
+    CreateAccountAlias, CreateGroup, CreateLoginProfile, CreateOpenIDConnectProvider, CreatePolicy,
+    CreatePolicyVersion, CreateRole, CreateUser, DeleteAccessKey, DeleteAccountAlias, DeleteGroup,
+    DeleteGroupPolicy, DeleteLoginProfile, DeleteOpenIDConnectProvider, DeletePolicy, DeletePolicyVersion,
+    DeleteRole, DeleteRolePermissionsBoundary, DeleteRolePolicy, DeleteUser, DeleteUserPermissionsBoundary,
+    DeleteUserPolicy, DetachGroupPolicy, DetachRolePolicy, DetachUserPolicy, GetAccessKeyLastUsed,
+    GetAccountAuthorizationDetails, GetAccountSummary, GetGroup, GetGroupPolicy, GetLoginProfile,
+    GetOpenIDConnectProvider, GetPolicy, GetPolicyVersion, GetRole, GetRolePolicy, GetUser, GetUserPolicy,
+    ListAccessKeys, ListAccountAliases, ListAttachedGroupPolicies, ListAttachedRolePolicies,
+    ListAttachedUserPolicies, ListEntitiesForPolicy, ListGroupPolicies, ListGroups, ListGroupsForUser,
+    ListInstanceProfilesForRole, ListMFADevices, ListOpenIDConnectProviders, ListPolicies,
+    ListPolicyVersions, ListRolePolicies, ListRoleTags, ListRoles, ListUserPolicies, ListUserTags,
+    ListUsers, PassRole, PutGroupPolicy, PutRolePermissionsBoundary, PutRolePolicy,
+    PutUserPermissionsBoundary, PutUserPolicy, RemoveUserFromGroup, SetDefaultPolicyVersion,
+    SimulateCustomPolicy, SimulatePrincipalPolicy, TagRole, TagUser, UntagRole, UntagUser, UpdateAccessKey,
+    UpdateAssumeRolePolicy, UpdateGroup, UpdateLoginProfile, UpdateRole, UpdateRoleDescription, UpdateUser,
 ];
 
 #[cfg(test)]
@@ -400,6 +467,9 @@ mod tests {
         check(ListAllMyBuckets, ResourceKind::Account);
         check(CreateAccessPointForObjectLambda, ResourceKind::Account);
         check(AssumeRole, ResourceKind::Account);
+        check(TagSession, ResourceKind::Account);
+        check(AddUserToGroup, ResourceKind::Entity);
+        check(UpdateUser, ResourceKind::Entity);
     }
 
     #[test]
@@ -421,12 +491,15 @@ mod tests {
         check("", &[]);
         check("**", &[]);
         check("s3*:GetObject", &[]);
-        check("iam:CreateUser", &[]);
+        check("iam:CreateUser", &[CreateUser]);
+        check("iam:*AccessKey", &[CreateAccessKey, DeleteAccessKey, UpdateAccessKey]);
+        check("iam:GetObject", &[]);
         check("sts:GetCaller*", &[GetCallerIdentity]);
         assert_eq!(ActionSet::expand("*").map(|set| set.len()), Some(Action::COUNT));
         assert_eq!(ActionSet::expand("s3:*").map(|set| set.len()), Some(180));
         assert_eq!(ActionSet::expand("s3:***").map(|set| set.len()), Some(180));
         assert_eq!(ActionSet::expand("sts:*").map(|set| set.len()), Some(10));
+        assert_eq!(ActionSet::expand("iam:*").map(|set| set.len()), Some(84));
     }
 
     #[test]

@@ -297,7 +297,7 @@ fn world(choices: &mut impl Choices) -> World {
             (["photos", "photos", "data"][choices.below(3)], keys[choices.below(keys.len())])
         }
         ResourceKind::Bucket => (["photos", "photos", "data"][choices.below(3)], ""),
-        ResourceKind::Account => ("", ""),
+        ResourceKind::Account | ResourceKind::Entity => ("", ""),
     };
     let users = [Some("alice"), Some("bob"), Some("*"), None];
     let user = users[choices.below(users.len())];
@@ -470,6 +470,7 @@ fn agree(policies: &Policies, world: &World) -> Result<Answer, String> {
             Layer::Identity => identity.get(by.document).copied(),
             Layer::Session => policies.session.as_ref(),
             Layer::Bucket => bucket,
+            Layer::Trust => None,
         };
         document.is_some_and(|document| {
             let statement = &document.statements[by.statement];

@@ -1,6 +1,7 @@
 //! Whom a statement of a bucket policy speaks of: the `Principal` and `NotPrincipal` elements.
 //!
-//! Everybody on this server belongs to one account. A user is named by its ARN or unique id, a session by its ARN;
+//! For S3, everybody on this server belongs to one account. An ARN without an account (`arn:aws:iam:::user/alice`, as
+//! other stores write it) names somebody of the server's own. A user is named by its ARN or unique id, a session by its ARN;
 //! naming the user includes the credentials derived from it. Principals that cannot exist here (services, identity
 //! providers) are accepted and never match. Spec: AWS IAM User Guide, "AWS JSON policy elements: Principal",
 //! "NotPrincipal".
@@ -22,8 +23,17 @@ pub(super) enum Caller {
     Everyone,
     /// The account with this id: everybody in it, if listed in `Principal`.
     Account(Box<str>),
+    /// The server's own account, written without its id.
+    OwnAccount,
     /// A user, role or session by its ARN.
     Arn(Box<str>),
+    /// A user, role or session of the server's own account, written without the id of the account.
+    OwnArn {
+        /// Up to the account: `arn:aws:iam::`.
+        prefix: Box<str>,
+        /// What follows the account: `user/alice`.
+        resource: Box<str>,
+    },
     /// A user by its unique id.
     UniqueId(Box<str>),
     /// The account by its canonical id.
@@ -86,15 +96,18 @@ impl Caller {
         else {
             return wrong();
         };
-        if !is_account(account) {
+        if !account.is_empty() && !is_account(account) {
             return wrong();
         }
+        let by_arn = || match account {
+            "" => Caller::OwnArn { prefix: format!("arn:aws:{service}::").into(), resource: resource.into() },
+            _ => Caller::Arn(value.into()),
+        };
         match (service, resource.split_once('/')) {
+            ("iam", None) if resource == "root" && account.is_empty() => Ok(Caller::OwnAccount),
             ("iam", None) if resource == "root" => Ok(Caller::Account(account.into())),
-            ("iam", Some(("user" | "role", name))) if !name.is_empty() => Ok(Caller::Arn(value.into())),
-            ("sts", Some(("assumed-role" | "federated-user", name))) if !name.is_empty() => {
-                Ok(Caller::Arn(value.into()))
-            }
+            ("iam", Some(("user" | "role", name))) if !name.is_empty() => Ok(by_arn()),
+            ("sts", Some(("assumed-role" | "federated-user", name))) if !name.is_empty() => Ok(by_arn()),
             ("iam", Some(("group", _))) => Err(format!("\"{value}\" is a group, which is no principal")),
             _ => wrong(),
         }
@@ -104,20 +117,35 @@ impl Caller {
     pub(super) fn account_of_arn(&self) -> Option<&str> {
         match self {
             Caller::Arn(arn) => arn.split(':').nth(4),
+            Caller::OwnArn { .. } => Some(""),
             _ => None,
         }
     }
 
     fn is_account(&self) -> bool {
-        matches!(self, Caller::Account(_) | Caller::CanonicalUser(_))
+        matches!(self, Caller::Account(_) | Caller::OwnAccount | Caller::CanonicalUser(_))
     }
 
-    fn is(&self, anonymous: bool, context: &Context) -> bool {
+    /// Whether it names one principal, not everybody or an account.
+    pub(super) fn is_individual(&self) -> bool {
+        matches!(self, Caller::Arn(_) | Caller::OwnArn { .. } | Caller::UniqueId(_))
+    }
+
+    pub(super) fn is(&self, anonymous: bool, context: &Context) -> bool {
         let equals = |value: Option<&str>, expected: &str| !anonymous && value == Some(expected);
         match self {
             Caller::Everyone => true,
-            Caller::Account(id) => equals(context.account, id),
+            Caller::Account(id) => equals(context.account_of_principal(), id),
+            Caller::OwnAccount => !anonymous && context.account_of_principal() == context.account,
             Caller::Arn(arn) => equals(context.principal_arn, arn) || equals(context.session_arn, arn),
+            Caller::OwnArn { prefix, resource } => {
+                let is_it = |arn: Option<&str>| {
+                    let (account, rest) =
+                        arn.and_then(|arn| arn.strip_prefix(&**prefix)?.split_once(':')).unzip();
+                    account == Some(context.account.unwrap_or_default()) && rest == Some(resource)
+                };
+                !anonymous && (is_it(context.principal_arn) || is_it(context.session_arn))
+            }
             Caller::UniqueId(id) => {
                 // The userid of a session is the user's unique id and the session's name.
                 equals(context.userid.and_then(|userid| userid.split(':').next()), id)
@@ -160,6 +188,16 @@ mod tests {
         check("AWS", "arn:aws:iam::123456789012:user/a/b", arn("arn:aws:iam::123456789012:user/a/b"));
         check("AWS", "arn:aws:sts::1:assumed-role/r/s", arn("arn:aws:sts::1:assumed-role/r/s"));
         check("AWS", "AIDACKCEVSQ6C2EXAMPLE", Some(Caller::UniqueId("AIDACKCEVSQ6C2EXAMPLE".into())));
+        let own = |prefix: &str, resource: &str| {
+            Some(Caller::OwnArn { prefix: prefix.into(), resource: resource.into() })
+        };
+        check("AWS", "arn:aws:iam:::user/bob", own("arn:aws:iam::", "user/bob"));
+        check("AWS", "arn:aws:iam:::role/a/b", own("arn:aws:iam::", "role/a/b"));
+        check("AWS", "arn:aws:sts:::assumed-role/r/s", own("arn:aws:sts::", "assumed-role/r/s"));
+        check("AWS", "arn:aws:iam:::root", Some(Caller::OwnAccount));
+        check("AWS", "arn:aws:iam:::username", None);
+        check("AWS", "arn:aws:iam:::user/", None);
+        check("AWS", "arn:aws:iam:::user/*", None);
         check("AWS", "arn:aws:iam::123456789012:user/*", None);
         check("AWS", "arn:aws:iam::123456789012:user/${aws:username}", None);
         check("AWS", "arn:aws:iam::123456789012:group/x", None);
@@ -205,5 +243,41 @@ mod tests {
         check(true, &[Caller::Account("1".into())], true, true);
         check(true, &[Caller::Everyone], false, false);
         check(true, &[Caller::Nobody], true, true);
+        check(false, &[Caller::OwnAccount], true, false);
+        check(true, &[Caller::OwnAccount], true, true);
+    }
+
+    /// An ARN without an account names somebody of the server's own account, whether that has an id or not.
+    #[test]
+    fn arns_without_an_account() {
+        let check =
+            |server: Option<&str>, principal: Option<&str>, arn: &str, named: &str, expected: bool| {
+                let context = Context {
+                    account: server,
+                    principal_account: principal,
+                    principal_arn: Some(arn),
+                    ..Context::default()
+                };
+                let caller = Caller::parse("AWS", named).expect("a principal");
+                assert_eq!(caller.is(false, &context), expected, "{server:?} {principal:?} {arn} {named}");
+                assert!(!caller.is(true, &context), "{named}");
+            };
+        let (bare, with_id) = ("arn:aws:iam:::user/a/alice", "arn:aws:iam::123456789012:user/a/alice");
+        let own = Some("123456789012");
+        check(None, None, bare, bare, true);
+        check(None, None, bare, with_id, false);
+        check(own, own, with_id, bare, true);
+        check(own, own, with_id, with_id, true);
+        check(own, own, with_id, "arn:aws:iam:::user/alice", false);
+        check(own, own, with_id, "arn:aws:iam:::role/a/alice", false);
+        check(own, own, with_id, "arn:aws:iam:::root", true);
+        let other = "arn:aws:iam::210987654321:user/a/alice";
+        for server in [None, own] {
+            check(server, Some("210987654321"), other, bare, false);
+            check(server, Some("210987654321"), other, "arn:aws:iam:::root", false);
+            check(server, Some("210987654321"), other, "210987654321", true);
+            check(server, Some("210987654321"), other, other, true);
+        }
+        check(None, None, bare, "arn:aws:iam:::root", true);
     }
 }

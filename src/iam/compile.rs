@@ -7,7 +7,7 @@
 //! Compiling cannot fail, because a [`Document`] exists only complete.
 
 use super::action::{Action, ActionSet};
-use super::caller::Callers;
+use super::caller::{Caller, Callers};
 use super::condition::Condition;
 use super::context::Context;
 use super::document::{Document, Effect, Statement};
@@ -20,9 +20,12 @@ pub struct Policy {
     /// All denies, then all allows.
     rules: Box<[Rule]>,
     denies: usize,
+    /// How many documents it was made from.
+    documents: usize,
     deny_actions: ActionSet,
     allow_actions: ActionSet,
     reads: Reads,
+    is_public: bool,
 }
 
 /// What a decision can depend on that is not in the request. What no policy that takes part reads need not be fetched.
@@ -90,7 +93,10 @@ impl Policy {
     #[must_use]
     pub fn merge<'d>(documents: impl IntoIterator<Item = &'d Document>) -> Policy {
         let (mut denies, mut allows) = (Vec::new(), Vec::new());
+        let (mut is_public, mut count) = (false, 0);
         for (document, parsed) in documents.into_iter().enumerate() {
+            is_public |= parsed.is_public();
+            count += 1;
             for (index, statement) in parsed.statements.iter().enumerate() {
                 let rule = Rule::new(statement, document, index);
                 match statement.effect {
@@ -104,13 +110,49 @@ impl Policy {
         denies.append(&mut allows);
         let mut reads = Reads::default();
         denies.iter().flat_map(Rule::keys).for_each(|key| reads.add(key));
-        Policy { reads, rules: denies.into(), denies: deny_count, deny_actions, allow_actions }
+        Policy {
+            reads,
+            is_public,
+            rules: denies.into(),
+            denies: deny_count,
+            documents: count,
+            deny_actions,
+            allow_actions,
+        }
+    }
+
+    /// Joins compiled policies into one, as [`Policy::merge`] does with documents; those of a later policy are counted
+    /// on from those of an earlier one. The copy costs what the policies are long.
+    #[must_use]
+    pub fn join<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> Policy {
+        let mut joined = Policy::merge([]);
+        let (mut denies, mut allows) = (Vec::new(), Vec::new());
+        for policy in policies {
+            let shifted = |rule: &Rule| Rule { document: rule.document + joined.documents, ..rule.clone() };
+            denies.extend(policy.rules[..policy.denies].iter().map(shifted));
+            allows.extend(policy.rules[policy.denies..].iter().map(shifted));
+            joined.documents += policy.documents;
+            joined.deny_actions = joined.deny_actions.union(policy.deny_actions);
+            joined.allow_actions = joined.allow_actions.union(policy.allow_actions);
+            joined.reads = joined.reads.union(policy.reads);
+            joined.is_public |= policy.is_public;
+        }
+        joined.denies = denies.len();
+        denies.append(&mut allows);
+        joined.rules = denies.into();
+        joined
     }
 
     /// What a decision can depend on besides the request.
     #[must_use]
     pub fn reads(&self) -> Reads {
         self.reads
+    }
+
+    /// As [`Document::is_public`].
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.is_public
     }
 
     /// The first rule that denies the request.
@@ -120,6 +162,11 @@ impl Policy {
             return None;
         }
         self.rules[..self.denies].iter().find(|rule| rule.applies(asked))
+    }
+
+    /// Every rule that allows the request.
+    pub(super) fn all_allowing(&self, asked: &mut Asked) -> impl Iterator<Item = &Rule> {
+        self.rules[self.denies..].iter().filter(move |rule| rule.applies(asked))
     }
 
     /// The first rule that allows the request, whatever else denies it.
@@ -156,6 +203,14 @@ impl Rule {
             statement: index,
             sid: statement.sid.as_deref().map(Into::into),
         }
+    }
+
+    /// Whether it names whoever asks by itself, not as one of an account or of everybody.
+    pub(super) fn names_individually(&self, asked: &Asked) -> bool {
+        self.callers.as_ref().is_some_and(|callers| {
+            let is_it = |caller: &Caller| caller.is_individual() && caller.is(asked.anonymous, asked.context);
+            !callers.negated && callers.list.iter().any(is_it)
+        })
     }
 
     #[inline]

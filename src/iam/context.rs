@@ -29,8 +29,11 @@ pub struct Context<'a> {
     pub principal_arn: Option<&'a str>,
     /// The ARN of the session of temporary credentials. No condition key; a bucket policy may name it as `Principal`.
     pub session_arn: Option<&'a str>,
-    /// The one account of this server: `aws:ResourceAccount`, and `aws:PrincipalAccount` of signed requests.
+    /// The account of this server: `aws:ResourceAccount`, and `aws:PrincipalAccount` of signed requests unless
+    /// `principal_account` says otherwise. Absent if the server's account has no id.
     pub account: Option<&'a str>,
+    /// `aws:PrincipalAccount` of a principal that belongs to another account than the server's own.
+    pub principal_account: Option<&'a str>,
     /// The canonical id of that account. No condition key; a bucket policy may name it as `Principal`.
     pub canonical_id: Option<&'a str>,
     /// `aws:TokenIssueTime`: when temporary credentials were issued. Fractions of the second are ignored.
@@ -125,6 +128,11 @@ pub struct Context<'a> {
     pub location_constraint: Option<&'a [u8]>,
     /// `s3:x-amz-object-ownership` of CreateBucket.
     pub object_ownership: Option<&'a [u8]>,
+
+    /// `sts:ExternalId` of AssumeRole.
+    pub external_id: Option<&'a str>,
+    /// `sts:RoleSessionName` of AssumeRole.
+    pub role_session_name: Option<&'a str>,
 
     /// `sluicegate:BucketOwner`: the name of the user who made the bucket, or who makes it by this request. Absent for
     /// directories that other programs made. See [`Reads::bucket_owner`](super::Reads::bucket_owner).
@@ -233,6 +241,11 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// The account that whoever signed belongs to.
+    pub(super) fn account_of_principal(&self) -> Option<&'a str> {
+        self.principal_account.or(self.account)
+    }
+
     /// Whether the request was signed by somebody of the account.
     fn is_signed(&self) -> bool {
         self.principal_type.is_some_and(|of| of != PrincipalType::Anonymous)
@@ -259,7 +272,7 @@ impl<'a> Context<'a> {
             Field::UserId => text(self.userid),
             Field::Username => text(self.username),
             Field::PrincipalArn => text(self.principal_arn),
-            Field::PrincipalAccount => text(self.account).filter(|_| self.is_signed()),
+            Field::PrincipalAccount => text(self.account_of_principal()).filter(|_| self.is_signed()),
             Field::PrincipalType => self.principal_type.map(|of| Value::Text(of.name().as_bytes())),
             Field::PrincipalIsAwsService => self.is_signed().then_some(Value::Flag(false)),
             Field::ViaAwsService => Some(Value::Flag(false)),
@@ -301,6 +314,11 @@ impl<'a> Context<'a> {
             Field::LocationConstraint => self.location_constraint.map(Value::Text),
             Field::ObjectOwnership => self.object_ownership.map(Value::Text),
             Field::BucketOwner => text(self.bucket_owner),
+            Field::StsAuthentication => {
+                self.is_signed().then_some(Value::Flag(self.token_issue_time.is_some()))
+            }
+            Field::ExternalId => text(self.external_id),
+            Field::RoleSessionName => text(self.role_session_name),
         }
     }
 }

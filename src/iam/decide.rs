@@ -18,7 +18,8 @@ use super::pattern::Resource;
 pub struct Request<'a> {
     /// The permission that is needed. A call that needs several asks several times.
     pub action: Action,
-    /// The bucket; empty at the level of the account.
+    /// The bucket; empty at the level of the account. For the actions of IAM, and for a role to be assumed: the ARN of the
+    /// user or role.
     pub bucket: &'a str,
     /// The key, decoded; empty at the level of the bucket.
     pub key: &'a [u8],
@@ -65,6 +66,8 @@ pub enum Layer {
     Session,
     /// Of the bucket.
     Bucket,
+    /// Of the role that is to be assumed.
+    Trust,
 }
 
 impl Decision<'_> {
@@ -111,6 +114,41 @@ pub fn decide<'p>(
     allowing(Layer::Identity, identity)
         .or_else(|| allowing(Layer::Bucket, bucket))
         .unwrap_or(Decision::ImplicitDeny)
+}
+
+/// Decides whether somebody may assume a role: `identity` is what is attached to whoever asks, `trust` the trust policy
+/// of the role, and the resource of the request the role.
+///
+/// A Deny in either binds. A trust policy that names the caller itself allows it alone; one that trusts everybody or an
+/// account leaves it to that account, so that the caller's own policy has to allow it, too. As in policies of buckets, an
+/// ARN names whoever has it at the time; a unique id names one user for good.
+///
+/// Spec: AWS IAM User Guide, "Policies and accounts", "Creating a role to delegate permissions to an IAM user".
+#[must_use]
+pub fn decide_trust<'p>(
+    identity: Option<&'p Policy>,
+    trust: &'p Policy,
+    request: &Request<'_>,
+) -> Decision<'p> {
+    let mut asked = Asked {
+        action: request.action,
+        resource: Resource::new(request.bucket.as_bytes(), request.key),
+        anonymous: false,
+        context: request.context,
+    };
+    for (layer, policy) in [(Layer::Identity, identity), (Layer::Trust, Some(trust))] {
+        if let Some(rule) = policy.and_then(|policy| policy.denying(&mut asked)) {
+            return Decision::ExplicitDeny { by: by(layer, rule) };
+        }
+    }
+    let trusting: Vec<&Rule> = trust.all_allowing(&mut asked).collect();
+    if let Some(rule) = trusting.iter().find(|rule| rule.names_individually(&asked)) {
+        return Decision::Allow { by: by(Layer::Trust, rule) };
+    }
+    match identity.and_then(|identity| identity.allowing(&mut asked)) {
+        Some(rule) if !trusting.is_empty() => Decision::Allow { by: by(Layer::Identity, rule) },
+        _ => Decision::ImplicitDeny,
+    }
 }
 
 fn by(layer: Layer, rule: &Rule) -> By<'_> {
@@ -167,6 +205,7 @@ mod tests {
                 super::super::ResourceKind::Object => ("b", "k"),
                 super::super::ResourceKind::Bucket => ("b", ""),
                 super::super::ResourceKind::Account => ("", ""),
+                super::super::ResourceKind::Entity => ("arn:aws:iam::1:user/a", ""),
             };
             assert_eq!(allowed(&read, action, bucket, key), readonly.contains(&action), "{action:?}");
             assert_eq!(allowed(&write, action, bucket, key), action == Action::PutObject, "{action:?}");
@@ -270,6 +309,131 @@ mod tests {
         assert_eq!(ask(Action::GetObject), Decision::Allow { by: by(1, 2, Some("objects")) });
         assert_eq!(ask(Action::DeleteObject), Decision::ExplicitDeny { by: by(1, 1, Some("keep")) });
         assert_eq!(ask(Action::GetObjectAcl), Decision::ImplicitDeny);
+    }
+
+    #[test]
+    fn joined_policies_decide_as_their_documents_do() {
+        let parse = |text: &str| Document::parse(text.as_bytes(), Kind::Identity).expect("a good policy");
+        let documents = [
+            r#"{"Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}"#,
+            r#"{"Statement":{"Effect":"Deny","Action":"s3:Put*","Resource":"*","Sid":"no"}}"#,
+            r#"{"Statement":[{"Effect":"Allow","Action":"sts:*","Resource":"*"},
+                {"Effect":"Deny","Action":"s3:GetObject","Resource":"*",
+                 "Condition":{"StringEquals":{"s3:ExistingObjectTag/a":"b"}}}]}"#,
+        ]
+        .map(parse);
+        let merged = Policy::merge(&documents);
+        let one = Policy::merge(&documents[..1]);
+        let rest = Policy::merge(&documents[1..]);
+        let joined = Policy::join([&one, &Policy::merge([]), &rest]);
+        assert!(joined.reads() == merged.reads() && joined.reads().existing_object_tags);
+        let context = Context { existing_object_tags: &[("a", "b")], ..Context::default() };
+        for action in Action::ALL {
+            let request = Request { action, bucket: "b", key: b"k", context: &context };
+            let ask = |policy| decide(Some(policy), None, None, false, &request);
+            assert_eq!(ask(&joined), ask(&merged), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn users_and_roles_are_resources_of_their_own() {
+        let check = |resource: &str, asked: &str, expected: bool| {
+            let policy = statements(&format!(r#"{{"Effect":"Allow","Action":"*","Resource":"{resource}"}}"#));
+            let context = Context { account: Some("1"), username: Some("alice"), ..Context::default() };
+            let request = Request { action: Action::GetUser, bucket: asked, key: b"", context: &context };
+            let found = decide(Some(&policy), None, None, false, &request).is_allowed();
+            assert_eq!(found, expected, "{resource} {asked}");
+        };
+        let alice = "arn:aws:iam::1:user/a/alice";
+        check("*", alice, true);
+        check("arn:aws:iam::1:user/a/alice", alice, true);
+        check("arn:aws:iam:::user/a/alice", alice, true);
+        check("arn:aws:iam:::user/a/alice", "arn:aws:iam::2:user/a/alice", false);
+        check("arn:aws:iam::*:user/*", "arn:aws:iam::2:user/a/alice", true);
+        check("arn:aws:iam::1:user/*", "arn:aws:iam::2:user/a/alice", false);
+        check("arn:aws:iam::1:user/a/${aws:username}", alice, true);
+        check("arn:aws:iam::1:user/a/${aws:username}", "arn:aws:iam::1:user/a/bob", false);
+        check("arn:aws:iam::1:role/*", alice, false);
+        check("arn:aws:iam::1:user/alice", alice, false);
+        // No pattern of buckets ever speaks of users, however wide it is, nor the other way round.
+        for s3 in ["arn:aws:s3:::*", "arn:aws:s3:::a*", "arn:aws:s3:::*/*", "arn:aws:s3:::*:*"] {
+            check(s3, alice, false);
+            check(s3, "arn:aws:iam::1:root", false);
+        }
+        check("arn:aws:iam::*:*", "photos", false);
+        check("arn:aws:iam::*:*", "", false);
+    }
+
+    #[test]
+    fn who_may_assume_a_role() {
+        const ROLE: &str = "arn:aws:iam::1:role/backup";
+        let trust = |principal: &str, more: &str| {
+            let text = format!(
+                r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{principal},
+                    "Action":"sts:AssumeRole"}}{more}]}}"#
+            );
+            let document = Document::parse(text.as_bytes(), Kind::Trust);
+            Policy::compile(&document.unwrap_or_else(|error| panic!("{error}")))
+        };
+        let allow = |resource: &str| {
+            statements(&format!(r#"{{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"{resource}"}}"#))
+        };
+        let deny = statements(r#"{"Effect":"Deny","Action":"sts:*","Resource":"*"}"#);
+        let (all, this, another) = (allow("*"), allow(ROLE), allow("arn:aws:iam::1:role/other"));
+        let of_s3 = built_in("readwrite");
+        let check = |identity: Option<&Policy>, trust: &Policy, expected: bool| {
+            let context = Context {
+                principal_type: Some(PrincipalType::User),
+                account: Some("1"),
+                principal_arn: Some("arn:aws:iam::1:user/alice"),
+                userid: Some("AIDACKCEVSQ6C2EXAMPLE"),
+                external_id: Some("x"),
+                ..Context::default()
+            };
+            let request = Request { action: Action::AssumeRole, bucket: ROLE, key: b"", context: &context };
+            let decision = decide_trust(identity, trust, &request);
+            assert_eq!(decision.is_allowed(), expected, "{identity:?}\n{trust:?}");
+        };
+        // Named by itself: the trust policy is enough, and a Deny of either binds.
+        for principal in [
+            r#"{"AWS":"arn:aws:iam::1:user/alice"}"#,
+            r#"{"AWS":"arn:aws:iam:::user/alice"}"#,
+            r#"{"AWS":["arn:aws:iam::1:user/bob","AIDACKCEVSQ6C2EXAMPLE"]}"#,
+        ] {
+            let named = trust(principal, "");
+            for identity in [None, Some(&all), Some(&another), Some(&of_s3)] {
+                check(identity, &named, true);
+            }
+            check(Some(&deny), &named, false);
+            let denied = r#",{"Effect":"Deny","Principal":"*","Action":"sts:*"}"#;
+            check(Some(&all), &trust(principal, denied), false);
+        }
+        // As one of many: the user's own policy decides.
+        for principal in [r#""*""#, r#"{"AWS":"1"}"#, r#"{"AWS":"arn:aws:iam::1:root"}"#] {
+            let many = trust(principal, "");
+            check(None, &many, false);
+            check(Some(&of_s3), &many, false);
+            check(Some(&another), &many, false);
+            check(Some(&this), &many, true);
+            check(Some(&all), &many, true);
+            check(Some(&deny), &many, false);
+        }
+        // Not at all.
+        for principal in
+            [r#"{"AWS":"arn:aws:iam::1:user/bob"}"#, r#"{"AWS":"2"}"#, r#"{"Service":"ec2.amazonaws.com"}"#]
+        {
+            check(Some(&all), &trust(principal, ""), false);
+        }
+        // Conditions hold.
+        let conditional = |id: &str| {
+            let text = format!(
+                r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::1:user/alice"}},
+                    "Action":"sts:AssumeRole","Condition":{{"StringEquals":{{"sts:ExternalId":"{id}"}}}}}}}}"#
+            );
+            Policy::compile(&Document::parse(text.as_bytes(), Kind::Trust).expect("a good policy"))
+        };
+        check(None, &conditional("x"), true);
+        check(None, &conditional("y"), false);
     }
 
     #[test]

@@ -8,18 +8,19 @@
 //! can be interpreted by another reading of the specification (the oracle of the tests).
 //!
 //! Deliberately wider than AWS: a single statement without the list, any printable Unicode in values (AWS: up to
-//! U+00FF), `Id` in identity policies. Narrower: only the services `s3` and `sts`, and a type check of operator against
-//! key. Spec: AWS IAM User Guide, "Grammar of the IAM JSON policy language"; Amazon S3 User Guide, "Bucket policies".
+//! U+00FF), `Id` in identity policies, a `Principal` of everybody in the policies of a role. Narrower: only the services
+//! `s3`, `sts` and `iam`, and a type check of operator against key. Spec: AWS IAM User Guide, "Grammar of the IAM JSON policy language"; Amazon S3 User Guide, "Bucket policies".
 
 use super::action::{ActionSet, ResourceKind};
 use super::caller::{Caller, Callers};
 use super::condition::Condition;
+use super::context::Context;
 use super::element::{
     members, only_one, parse_actions, parse_callers, parse_conditions, parse_effect, parse_resources,
-    parse_sid, parse_version, text,
+    parse_sid, parse_version, resources_of_trust, text,
 };
 use super::json::Json;
-use super::pattern::ResourcePattern;
+use super::pattern::{Pattern, ResourcePattern, Syntax};
 use super::refusal::{Parsed, PolicyError, Reason, malformed, unknown_element, wrong_type};
 
 /// Largest identity or session policy in bytes, as sent: the limit of WEKA, and of AWS for session policies.
@@ -36,6 +37,11 @@ pub enum Kind<'a> {
     Session,
     /// Of the bucket with this name. Needs principals, and speaks of this bucket only.
     Bucket(&'a str),
+    /// Of a role: what its sessions may do. No principals; but one of everybody, which says nothing that is not so, is
+    /// accepted, because other stores accept it.
+    Role,
+    /// Of a role: who may assume it. Needs principals, and speaks of that role and of actions of STS only.
+    Trust,
 }
 
 /// The `Version` element: the language, not a date of the document.
@@ -124,7 +130,7 @@ impl Document {
     /// The first thing found wrong.
     pub fn parse(text: &[u8], kind: Kind) -> Result<Document, PolicyError> {
         let bytes_max = match kind {
-            Kind::Identity | Kind::Session => POLICY_BYTES_MAX,
+            Kind::Identity | Kind::Session | Kind::Role | Kind::Trust => POLICY_BYTES_MAX,
             Kind::Bucket(_) => BUCKET_POLICY_BYTES_MAX,
         };
         if text.len() > bytes_max {
@@ -197,16 +203,23 @@ fn statement(json: Json, path: &str, version: Version, kind: Kind) -> Parsed<Sta
             "Sid" => sid = Some(parse_sid(value, &place, kind)?),
             "Effect" => effect = Some(parse_effect(value, &place)?),
             "Principal" | "NotPrincipal" => {
-                if !matches!(kind, Kind::Bucket(_)) {
-                    let fix = "remove it: the policy applies to whom it is attached";
-                    return Err(malformed(&place, "only bucket policies name principals", fix));
-                }
-                let parsed = parse_callers(value, &place, name == "NotPrincipal")?;
+                let parsed = match kind {
+                    Kind::Bucket(_) | Kind::Trust => parse_callers(value, &place, name == "NotPrincipal")?,
+                    Kind::Role if name == "Principal" && is_everybody(&value) => continue,
+                    Kind::Identity | Kind::Session | Kind::Role => {
+                        let fix = "remove it: the policy applies to whom it is attached";
+                        return Err(malformed(&place, "only bucket and trust policies name principals", fix));
+                    }
+                };
                 only_one(callers.replace(parsed), path, "Principal", "NotPrincipal")?;
             }
             "Action" | "NotAction" => {
                 let parsed = parse_actions(value, &place, name == "NotAction")?;
                 only_one(actions.replace(parsed), path, "Action", "NotAction")?;
+            }
+            "Resource" | "NotResource" if kind == Kind::Trust => {
+                let fix = "remove it: the policy is about the role it belongs to";
+                return Err(malformed(&place, "a trust policy names no resource", fix));
             }
             "Resource" | "NotResource" => {
                 let parsed = parse_resources(value, &place, name == "NotResource", version)?;
@@ -219,6 +232,9 @@ fn statement(json: Json, path: &str, version: Version, kind: Kind) -> Parsed<Sta
             }
         }
     }
+    if kind == Kind::Trust {
+        resources = Some(resources_of_trust());
+    }
     let missing = |element: &str, fix: &str| malformed(&at(element), "it is missing", fix);
     let statement = Statement {
         sid,
@@ -228,10 +244,44 @@ fn statement(json: Json, path: &str, version: Version, kind: Kind) -> Parsed<Sta
         resources: resources.ok_or_else(|| missing("Resource", "add the ARNs the statement is about"))?,
         conditions: conditions.unwrap_or_default(),
     };
-    if let Kind::Bucket(bucket) = kind {
-        check_bucket_statement(&statement, path, bucket)?;
+    match kind {
+        Kind::Bucket(bucket) => check_bucket_statement(&statement, path, bucket)?,
+        Kind::Trust => check_trust_statement(&statement, path)?,
+        Kind::Identity | Kind::Session | Kind::Role => {}
     }
     Ok(statement)
+}
+
+/// `"*"` or `{"AWS": "*"}`.
+fn is_everybody(principal: &Json) -> bool {
+    let is_star = |value: &Json| matches!(value, Json::Text(text) if text == "*");
+    match principal {
+        Json::Object(members) => {
+            matches!(&members[..], [(kind, value)] if kind == "AWS" && match value {
+                Json::List(list) => matches!(&list[..], [only] if is_star(only)),
+                single => is_star(single),
+            })
+        }
+        other => is_star(other),
+    }
+}
+
+/// What AWS checks of trust policies only.
+fn check_trust_statement(statement: &Statement, path: &str) -> Parsed<()> {
+    let callers = statement.callers.as_ref();
+    let Some(callers) = callers.filter(|callers| !callers.negated) else {
+        let fix =
+            "say who may assume the role, for example {\"AWS\": \"arn:aws:iam::<account>:user/<name>\"}";
+        return Err(malformed(&format!("{path}.Principal"), "it is missing", fix));
+    };
+    debug_assert!(!callers.list.is_empty(), "the parser refuses empty lists");
+    let of_sts = ActionSet::expand("sts:*").unwrap_or_default();
+    let foreign = statement.actions.set.iter().find(|action| !of_sts.contains(*action));
+    if statement.actions.negated || foreign.is_some() {
+        let problem = "a trust policy speaks of the actions of STS only";
+        return Err(malformed(&format!("{path}.Action"), problem, "use \"sts:AssumeRole\""));
+    }
+    Ok(())
 }
 
 /// What AWS checks of bucket policies only.
@@ -247,7 +297,11 @@ fn check_bucket_statement(statement: &Statement, path: &str, bucket: &str) -> Pa
             return Err(malformed(&place, problem, "use Principal, or Deny with NotPrincipal"));
         }
         let account_is_listed = |id: &str| {
-            callers.list.iter().any(|caller| matches!(caller, Caller::Account(known) if **known == *id))
+            callers.list.iter().any(|caller| match caller {
+                Caller::Account(known) => **known == *id,
+                Caller::OwnAccount => id.is_empty(),
+                _ => false,
+            })
         };
         let lonely = callers.list.iter().filter_map(Caller::account_of_arn).find(|id| !account_is_listed(id));
         if let Some(id) = lonely {
@@ -259,10 +313,12 @@ fn check_bucket_statement(statement: &Statement, path: &str, bucket: &str) -> Pa
     let element = if statement.resources.negated { "NotResource" } else { "Resource" };
     let (mut names_bucket, mut names_objects) = (false, false);
     for (index, resource) in statement.resources.texts.iter().enumerate() {
-        match resource.strip_prefix(bucket) {
-            Some("") => names_bucket = true,
-            Some(rest) if rest.starts_with('/') => names_objects = true,
-            _ => {
+        match parts_named(resource, bucket) {
+            Some(named) => {
+                names_bucket |= named.bucket;
+                names_objects |= named.objects;
+            }
+            None => {
                 let problem = format!("\"{resource}\" is not in the bucket \"{bucket}\"");
                 let fix = format!("use arn:aws:s3:::{bucket} or arn:aws:s3:::{bucket}/*");
                 return Err(malformed(&format!("{path}.{element}[{index}]"), problem, &fix));
@@ -275,9 +331,10 @@ fn check_bucket_statement(statement: &Statement, path: &str, bucket: &str) -> Pa
     for (index, name) in statement.actions.texts.iter().enumerate() {
         let applies =
             ActionSet::expand(name).unwrap_or_default().iter().any(|action| match action.resource_kind() {
-                ResourceKind::Object => names_objects,
+                // An Allow that gives nothing does no harm, and ceph/s3-tests wants it; a Deny that denies nothing would.
+                ResourceKind::Object => names_objects || statement.effect == Effect::Allow,
                 ResourceKind::Bucket => names_bucket,
-                ResourceKind::Account => false,
+                ResourceKind::Account | ResourceKind::Entity => false,
             });
         if !applies {
             let problem = format!("\"{name}\" does not apply to any resource in the statement");
@@ -289,12 +346,32 @@ fn check_bucket_statement(statement: &Statement, path: &str, bucket: &str) -> Pa
     Ok(())
 }
 
+/// What a resource of a bucket's policy names of its bucket.
+struct Named {
+    bucket: bool,
+    objects: bool,
+}
+
+/// `None`: the resource, without the head of its ARN, is in another bucket. A wildcard may stand for the bucket's name, so
+/// that one document serves several buckets: in each it is about that one.
+fn parts_named(resource: &str, bucket: &str) -> Option<Named> {
+    let (name, objects) = match resource.split_once('/') {
+        Some((name, _)) => (name, true),
+        None => (resource, false),
+    };
+    let wildcards = Syntax { wildcards: true, variables: false };
+    let pattern = Pattern::parse(name, wildcards).ok()?;
+    let fits = pattern.matches(bucket.as_bytes(), &Context::default());
+    // Without a slash behind it, a star stands for the keys as well.
+    fits.then(|| Named { bucket: !objects, objects: objects || name.contains('*') })
+}
+
 /// Parses arbitrary bytes as each kind of policy and decides with what comes out: nothing may panic, what was accepted
 /// keeps its promises, and a policy without Allow never allows.
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
     use super::{Action, Context, Policy, Request, decide};
-    for kind in [Kind::Identity, Kind::Session, Kind::Bucket("photos")] {
+    for kind in [Kind::Identity, Kind::Session, Kind::Bucket("photos"), Kind::Role, Kind::Trust] {
         let document = match Document::parse(data, kind) {
             Ok(document) => document,
             Err(error) => {
@@ -357,6 +434,13 @@ mod tests {
         check(&around(r#""Action":"s3:*","Resource":["arn:*:s3:*:*:photos","*"]"#), Kind::Identity);
         check(
             &around(
+                r#""Action":["iam:*User","sts:AssumeRole"],"Resource":["arn:aws:iam:::user/a","arn:aws:iam::*:role/x/*",
+                "arn:*:iam::1:user/${aws:username}"]"#,
+            ),
+            Kind::Identity,
+        );
+        check(
+            &around(
                 r#""Action":"s3:*","Resource":"*","Condition":{"NumericLessThan":{"s3:max-keys":[10,"20",1.5]},
                 "Bool":{"aws:SecureTransport":true},"StringLike":{"aws:SourceVpce":"vpce-*","s3:prefix":"é/*"}}"#,
             ),
@@ -373,6 +457,52 @@ mod tests {
                  "Resource":["arn:aws:s3:::photos","arn:aws:s3:::photos/*"]}]}"#,
             Kind::Bucket("photos"),
         );
+    }
+
+    #[test]
+    fn policies_of_roles() {
+        let check = |kind: Kind, part: &str, expected: Option<&str>| {
+            let text = around(part);
+            let refused = Document::parse(text.as_bytes(), kind).err().map(|error| error.path);
+            assert_eq!(
+                refused.as_deref(),
+                expected.map(|path| format!("Statement[0].{path}")).as_deref(),
+                "{text}"
+            );
+        };
+        let trust = |part: &str, expected: Option<&str>| check(Kind::Trust, part, expected);
+        let alice = r#""Principal":{"AWS":"arn:aws:iam:::user/alice"}"#;
+        trust(&format!(r#"{alice},"Action":"sts:AssumeRole""#), None);
+        trust(&format!(r#"{alice},"Action":["sts:AssumeRole","sts:TagSession"]"#), None);
+        trust(r#""Principal":"*","Action":"sts:*""#, None);
+        trust(
+            r#""Principal":{"Federated":"arn:aws:iam:::oidc-provider/x"},"Action":"sts:AssumeRole*""#,
+            None,
+        );
+        trust(r#""Action":"sts:AssumeRole""#, Some("Principal"));
+        trust(r#""NotPrincipal":"*","Action":"sts:AssumeRole""#, Some("Principal"));
+        trust(&format!(r#"{alice},"Action":"s3:GetObject""#), Some("Action"));
+        trust(&format!(r#"{alice},"Action":"*""#), Some("Action"));
+        trust(&format!(r#"{alice},"NotAction":"s3:*""#), Some("Action"));
+        trust(&format!(r#"{alice},"Action":"sts:AssumeRole","Resource":"*""#), Some("Resource"));
+        trust(&format!(r#"{alice},"Action":"sts:AssumeRole","NotResource":"*""#), Some("NotResource"));
+        trust(alice, Some("Action"));
+        let role = |part: &str, expected: Option<&str>| {
+            check(Kind::Role, &format!(r#"{part}"Action":"s3:GetObject","Resource":"*""#), expected);
+        };
+        role("", None);
+        for everybody in [r#""*""#, r#"{"AWS":"*"}"#, r#"{"AWS":["*"]}"#] {
+            role(&format!(r#""Principal":{everybody},"#), None);
+            let identity = format!(r#""Principal":{everybody},"Action":"s3:GetObject","Resource":"*""#);
+            check(Kind::Identity, &identity, Some("Principal"));
+            check(Kind::Session, &identity, Some("Principal"));
+            role(&format!(r#""NotPrincipal":{everybody},"#), Some("NotPrincipal"));
+        }
+        for somebody in
+            [r#"{"AWS":"arn:aws:iam:::user/a"}"#, r#"{"AWS":["*","1"]}"#, r#"{"CanonicalUser":"*"}"#, "7"]
+        {
+            role(&format!(r#""Principal":{somebody},"#), Some("Principal"));
+        }
     }
 
     #[test]
@@ -433,13 +563,13 @@ mod tests {
         statement(&format!(r#"{good},"NotAction":"s3:*""#), "", "both Action and NotAction");
         statement(&format!(r#"{good},"NotResource":"*""#), "", "both Resource and NotResource");
         statement(&format!(r#"{good},"Conditions":{{}}"#), "", "\"Conditions\" does not exist");
-        statement(&format!(r#"{good},"Principal":"*""#), "Principal", "only bucket policies");
+        statement(&format!(r#"{good},"Principal":"*""#), "Principal", "only bucket and trust policies");
         statement(&format!(r#"{good},"Sid":"a b""#), "Sid", "a b");
         statement(&format!(r#"{good},"Sid":"\u0007""#), "Sid", "control character");
         statement(r#""Action":[],"Resource":"*""#, "Action", "empty");
         statement(r#""Action":["s3:*",1],"Resource":"*""#, "Action", "a number");
         statement(r#""Action":["s3:*","s3:GetObjekt"],"Resource":"*""#, "Action[1]", "s3:GetObjekt");
-        statement(r#""Action":"iam:*","Resource":"*""#, "Action[0]", "iam:*");
+        statement(r#""Action":"ec2:*","Resource":"*""#, "Action[0]", "ec2:*");
         for arn in
             ["b/*", "arn:aws:s3:::", "arn:aws:s3:::/k", "arn:aws:s3:b", "arn:aws-cn:s3:::b", "arn:aws:S3:::b"]
         {
@@ -495,15 +625,19 @@ mod tests {
         check(&format!(r#""Principal":{{"aws":"*"}},{object}"#), "Principal.aws", "not a kind");
         check(&format!(r#""NotPrincipal":{{"AWS":"1"}},{object}"#), "NotPrincipal", "whole world");
         let everyone = |part: &str| format!(r#""Principal":"*",{part}"#);
-        for resource in
-            ["*", "arn:aws:s3:::music/*", "arn:aws:s3:::photos2", "arn:aws:s3:::phot*", "arn:aws:s3:::*"]
-        {
+        for resource in [
+            "arn:aws:s3:::music/*",
+            "arn:aws:s3:::photos2",
+            "arn:aws:s3:::photos2*",
+            "arn:aws:s3:::m*/*",
+            "arn:aws:s3:::${aws:username}/*",
+        ] {
             let part = everyone(&format!(r#""Action":"s3:GetObject","Resource":"{resource}""#));
             check(&part, "Resource[0]", "not in the bucket");
         }
         for (action, resource) in [
-            ("s3:GetObject", "photos"),
             ("s3:ListBucket", "photos/*"),
+            ("s3:ListBucket", "*/*"),
             ("s3:ListAllMyBuckets", "photos"),
             ("sts:AssumeRole", "photos/*"),
         ] {
@@ -511,10 +645,31 @@ mod tests {
                 everyone(&format!(r#""Action":["s3:*","{action}"],"Resource":"arn:aws:s3:::{resource}""#));
             check(&part, "Action[1]", "does not apply");
         }
+        let idle = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:GetObject",
+            "Resource":"arn:aws:s3:::photos"}}"#;
+        let error = Document::parse(idle.as_bytes(), Kind::Bucket("photos")).expect_err("it denies nothing");
+        assert!(error.problem.contains("does not apply"), "{error}");
         let lonely = r#"{"Statement":{"Effect":"Deny","NotPrincipal":{"AWS":"arn:aws:iam::1:user/a"},
             "Action":"s3:GetObject","Resource":"arn:aws:s3:::photos/*"}}"#;
         let error = Document::parse(lonely.as_bytes(), Kind::Bucket("photos")).expect_err("no account");
         assert!(error.fix.contains("arn:aws:iam::1:root"), "{error}");
+    }
+
+    #[test]
+    fn accepted_in_bucket_policies() {
+        for (action, resource) in [
+            ("s3:ListBucket", "*"),
+            ("s3:GetObject", "arn:aws:s3:::*"),
+            ("s3:GetObject", "arn:aws:s3:::phot*"),
+            ("s3:ListBucket", "arn:aws:s3:::p*s"),
+            ("s3:GetObject", "arn:aws:s3:::*/*"),
+            ("s3:GetObject", "arn:aws:s3:::photo?/a"),
+            // Gives nothing, and is refused only where it would deny nothing.
+            ("s3:GetObject", "arn:aws:s3:::photos"),
+        ] {
+            let text = around(&format!(r#""Principal":"*","Action":"{action}","Resource":"{resource}""#));
+            Document::parse(text.as_bytes(), Kind::Bucket("photos")).expect(&text);
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub(super) fn parse_actions(json: Json, path: &str, negated: bool) -> Parsed<Act
     let mut set = ActionSet::EMPTY;
     for (index, name) in texts.iter().enumerate() {
         let actions = ActionSet::expand(name).ok_or_else(|| {
-            let problem = format!("\"{name}\" matches no action of Amazon S3 or AWS STS");
+            let problem = format!("\"{name}\" matches no action of Amazon S3, AWS STS or AWS IAM");
             malformed(
                 &format!("{path}[{index}]"),
                 problem,
@@ -91,17 +91,49 @@ pub(super) fn parse_resources(json: Json, path: &str, negated: bool, version: Ve
     let mut resources = Resources { negated, texts: Vec::new(), patterns: Vec::new() };
     for (index, arn) in texts(json, path)?.into_iter().enumerate() {
         let place = || format!("{path}[{index}]");
-        let fix = "use *, arn:aws:s3:::<bucket> or arn:aws:s3:::<bucket>/<key>, with wildcards behind the last colon";
-        let name = resource_name(&arn).ok_or_else(|| {
-            malformed(&place(), format!("\"{arn}\" is not the ARN of a bucket or object"), fix)
-        })?;
-        let pattern = Pattern::parse(name, syntax).map_err(|problem| {
+        let variable = |problem: String| {
             malformed(&place(), problem, "correct the variable, or write ${$} for a dollar sign")
+        };
+        if let Some((account, name)) = entity_name(&arn) {
+            let account = match account {
+                "" => None,
+                account => Some(Pattern::parse(account, syntax).map_err(variable)?),
+            };
+            let name = Pattern::parse(name, syntax).map_err(variable)?;
+            resources.texts.push(arn);
+            resources.patterns.push(ResourcePattern::Entity { account, name });
+            continue;
+        }
+        let fix = "use *, arn:aws:s3:::<bucket>, arn:aws:s3:::<bucket>/<key> or arn:aws:iam::<account>:user/<name>, with \
+                   wildcards behind the last colon";
+        let name = resource_name(&arn).ok_or_else(|| {
+            malformed(&place(), format!("\"{arn}\" is not the ARN of a bucket, object, user or role"), fix)
         })?;
+        let pattern = Pattern::parse(name, syntax).map_err(variable)?;
+        resources.patterns.push(match arn.as_str() {
+            "*" => ResourcePattern::Anything,
+            _ => ResourcePattern::new(pattern),
+        });
         resources.texts.push(name.to_owned());
-        resources.patterns.push(ResourcePattern::new(pattern));
     }
     Ok(resources)
+}
+
+/// What stands in the place of the resources of a trust policy, which has none: the role it belongs to.
+pub(super) fn resources_of_trust() -> Resources {
+    Resources { negated: false, texts: vec!["*".to_owned()], patterns: vec![ResourcePattern::Anything] }
+}
+
+/// The account and the name of `arn:aws:iam::<account>:<kind>/<name>`. Both may hold wildcards; an empty account is the
+/// server's own.
+fn entity_name(arn: &str) -> Option<(&str, &str)> {
+    let mut segments = arn.splitn(6, ':');
+    let well_formed = segments.next() == Some("arn")
+        && matches!(segments.next(), Some("aws" | "*"))
+        && segments.next() == Some("iam")
+        && matches!(segments.next(), Some("" | "*"));
+    let (account, name) = (segments.next()?, segments.next()?);
+    (well_formed && !name.is_empty()).then_some((account, name))
 }
 
 /// What stands behind `arn:aws:s3:::`. The partition may be `*`; region and account, which ARNs of S3 leave empty, too.

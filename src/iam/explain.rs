@@ -12,6 +12,7 @@ impl Layer {
             Self::Identity => "the user's policy",
             Self::Session => "the session or embedded policy",
             Self::Bucket => "the bucket's policy",
+            Self::Trust => "the role's trust policy",
         }
     }
 }

@@ -97,7 +97,8 @@ impl Given {
             Field::PrincipalAccount
             | Field::PrincipalIsAwsService
             | Field::ViaAwsService
-            | Field::MultiFactorAuthPresent => {
+            | Field::MultiFactorAuthPresent
+            | Field::StsAuthentication => {
                 return Err(format!("the condition key {name:?} follows from the others; leave it out"));
             }
             _ => Text::Plain(value.to_owned()),
@@ -194,6 +195,8 @@ fn set_plain<'a>(context: &mut Context<'a>, field: Field, text: &'a str) {
         Field::LocationConstraint => context.location_constraint = bytes,
         Field::ObjectOwnership => context.object_ownership = bytes,
         Field::BucketOwner => context.bucket_owner = Some(text),
+        Field::ExternalId => context.external_id = Some(text),
+        Field::RoleSessionName => context.role_session_name = Some(text),
         Field::CurrentTime
         | Field::EpochTime
         | Field::TokenIssueTime
@@ -209,7 +212,8 @@ fn set_plain<'a>(context: &mut Context<'a>, field: Field, text: &'a str) {
         | Field::PrincipalAccount
         | Field::PrincipalIsAwsService
         | Field::ViaAwsService
-        | Field::MultiFactorAuthPresent => unreachable!("{field:?} is not plain text"),
+        | Field::MultiFactorAuthPresent
+        | Field::StsAuthentication => unreachable!("{field:?} is not plain text"),
     }
 }
 
@@ -246,6 +250,7 @@ mod tests {
                 "aws:PrincipalIsAWSService",
                 "aws:ViaAWSService",
                 "aws:MultiFactorAuthPresent",
+                "sts:authentication",
             ];
             assert_eq!(taken, !derived.contains(&name), "{name}");
         }

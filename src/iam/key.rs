@@ -123,6 +123,12 @@ pub enum Field {
     ObjectOwnership,
     /// `sluicegate:BucketOwner`.
     BucketOwner,
+    /// `sts:authentication`, as Ceph has it: whether the request was signed with temporary credentials.
+    StsAuthentication,
+    /// `sts:ExternalId`.
+    ExternalId,
+    /// `sts:RoleSessionName`.
+    RoleSessionName,
 }
 
 /// Whose tags a key speaks of.
@@ -208,7 +214,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 #[rustfmt::skip]
-const FIELDS: [(&str, Field, KeyType); 50] = [
+const FIELDS: [(&str, Field, KeyType); 53] = [
     ("aws:CurrentTime", Field::CurrentTime, KeyType::Date),
     ("aws:EpochTime", Field::EpochTime, KeyType::Epoch),
     ("aws:SecureTransport", Field::SecureTransport, KeyType::Flag),
@@ -259,6 +265,9 @@ const FIELDS: [(&str, Field, KeyType); 50] = [
     ("s3:locationconstraint", Field::LocationConstraint, KeyType::Text),
     ("s3:x-amz-object-ownership", Field::ObjectOwnership, KeyType::Text),
     ("sluicegate:BucketOwner", Field::BucketOwner, KeyType::Text),
+    ("sts:authentication", Field::StsAuthentication, KeyType::Flag),
+    ("sts:ExternalId", Field::ExternalId, KeyType::Text),
+    ("sts:RoleSessionName", Field::RoleSessionName, KeyType::Text),
 ];
 
 const TAG_KEYS: [(&str, TagSet); 2] =
@@ -276,7 +285,7 @@ const TAG_FAMILIES: [(&str, TagSet); 5] = [
 const TAG_FAMILIES_NEVER_PRESENT: [&str; 2] = ["aws:PrincipalTag", "s3:AccessPointTag"];
 
 #[rustfmt::skip]
-const NEVER_PRESENT: [&str; 66] = [
+const NEVER_PRESENT: [&str; 64] = [
     "aws:AssumedRoot", "aws:CalledVia", "aws:CalledViaFirst", "aws:CalledViaLast", "aws:ChatbotSourceArn",
     "aws:Ec2InstanceSourcePrivateIPv4", "aws:Ec2InstanceSourceVpc", "aws:FederatedProvider",
     "aws:IsMcpServiceAction", "aws:MultiFactorAuthAge", "aws:PrincipalOrgID", "aws:PrincipalOrgPaths",
@@ -293,7 +302,7 @@ const NEVER_PRESENT: [&str; 66] = [
     "s3:JobSuspendedCause", "s3:logType", "s3:max-annotation-results", "s3:RequestJobOperation",
     "s3:RequestJobPriority", "s3:resourceArnBeingAuthorized", "s3:x-amz-bucket-namespace",
     "s3:x-amz-object-annotation-directive", "s3:x-amz-object-if-match",
-    "sts:DurationSeconds", "sts:ExternalId", "sts:RoleSessionName", "sts:SourceIdentity",
+    "sts:DurationSeconds", "sts:SourceIdentity",
     "sts:TransitiveTagKeys", "sts:AWSServiceName", "sts:RequestContext", "sts:RequestContextProviders",
 ];
 

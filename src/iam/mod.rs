@@ -2,10 +2,11 @@
 //!
 //! Reading order: [`action`] names what can be allowed, [`key`] and [`context`] what is known of a request,
 //! [`document`] parses policies strictly, [`compile`] turns them into rules, [`decide()`] answers, [`principal`] is what
-//! the data plane looks up. Inside, `pattern`, `condition` and `caller` are the three things a statement matches.
+//! the data plane looks up; [`acl`] are the lists beside the policies. Inside, `pattern`, `condition` and `caller` are the three things a statement matches.
 //!
 //! Nothing here does I/O, reads a clock or randomness, or logs: bytes and values in, values out.
 
+pub mod acl;
 pub mod action;
 #[cfg(test)]
 mod agreement;
@@ -35,11 +36,12 @@ pub use action::{Action, ActionSet, ResourceKind};
 pub use builtin::{BUILT_IN_POLICIES, built_in_policy};
 pub use compile::{Policy, Reads};
 pub use context::{AuthType, Context, PrincipalType, Tag};
-pub use decide::{By, Decision, Layer, Request, decide};
+pub use decide::{By, Decision, Layer, Request, decide, decide_trust};
 pub use document::{BUCKET_POLICY_BYTES_MAX, Document, Effect, Kind, POLICY_BYTES_MAX, Version};
 pub use given::Given;
 pub use preset::Preset;
 pub use principal::{
-    ACCOUNT, Credential, CredentialKind, PosixOwner, Secret, Snapshot, SnapshotBuilder, User,
+    ACCOUNT, Credential, CredentialKind, PosixOwner, PrincipalName, Role, Secret, Snapshot, SnapshotBuilder,
+    User,
 };
 pub use refusal::{PolicyError, Reason};

@@ -121,8 +121,23 @@ impl Pattern {
 pub(super) struct Resource<'a> {
     bucket: &'a [u8],
     key: &'a [u8],
+    /// Account and name, if it is an entity of IAM.
+    entity: Option<(&'a [u8], &'a [u8])>,
     joined: SmallVec<[u8; RESOURCE_BYTES]>,
 }
+
+/// The account and the name of an ARN of IAM. No bucket has a colon in its name.
+fn entity(arn: &[u8]) -> Option<(&[u8], &[u8])> {
+    if !is_prefix(arn, ENTITY_PREFIX) {
+        return None;
+    }
+    let rest = &arn[ENTITY_PREFIX.len()..];
+    let colon = memchr::memchr(b':', rest)?;
+    Some((&rest[..colon], &rest[colon + 1..]))
+}
+
+/// What the ARN of every user and role begins with.
+const ENTITY_PREFIX: &[u8] = b"arn:aws:iam::";
 
 /// Room for the longest bucket name (63), a slash and the longest key (1,024), in a size that `smallvec` has. Longer
 /// resources would still work, from the heap.
@@ -130,7 +145,7 @@ const RESOURCE_BYTES: usize = 1536;
 
 impl<'a> Resource<'a> {
     pub(super) fn new(bucket: &'a [u8], key: &'a [u8]) -> Self {
-        Resource { bucket, key, joined: SmallVec::new() }
+        Resource { bucket, key, entity: entity(bucket), joined: SmallVec::new() }
     }
 
     fn joined(&mut self) -> &[u8] {
@@ -150,18 +165,18 @@ impl<'a> Resource<'a> {
 /// and key are compared where they lie.
 #[derive(Clone, Debug)]
 pub(super) enum ResourcePattern {
+    /// `*`: whatever is asked for, of any service.
+    Anything,
+    /// `arn:aws:s3:::*`: everything but users and roles.
     Everything,
+    /// `arn:aws:iam::account:name`, where no account is the server's own.
+    Entity { account: Option<Pattern>, name: Pattern },
     /// `bucket`: the bucket itself.
     Bucket(Box<[u8]>),
     /// `bucket/…`: objects of one bucket whose keys match.
-    Objects {
-        bucket: Box<[u8]>,
-        keys: Pattern,
-    },
+    Objects { bucket: Box<[u8]>, keys: Pattern },
     /// `prefix*` without a slash: buckets of that prefix and all their objects, because a star crosses the slash.
-    Buckets {
-        prefix: Box<[u8]>,
-    },
+    Buckets { prefix: Box<[u8]> },
     /// A wildcard or variable before the first slash.
     Other(Pattern),
 }
@@ -191,16 +206,26 @@ impl ResourcePattern {
     /// The keys that the pattern's variables name.
     pub(super) fn variable_keys(&self) -> impl Iterator<Item = &Key> {
         let pattern = match self {
-            ResourcePattern::Objects { keys: pattern, .. } | ResourcePattern::Other(pattern) => Some(pattern),
+            ResourcePattern::Objects { keys: pattern, .. }
+            | ResourcePattern::Other(pattern)
+            | ResourcePattern::Entity { name: pattern, .. } => Some(pattern),
             _ => None,
         };
-        pattern.into_iter().flat_map(Pattern::variable_keys)
+        let account = match self {
+            ResourcePattern::Entity { account, .. } => account.as_ref(),
+            _ => None,
+        };
+        pattern.into_iter().chain(account).flat_map(Pattern::variable_keys)
     }
 
     #[inline]
     pub(super) fn matches(&self, resource: &mut Resource, context: &Context) -> bool {
+        if let Some((account, name)) = resource.entity {
+            return self.matches_entity(account, name, context);
+        }
         match self {
-            ResourcePattern::Everything => true,
+            ResourcePattern::Anything | ResourcePattern::Everything => true,
+            ResourcePattern::Entity { .. } => false,
             ResourcePattern::Bucket(bucket) => resource.key.is_empty() && is_equal(bucket, resource.bucket),
             ResourcePattern::Objects { bucket, keys } => {
                 !resource.key.is_empty()
@@ -209,6 +234,22 @@ impl ResourcePattern {
             }
             ResourcePattern::Buckets { prefix } => is_prefix(resource.bucket, prefix),
             ResourcePattern::Other(pattern) => pattern.matches(resource.joined(), context),
+        }
+    }
+}
+
+impl ResourcePattern {
+    fn matches_entity(&self, account: &[u8], name: &[u8], context: &Context) -> bool {
+        match self {
+            ResourcePattern::Anything => true,
+            ResourcePattern::Entity { account: pattern, name: name_pattern } => {
+                let account_fits = match pattern {
+                    Some(pattern) => pattern.matches(account, context),
+                    None => account == context.account.unwrap_or_default().as_bytes(),
+                };
+                account_fits && name_pattern.matches(name, context)
+            }
+            _ => false,
         }
     }
 }

@@ -16,8 +16,45 @@ use zeroize::Zeroizing;
 
 use super::compile::Policy;
 
-/// The one account of this server, in ARNs and conditions.
+/// The account of a server that is told no other, in ARNs and conditions.
 pub const ACCOUNT: &str = "000000000000";
+
+/// How AWS names a principal of this server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PrincipalName {
+    /// The id of the account it belongs to: twelve digits, or empty.
+    pub account: Arc<str>,
+    /// `arn:aws:iam::<account>:user/<path><name>`, for a role the same with `role`; that of the root of an account ends
+    /// in `:root`.
+    pub arn: Arc<str>,
+    /// Whether it is the root of its account. That is a name and gives no rights: they come from policies alone.
+    pub is_root: bool,
+}
+
+impl PrincipalName {
+    /// Of a user. The path begins and ends with a slash.
+    #[must_use]
+    pub fn of_user(account: &Arc<str>, path: &str, name: &str) -> PrincipalName {
+        PrincipalName::new(account, &format!("user{path}{name}"))
+    }
+
+    /// Of a role. The path begins and ends with a slash.
+    #[must_use]
+    pub fn of_role(account: &Arc<str>, path: &str, name: &str) -> PrincipalName {
+        PrincipalName::new(account, &format!("role{path}{name}"))
+    }
+
+    /// Of the root of an account.
+    #[must_use]
+    pub fn of_root(account: &Arc<str>) -> PrincipalName {
+        PrincipalName { is_root: true, ..PrincipalName::new(account, "root") }
+    }
+
+    fn new(account: &Arc<str>, resource: &str) -> PrincipalName {
+        let arn = format!("arn:aws:iam::{account}:{resource}").into();
+        PrincipalName { account: account.clone(), arn, is_root: false }
+    }
+}
 
 /// A secret key.
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -74,10 +111,29 @@ pub struct User {
     pub unique_id: Arc<str>,
     /// The owner of the user's files, also of those made with derived credentials.
     pub owner: PosixOwner,
-    /// The attached policies as one; `None` if nothing is attached.
+    /// Its ARN and account.
+    pub principal: PrincipalName,
+    /// The attached and inline policies as one; `None` if there is none.
     pub policy: Option<Arc<Policy>>,
     /// The names of the attached policies, in the order in which `policy` was merged.
     pub policy_names: Vec<Arc<str>>,
+}
+
+/// What a user can become for a while: a set of permissions with an ARN of its own.
+#[derive(Debug)]
+pub struct Role {
+    /// The name.
+    pub name: Arc<str>,
+    /// `AROA…`, 21 characters, new each time a role is created.
+    pub unique_id: Arc<str>,
+    /// Its ARN and account.
+    pub principal: PrincipalName,
+    /// Its inline policies as one; `None` if there is none.
+    pub policy: Option<Arc<Policy>>,
+    /// Who may assume it.
+    pub trust: Arc<Policy>,
+    /// Longest life of a session in seconds.
+    pub session_seconds_max: u32,
 }
 
 /// Whose key a credential is.
@@ -122,7 +178,7 @@ impl Credential {
 type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
 /// Everything the data plane knows of identities at one moment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Snapshot {
     /// Grows with every change.
     pub generation: u64,
@@ -131,6 +187,8 @@ pub struct Snapshot {
     users_by_uid: Map<u32, Arc<User>>,
     bucket_policies: Map<Arc<str>, Arc<Policy>>,
     token_key: Option<Arc<Secret>>,
+    account: Arc<str>,
+    roles_by_unique_id: Map<Arc<str>, Arc<Role>>,
 }
 
 impl Snapshot {
@@ -146,7 +204,37 @@ impl Snapshot {
         self.users_by_unique_id.get(unique_id)
     }
 
-    /// The user whose files have this uid; of several, the one whose name sorts first.
+    /// The user with this name. Looks at all users: not for the path of S3 requests.
+    #[must_use]
+    pub fn user_by_name(&self, name: &str) -> Option<&Arc<User>> {
+        self.users_by_unique_id.values().find(|user| *user.name == *name)
+    }
+
+    /// The role with this unique id.
+    #[must_use]
+    pub fn role_by_unique_id(&self, unique_id: &str) -> Option<&Arc<Role>> {
+        self.roles_by_unique_id.get(unique_id)
+    }
+
+    /// The role of this name, in any case of its letters. Looks at all roles.
+    #[must_use]
+    pub fn role_by_name(&self, name: &str) -> Option<&Arc<Role>> {
+        self.roles_by_unique_id.values().find(|role| role.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The role with this ARN. Looks at all roles.
+    #[must_use]
+    pub fn role_by_arn(&self, arn: &str) -> Option<&Arc<Role>> {
+        self.roles_by_unique_id.values().find(|role| *role.principal.arn == *arn)
+    }
+
+    /// The id of the server's own account; may be empty.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// The user whose files have this uid; of several, the one that was added first.
     #[must_use]
     pub fn user_by_uid(&self, uid: u32) -> Option<&Arc<User>> {
         self.users_by_uid.get(&uid)
@@ -175,6 +263,21 @@ impl Snapshot {
 #[derive(Debug, Default)]
 pub struct SnapshotBuilder(Snapshot);
 
+impl Default for Snapshot {
+    fn default() -> Snapshot {
+        Snapshot {
+            generation: 0,
+            credentials: Map::default(),
+            users_by_unique_id: Map::default(),
+            users_by_uid: Map::default(),
+            bucket_policies: Map::default(),
+            token_key: None,
+            account: ACCOUNT.into(),
+            roles_by_unique_id: Map::default(),
+        }
+    }
+}
+
 /// Something with this access key, unique id or bucket name is already in the snapshot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Duplicate(pub Arc<str>);
@@ -200,12 +303,7 @@ impl SnapshotBuilder {
     /// There is a user with this unique id.
     pub fn user(&mut self, user: Arc<User>) -> Result<&mut Self, Duplicate> {
         insert(&mut self.0.users_by_unique_id, user.unique_id.clone(), user.clone())?;
-        match self.0.users_by_uid.entry(user.owner.uid) {
-            Entry::Occupied(first) if first.get().name <= user.name => {}
-            entry => {
-                entry.insert_entry(user);
-            }
-        }
+        self.0.users_by_uid.entry(user.owner.uid).or_insert(user);
         Ok(self)
     }
 
@@ -225,6 +323,21 @@ impl SnapshotBuilder {
     pub fn bucket_policy(&mut self, bucket: Arc<str>, policy: Arc<Policy>) -> Result<&mut Self, Duplicate> {
         insert(&mut self.0.bucket_policies, bucket, policy)?;
         Ok(self)
+    }
+
+    /// Adds a role.
+    ///
+    /// # Errors
+    /// There is a role with this unique id.
+    pub fn role(&mut self, role: Arc<Role>) -> Result<&mut Self, Duplicate> {
+        insert(&mut self.0.roles_by_unique_id, role.unique_id.clone(), role)?;
+        Ok(self)
+    }
+
+    /// Sets the id of the server's own account.
+    pub fn account(&mut self, account: Arc<str>) -> &mut Self {
+        self.0.account = account;
+        self
     }
 
     /// Sets the key of session tokens.
@@ -259,6 +372,7 @@ mod tests {
             name: name.into(),
             unique_id: unique_id.into(),
             owner: PosixOwner { uid, gid: 100 },
+            principal: PrincipalName::of_user(&ACCOUNT.into(), "/", name),
             policy: None,
             policy_names: Vec::new(),
         })
@@ -287,7 +401,7 @@ mod tests {
     fn look_ups() -> Result<(), Duplicate> {
         let (alice, bob) = (user("alice", "AIDA1", 1000), user("bob", "AIDA2", 1000));
         let mut builder = SnapshotBuilder::new(3);
-        builder.user(bob.clone())?.user(alice.clone())?;
+        builder.user(alice.clone())?.user(bob.clone())?;
         builder.credential(credential("alice", &alice))?.credential(credential("bob", &bob))?;
         let policy = Policy::merge([]);
         builder.bucket_policy("photos".into(), Arc::new(policy))?;

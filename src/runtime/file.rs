@@ -71,6 +71,43 @@ impl RingFile {
     }
 }
 
+/// Locks a range of a file for writing, if nobody has locked any of it; `length` 0 is all from `start` on. False: somebody
+/// has, or the file system knows no such locks. The lock belongs to the open file: it is held until the last descriptor
+/// of it is closed and the last operation on it has ended, dropped ones included.
+pub fn lock_range(file: BorrowedFd<'_>, start: u64, length: u64) -> io::Result<bool> {
+    match set_lock(file, libc::F_WRLCK, start, length) {
+        Ok(()) => Ok(true),
+        Err(error) => match error.raw_os_error() {
+            Some(
+                libc::EAGAIN | libc::EACCES | libc::EINVAL | libc::ENOLCK | libc::ENOSYS | libc::EOPNOTSUPP,
+            ) => Ok(false),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Gives up all locks that this open file has.
+pub fn unlock(file: BorrowedFd<'_>) -> io::Result<()> {
+    set_lock(file, libc::F_UNLCK, 0, 0)
+}
+
+fn set_lock(file: BorrowedFd<'_>, kind: libc::c_int, start: u64, length: u64) -> io::Result<()> {
+    let offset = |value: u64| libc::off_t::try_from(value).map_err(|_| io::ErrorKind::InvalidInput);
+    let lock = libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: offset(start)?,
+        l_len: offset(length)?,
+        l_pid: 0,
+    };
+    // SAFETY: F_OFD_SETLK reads one `flock` behind the pointer, which points to one that lives through the call; the
+    // descriptor is open as long as it is borrowed.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 impl AsFd for RingFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the descriptor is open as long as `self.file` lives, which the returned lifetime is bound to.

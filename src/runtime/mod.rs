@@ -13,13 +13,14 @@
 
 #![expect(
     unsafe_code,
-    reason = "owned buffers for the kernel and borrowed descriptors; every export is safe"
+    reason = "owned buffers for the kernel, borrowed descriptors, file handles; every export is safe"
 )]
 
 pub mod buffer;
 pub mod clock;
 pub mod driver;
 pub mod file;
+pub mod handle;
 pub mod lanes;
 pub mod mailbox;
 pub mod offload;
@@ -31,6 +32,7 @@ pub use buffer::AlignedBuf;
 pub use clock::now;
 pub use driver::{Driver, run_core, sleep, spawn};
 pub use file::RingFile;
+pub use handle::FileHandle;
 pub use mailbox::Reply;
 pub use offload::Offload;
 pub use socket::{Accepted, Hangup, Listener, Stream};

@@ -15,6 +15,7 @@ use rustix::net::{AddressFamily, Shutdown, SocketType, sockopt};
 
 use super::buffer::AlignedBuf;
 use super::tls::TlsStream;
+use crate::counters;
 
 /// Opens one listening socket for each worker on the same address (SO_REUSEPORT: the kernel spreads connections).
 /// Port 0 takes one free port for all of them. An address that another process listens on is refused, although
@@ -98,11 +99,14 @@ impl Plain {
     }
 
     pub(super) async fn read<T: IoBufMut>(&mut self, buf: T) -> (io::Result<usize>, T) {
-        self.tcp.read(buf).await
+        let (result, buf) = self.tcp.read(buf).await;
+        counters::received(*result.as_ref().unwrap_or(&0));
+        (result, buf)
     }
 
     pub(super) async fn write_all<T: IoBuf>(&mut self, buf: T) -> (io::Result<()>, T) {
         let (result, buf) = self.tcp.write_all(buf).await;
+        counters::sent(*result.as_ref().unwrap_or(&0));
         (result.map(|_| ()), buf)
     }
 }

@@ -3,32 +3,41 @@
 //! [`verify`] is the only maker of a [`Caller`], [`authorize`] the only maker of a [`Permit`], and a permit the only way
 //! to an [`Authorized`] operation, which every handler takes: a skipped check does not compile.
 //!
-//! In its directory: `conditions` (the values of condition keys that the request has) and `facts` (those that are on
-//! disk, read only when a policy that takes part asks for them).
+//! In its directory: `conditions` (the values of condition keys that the request has), `facts` (those that are on disk,
+//! read only when a policy that takes part asks for them), `grants` (what access control lists give where no policy
+//! does), and `form` (the caller that a form names).
 
 mod conditions;
 mod facts;
+mod form;
+mod grants;
 
 pub use facts::{Lock, user_of};
+pub use form::SignedPolicy;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use self::conditions::ArnBuffer;
 use self::facts::Facts;
+use self::form::FormSignature;
 use super::context::Service;
 use super::error::{Code, S3Error};
 use super::operation::{Operation, Requirement};
+use super::ownership::ObjectOwnership;
+use super::settings::BucketSettings;
 use crate::codec::dates::Timestamp;
 use crate::http::head::Head;
 use crate::iam::{
-    Action, Context, Credential, CredentialKind, Decision, Policy, PosixOwner, Reads, Request, Snapshot,
-    User, decide,
+    Action, By, Context, Credential, CredentialKind, Decision, Layer, Policy, PosixOwner, PrincipalName,
+    Reads, Request, Role, Snapshot, User, decide,
 };
 use crate::limits;
 use crate::sigv4::{self, Authorization, Claim, Rules, Seed, SigningKeys};
 use crate::storage::bucket::Maker;
+use crate::storage::layout::{BucketName, ObjectKey};
+use crate::storage::object;
 use crate::sts::{Invalid, Requester, Session, Sessions, token};
 
 /// What the connection knows of the peer.
@@ -47,6 +56,8 @@ pub struct Caller<'h> {
     snapshot: Arc<Snapshot>,
     identity: Identity,
     claim: Option<Claim<'h>>,
+    /// The signature of a form; there is no claim then.
+    form: Option<FormSignature>,
     peer: Peer,
     now: Timestamp,
 }
@@ -56,8 +67,8 @@ enum Identity {
     Nobody,
     /// Keys that last until they are removed.
     Lasting(Arc<Credential>),
-    /// Keys that a session token goes with.
-    Session(Arc<Session>, Arc<User>),
+    /// Keys that a session token goes with, whose they are, and the role that was assumed.
+    Session(Arc<Session>, Arc<User>, Option<Arc<Role>>),
 }
 
 /// One request, as far as verification looks at it.
@@ -112,6 +123,7 @@ pub fn verify<'h>(
         region: &service.region,
         service: match operation {
             Operation::Sts => sigv4::Service::Sts,
+            Operation::Iam => sigv4::Service::Iam,
             _ => sigv4::Service::S3,
         },
         now,
@@ -120,17 +132,26 @@ pub fn verify<'h>(
     let claim = match sigv4::authorization(head, &rules)? {
         Authorization::Anonymous => {
             let payload = sigv4::Payload::of_anonymous(head)?;
-            let caller =
-                Caller { head, service, snapshot, identity: Identity::Nobody, claim: None, peer, now };
+            let caller = Caller {
+                head,
+                service,
+                snapshot,
+                identity: Identity::Nobody,
+                claim: None,
+                form: None,
+                peer,
+                now,
+            };
             return Ok(Verified { caller, payload, seed: None });
         }
         Authorization::Signed(claim) => claim,
     };
-    let identity = identify(&claim, &snapshot, &mut keyring.sessions, now)?;
+    let identity =
+        identify(claim.access_key(), claim.session_token(), &snapshot, &mut keyring.sessions, now)?;
     let (secret_id, secret) = match &identity {
         Identity::Nobody => return Err(S3Error::invalid_access_key_id(claim.access_key())),
         Identity::Lasting(credential) => (credential.secret_id, &credential.secret),
-        Identity::Session(session, _) => (session.secret_id, &session.secret),
+        Identity::Session(session, ..) => (session.secret_id, &session.secret),
     };
     let key = keyring.signing_keys.get_or_derive(&claim.key_id(secret_id), secret.expose());
     let seed = sigv4::verify(head, &claim, key, body_sha256.as_ref())?;
@@ -139,23 +160,23 @@ pub fn verify<'h>(
         return Err(S3Error::invalid_token(&token));
     }
     let payload = *claim.payload();
-    let caller = Caller { head, service, snapshot, identity, claim: Some(claim), peer, now };
+    let caller = Caller { head, service, snapshot, identity, claim: Some(claim), form: None, peer, now };
     Ok(Verified { caller, payload, seed: Some(seed) })
 }
 
-/// Whose keys the claim names. What a token says is looked at before the signature: it is authentic by itself, and
+/// Whose keys a signature names. What a token says is looked at before the signature: it is authentic by itself, and
 /// says nothing that its bearer does not know.
 fn identify(
-    claim: &Claim<'_>,
+    access_key: &str,
+    token: Option<Cow<'_, [u8]>>,
     snapshot: &Snapshot,
     sessions: &mut Sessions,
     now: Timestamp,
 ) -> Result<Identity, S3Error> {
-    let access_key = claim.access_key();
     if let Some(credential) = snapshot.credential(access_key) {
         return Ok(Identity::Lasting(credential.clone()));
     }
-    let Some(token) = claim.session_token() else {
+    let Some(token) = token else {
         if token::is_access_key(access_key) {
             return Err(Code::InvalidToken.because(
                 "The keys of a session are valid with its token only: send it as x-amz-security-token.",
@@ -164,7 +185,7 @@ fn identify(
         return Ok(Identity::Nobody);
     };
     match sessions.find(snapshot, access_key, &token, now) {
-        Ok((session, user)) => Ok(Identity::Session(session, user.clone())),
+        Ok((session, holder)) => Ok(Identity::Session(session, holder.user.clone(), holder.role.cloned())),
         Err(Invalid::Expired) => Err(S3Error::expired_token(&token)),
         Err(Invalid::Token | Invalid::OtherKeys) if token::is_access_key(access_key) => {
             Err(S3Error::invalid_token(&token))
@@ -206,11 +227,14 @@ impl<T> Deref for Authorized<T> {
 /// Policies can make putting a retention or a legal hold depend on which one: their handlers ask when they have read that
 /// ([`Caller::require_with_lock`]).
 pub fn authorize(caller: &Caller<'_>, operation: &Operation) -> Result<Permit, S3Error> {
+    caller.check_expected_owners(operation)?;
     if matches!(operation, Operation::PutObjectRetention(_) | Operation::PutObjectLegalHold(_)) {
         return Ok(Permit(()));
     }
     for requirement in operation.actions(caller.head) {
-        caller.require(&requirement, operation)?;
+        if let Err(denied) = caller.require(&requirement, operation) {
+            return Err(caller.missing(&requirement, operation).unwrap_or(denied));
+        }
     }
     Ok(Permit(()))
 }
@@ -221,14 +245,36 @@ impl Caller<'_> {
         match &self.identity {
             Identity::Nobody => None,
             Identity::Lasting(credential) => Some(&credential.user),
-            Identity::Session(_, user) => Some(user),
+            Identity::Session(_, user, _) => Some(user),
+        }
+    }
+
+    /// The role that was assumed: its permissions hold in place of the user's.
+    pub fn role(&self) -> Option<&Arc<Role>> {
+        match &self.identity {
+            Identity::Session(_, _, role) => role.as_ref(),
+            Identity::Nobody | Identity::Lasting(_) => None,
+        }
+    }
+
+    /// Under which name policies know the caller.
+    pub fn principal(&self) -> Option<&PrincipalName> {
+        let of_user = || self.user().map(|user| &user.principal);
+        self.role().map(|role| &role.principal).or_else(of_user)
+    }
+
+    /// What the caller may do by policies of its own: those of the role, or else the user.
+    fn identity_policy(&self) -> Option<&Policy> {
+        match self.role() {
+            Some(role) => role.policy.as_deref(),
+            None => self.user().and_then(|user| user.policy.as_deref()),
         }
     }
 
     /// The session, if the caller is one.
     pub fn session(&self) -> Option<&Session> {
         match &self.identity {
-            Identity::Session(session, _) => Some(session),
+            Identity::Session(session, ..) => Some(session),
             Identity::Nobody | Identity::Lasting(_) => None,
         }
     }
@@ -237,7 +283,7 @@ impl Caller<'_> {
     pub fn requester(&self) -> Requester<'_> {
         match &self.identity {
             Identity::Nobody => Requester::Anonymous,
-            Identity::Session(_, user) => Requester::Session(user),
+            Identity::Session(_, user, _) => Requester::Session(user),
             Identity::Lasting(credential) => match credential.kind {
                 CredentialKind::User => Requester::User(&credential.user),
                 CredentialKind::ServiceAccount { .. } => Requester::ServiceAccount(&credential.user),
@@ -247,7 +293,7 @@ impl Caller<'_> {
 
     /// Calls `with` with the values of conditions that hold for every action.
     pub fn with_context<T>(&self, with: impl FnOnce(&Context<'_>) -> T) -> T {
-        with(&self.context(&mut ArnBuffer::default()))
+        with(&self.context())
     }
 
     /// What limits the caller's keys beyond the policy of its user.
@@ -255,7 +301,7 @@ impl Caller<'_> {
         match &self.identity {
             Identity::Nobody => None,
             Identity::Lasting(credential) => credential.embedded_policy().map(|policy| &**policy),
-            Identity::Session(session, _) => session.policy.as_deref(),
+            Identity::Session(session, ..) => session.policy.as_deref(),
         }
     }
 
@@ -272,6 +318,36 @@ impl Caller<'_> {
     /// The user's unique id, under which buckets are recorded.
     pub fn unique_id(&self) -> &str {
         self.user().map_or("anonymous", |user| &user.unique_id)
+    }
+
+    /// Where the request came from.
+    pub fn address(&self) -> IpAddr {
+        self.peer.address
+    }
+
+    /// This owner, if the server can give files to them.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub fn givable(&self, owner: PosixOwner) -> Result<PosixOwner, S3Error> {
+        if self.service.root.can_give(owner) {
+            return Ok(owner);
+        }
+        Err(Code::AccessDenied.because(format!(
+            "The server may not give files to UID {} and GID {}: it lacks CAP_CHOWN. Its administrator has to start it \
+             as root or with that capability.",
+            owner.uid, owner.gid
+        )))
+    }
+
+    /// The settings of a bucket, as they are now.
+    pub fn settings_of(&self, bucket: &BucketName) -> Arc<BucketSettings> {
+        self.service.settings.of(bucket)
+    }
+
+    /// The object ownership of a bucket with these settings.
+    pub fn ownership(&self, settings: &BucketSettings) -> ObjectOwnership {
+        ObjectOwnership::of(self.service, settings)
     }
 
     /// Whether the request came over TLS.
@@ -295,6 +371,16 @@ impl Caller<'_> {
         if self.may(requirement, operation)? { Ok(()) } else { Err(self.denied(requirement)) }
     }
 
+    /// As [`Caller::require`], for an action of IAM on the entity with this ARN. No policy of a bucket takes part.
+    pub fn may_administer(&self, action: Action, arn: &str) -> bool {
+        let requirement = Requirement { action, bucket: arn, key: b"" };
+        let decision = self.decide(&requirement, None, None, &Facts::default());
+        if !decision.is_allowed() {
+            self.log_denied(&decision, &requirement);
+        }
+        decision.is_allowed()
+    }
+
     /// Whether everything is allowed that `operation` needs, which puts this lock.
     ///
     /// # Errors
@@ -303,8 +389,7 @@ impl Caller<'_> {
         for requirement in operation.actions(self.head) {
             let bucket_policy = self.snapshot.bucket_policy(requirement.bucket).map(|policy| &**policy);
             let facts = Facts::gather(self, self.reads(bucket_policy), &requirement, operation)?;
-            let facts = facts.with_lock(lock);
-            if !self.decide(&requirement, Some(operation), bucket_policy, &facts) {
+            if !self.may_with(&requirement, operation, bucket_policy, &facts.with_lock(lock))? {
                 return Err(self.denied(&requirement));
             }
         }
@@ -317,17 +402,39 @@ impl Caller<'_> {
         let requirement = Requirement { action: Action::ListAllMyBuckets, bucket: "", key: b"" };
         self.reads(None).bucket_owner.then_some(move |maker: Option<&Maker>| {
             let owner = maker.and_then(|maker| user_of(&self.snapshot, maker));
-            self.decide(&requirement, None, None, &Facts::of_owner(owner.map(|user| &*user.name)))
+            let facts = Facts::of_owner(owner.map(|user| &*user.name));
+            self.decide(&requirement, None, None, &facts).is_allowed()
         })
+    }
+
+    /// What is denied is answered as if it were allowed if there is nothing to deny, as S3 does. Names of buckets are no
+    /// secret, and a policy that tells buckets apart by who made them allows nothing in one that nobody made; that an
+    /// object is missing is no secret from who may list it.
+    #[cold]
+    fn missing(&self, requirement: &Requirement<'_>, operation: &Operation) -> Option<S3Error> {
+        let root = &self.service.root;
+        let name = BucketName::parse(requirement.bucket.as_bytes()).ok()?;
+        match (operation, root.bucket(&name)) {
+            (Operation::CreateBucket(_), _) => None,
+            (_, Ok(None)) => Some(Code::NoSuchBucket.with("BucketName", name.as_str())),
+            (Operation::GetObject(_) | Operation::HeadObject(_), Ok(Some(bucket))) => {
+                let key = ObjectKey::parse(requirement.key).ok()?;
+                let may_know = self.may_also(Action::ListBucket, requirement.bucket, b"", operation);
+                (may_know && matches!(object::open(root, &bucket, &key), Ok(None)))
+                    .then(|| Code::NoSuchKey.with("Key", key.as_str()))
+            }
+            _ => None,
+        }
     }
 
     fn denied(&self, requirement: &Requirement<'_>) -> S3Error {
         match self.user() {
             None => Code::AccessDenied.into(),
             Some(user) => Code::AccessDenied.because(format!(
-                "User: {} is not authorized to perform: {} because no policy allows it or one denies it. A cluster \
+                "{}: {} is not authorized to perform: {} because no policy allows it or one denies it. A cluster \
                  administrator attaches policies.",
-                user.name,
+                if self.role().is_some() { "Role" } else { "User" },
+                self.role().map_or(&user.name, |role| &role.name),
                 requirement.action.name(),
             )),
         }
@@ -335,48 +442,77 @@ impl Caller<'_> {
 
     /// What the decision can depend on besides the request.
     fn reads(&self, bucket_policy: Option<&Policy>) -> Reads {
-        let identity = self.user().and_then(|user| user.policy.as_deref());
-        let all = [identity, self.limit(), bucket_policy];
+        let all = [self.identity_policy(), self.limit(), bucket_policy];
         all.into_iter().flatten().fold(Reads::default(), |reads, policy| reads.union(policy.reads()))
     }
 
     fn may(&self, requirement: &Requirement<'_>, operation: &Operation) -> Result<bool, S3Error> {
         let bucket_policy = self.snapshot.bucket_policy(requirement.bucket).map(|policy| &**policy);
         let facts = Facts::gather(self, self.reads(bucket_policy), requirement, operation)?;
-        Ok(self.decide(requirement, Some(operation), bucket_policy, &facts))
+        self.may_with(requirement, operation, bucket_policy, &facts)
+    }
+
+    fn may_with(
+        &self,
+        requirement: &Requirement<'_>,
+        operation: &Operation,
+        bucket_policy: Option<&Policy>,
+        facts: &Facts,
+    ) -> Result<bool, S3Error> {
+        let decision = self.decide(requirement, Some(operation), bucket_policy, facts);
+        let may = match decision {
+            Decision::ExplicitDeny { .. } => false,
+            Decision::ImplicitDeny => self.is_granted(requirement, operation, facts)?,
+            Decision::Allow { by: By { layer: Layer::Bucket, .. } }
+                if bucket_policy.is_some_and(Policy::is_public) && self.is_cut_off(requirement)? =>
+            {
+                self.is_granted(requirement, operation, facts)?
+            }
+            Decision::Allow { .. } => true,
+        };
+        if !may {
+            self.log_denied(&decision, requirement);
+        }
+        Ok(may)
     }
 
     /// Decides by all policies that take part.
-    fn decide(
+    fn decide<'p>(
+        &'p self,
+        requirement: &Requirement<'_>,
+        operation: Option<&Operation>,
+        bucket_policy: Option<&'p Policy>,
+        facts: &Facts,
+    ) -> Decision<'p> {
+        let identity = self.identity_policy();
+        if identity.is_none() && bucket_policy.is_none() {
+            return Decision::ImplicitDeny;
+        }
+        self.with_request(requirement, operation, facts, |request| {
+            decide(identity, self.limit(), bucket_policy, self.user().is_none(), request)
+        })
+    }
+
+    /// Calls `ask` with what a policy is asked.
+    fn with_request<T>(
         &self,
         requirement: &Requirement<'_>,
         operation: Option<&Operation>,
-        bucket_policy: Option<&Policy>,
         facts: &Facts,
-    ) -> bool {
-        let user = self.user();
-        let identity = user.and_then(|user| user.policy.as_deref());
-        if identity.is_none() && bucket_policy.is_none() {
-            return false;
-        }
-        let mut arn = ArnBuffer::default();
-        let mut context = self.context(&mut arn);
+        ask: impl FnOnce(&Request<'_>) -> T,
+    ) -> T {
+        let mut context = self.context();
         if let Some(operation) = operation {
             self.add_operation(&mut context, requirement.action, operation);
         }
         let tags = facts.tags();
         facts.add(&tags, &mut context);
-        let request = Request {
+        ask(&Request {
             action: requirement.action,
             bucket: requirement.bucket,
             key: requirement.key,
             context: &context,
-        };
-        let decision = decide(identity, self.limit(), bucket_policy, user.is_none(), &request);
-        if !decision.is_allowed() {
-            self.log_denied(&decision, requirement);
-        }
-        decision.is_allowed()
+        })
     }
 
     #[cold]

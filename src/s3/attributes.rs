@@ -1,5 +1,7 @@
 //! Between the headers of a request or answer and the record of an object: content headers, user metadata, tags.
 
+use std::borrow::Cow;
+
 use super::error::{Code, S3Error};
 use super::reply::Reply;
 use crate::codec::percent;
@@ -166,22 +168,14 @@ fn refuse_unsupported(head: &Head) -> Result<(), S3Error> {
             return Err(S3Error::not_implemented("Header", name));
         }
     }
-    refuse_acl(head)
+    Ok(())
 }
 
-/// Buckets are BucketOwnerEnforced: access is governed by policies, and an ACL that would give access is refused, as S3
-/// does. Those that give nobody else access change nothing.
-pub fn refuse_acl(head: &Head) -> Result<(), S3Error> {
-    let harmless: [&[u8]; 3] = [b"private", b"bucket-owner-full-control", b"bucket-owner-read"];
-    let gives = head.header("x-amz-acl").is_some_and(|acl| !harmless.contains(&acl))
-        || GRANT_HEADERS.iter().any(|name| head.header(name).is_some());
-    if gives { Err(Code::AccessControlListNotSupported.into()) } else { Ok(()) }
-}
-
-/// Writes what a record says of its object.
+/// Writes what a record says of its object; `head` is the request's.
 pub fn write(
     record: Option<&Record>,
     key: &ObjectKey,
+    head: &Head,
     reply: &mut Reply,
     overridden: impl Fn(HeaderField) -> bool,
 ) {
@@ -199,11 +193,27 @@ pub fn write(
         }
     }
     for (name, value) in record.user_metadata.iter() {
-        reply.resume().header_suffixed("x-amz-meta-", name, value);
+        reply.resume().header_suffixed("x-amz-meta-", name, &as_read(head, value));
     }
     if !record.tags.is_empty() {
         reply.decimal("x-amz-tagging-count", record.tags.count() as u64);
     }
+}
+
+/// User metadata in the encoding in which the client reads headers. All clients send UTF-8 and most read it; botocore
+/// reads ISO-8859-1, and would show `Ã©` for an `é` that it sent itself. What that encoding does not have stays UTF-8.
+fn as_read<'v>(head: &Head, value: &'v [u8]) -> Cow<'v, [u8]> {
+    let reads_latin1 = || {
+        let agent = head.header("user-agent").unwrap_or_default();
+        memchr::memmem::find(agent, b"Botocore/").is_some()
+    };
+    if value.is_ascii() || !reads_latin1() {
+        return Cow::Borrowed(value);
+    }
+    let latin1 = std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.chars().map(|character| u8::try_from(u32::from(character)).ok()).collect());
+    latin1.map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
 /// Writes the checksum of an object.
@@ -247,12 +257,4 @@ const REFUSED: [(&str, &[&[u8]]); 5] = [
     ("x-amz-server-side-encryption-customer-algorithm", &[]),
     ("x-amz-server-side-encryption-context", &[]),
     ("x-amz-write-offset-bytes", &[]),
-];
-
-const GRANT_HEADERS: [&str; 5] = [
-    "x-amz-grant-full-control",
-    "x-amz-grant-read",
-    "x-amz-grant-read-acp",
-    "x-amz-grant-write",
-    "x-amz-grant-write-acp",
 ];

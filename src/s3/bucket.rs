@@ -3,11 +3,13 @@
 //! Spec: the operations of these names in the Amazon S3 API reference.
 
 use super::access::Authorized;
+use super::acl::BucketAcl;
 use super::bucket_tagging::BucketTagging;
 use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
 use super::object_lock::ObjectLock;
 use super::operation::{ContinuationToken, ListBuckets, Operation, Requirement};
+use super::ownership::ObjectOwnership;
 use super::reply::Reply;
 use super::settings::{self, BucketSettings};
 use super::versioning::BucketVersioning;
@@ -67,19 +69,36 @@ pub async fn list_buckets(ctx: &Ctx<'_>, operation: Authorized<ListBuckets>) -> 
 pub async fn create_bucket(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>) -> Result<Reply, S3Error> {
     let name = operation.into_inner();
     let object_lock = object_lock_wanted(ctx.head)?;
-    refuse_unsupported(ctx)?;
     let tagging = read_configuration(ctx, &name).await?;
+    let owner = super::put_object::owner(ctx)?;
+    let controls = ObjectOwnership::of_header(ctx.head.header("x-amz-object-ownership"))?;
+    let ownership = controls.map_or(ctx.service.object_ownership, |controls| controls.0);
+    let acl = super::acl::of_new_bucket(ctx, ownership, owner)?;
+    let asked_acl = acl.clone();
     let initial = BucketSettings {
+        acl,
         object_lock: object_lock.then(ObjectLock::default),
+        ownership: controls,
         tagging,
         versioning: object_lock.then_some(BucketVersioning { enabled: true }),
+        ..BucketSettings::default()
     };
-    let owner = super::put_object::owner(ctx)?;
     let maker = ctx.caller.unique_id().to_owned();
     let job_maker = maker.clone();
     let created = ctx.offload(move |service| Ok(make(service, &name, &job_maker, owner, initial)?)).await?;
     match created {
         Created::Made(change) => ctx.service.root.committer.commit(change).await?,
+        // As ceph, for AWS would give the bucket the new list: nobody who makes a bucket again wants that.
+        Created::Exists(Some(other))
+            if other == maker && !has_list(ctx.service, &name, asked_acl.as_ref()) =>
+        {
+            return Err(Code::BucketAlreadyExists
+                .because(
+                    "You made this bucket before, with another access control list, or gave it another one since. Change \
+                     it by PutBucketAcl.",
+                )
+                .with("BucketName", name.as_str()));
+        }
         // As AWS: in its first region the owner's repeated call succeeds, in all others it is told.
         Created::Exists(Some(other)) if other == maker && ctx.service.region == FIRST_REGION => {}
         Created::Exists(Some(other)) if other == maker => {
@@ -108,11 +127,10 @@ fn object_lock_wanted(head: &Head) -> Result<bool, S3Error> {
     }
 }
 
-fn refuse_unsupported(ctx: &Ctx<'_>) -> Result<(), S3Error> {
-    if ctx.head.header("x-amz-object-ownership").is_some_and(|value| value != b"BucketOwnerEnforced") {
-        return Err(S3Error::not_implemented("Header", "x-amz-object-ownership"));
-    }
-    super::attributes::refuse_acl(ctx.head)
+/// Whether this is the list of a bucket. Where lists are off, any is.
+fn has_list(service: &Service, name: &BucketName, acl: Option<&BucketAcl>) -> bool {
+    let settings = service.settings.of(name);
+    !ObjectOwnership::of(service, &settings).has_lists() || settings.acl.as_ref() == acl
 }
 
 /// The body, if there is one, may name this server's region, and the tags to make the bucket with.
@@ -191,7 +209,13 @@ pub fn make(
 }
 
 fn configure(service: &Service, name: &BucketName, initial: BucketSettings) -> storage::Result<()> {
-    let BucketSettings { object_lock, tagging, versioning } = initial;
+    let BucketSettings { acl, object_lock, ownership, tagging, versioning, .. } = initial;
+    if ownership.is_some() {
+        settings::change_locked(service, name, ownership)?;
+    }
+    if acl.is_some() {
+        settings::change_locked(service, name, acl)?;
+    }
     if versioning.is_some() {
         settings::change_locked(service, name, versioning)?;
     }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use super::access::Authorized;
 use super::context::{Ctx, Service, open_bucket};
 use super::error::{Code, S3Error};
+use super::ownership::ObjectOwnership;
+use super::public_access_block::PublicAccessBlock;
 use super::reply::Reply;
 use super::xml::write_policy_status;
 use crate::iam::document::BUCKET_POLICY_BYTES_MAX;
@@ -63,10 +65,17 @@ pub async fn get_bucket_policy_status(
     operation: Authorized<BucketName>,
 ) -> Result<Reply, S3Error> {
     let name = operation.into_inner();
-    let document = read_existing(ctx, name).await?;
-    // One that is damaged denies everybody.
-    let is_public =
-        Document::parse(&document, Kind::Bucket(name.as_str())).is_ok_and(|document| document.is_public());
+    let settings = ctx.service.settings.of(&name);
+    let has_lists = ObjectOwnership::of(ctx.service, &settings).has_lists();
+    let document = ctx.offload(move |service| Ok(read(service, &name)?)).await?;
+    // No policy gives nothing to anybody, and one that is damaged denies everybody.
+    let by_policy = document
+        .and_then(|document| Document::parse(&document, Kind::Bucket(name.as_str())).ok())
+        .is_some_and(|document| document.is_public());
+    let by_list = has_lists
+        && !PublicAccessBlock::of(&settings).ignore_public_acls
+        && settings.acl.as_ref().is_some_and(|acl| acl.0.is_public());
+    let is_public = by_policy || by_list;
     let mut xml = Vec::with_capacity(256);
     write_policy_status(&mut xml, is_public);
     let mut reply = Reply::new(ctx, 200);
@@ -86,6 +95,8 @@ pub enum Refusal {
     NoSuchBucket,
     /// The document is not valid.
     Invalid(PolicyError),
+    /// It is public, and the bucket's public access block refuses such policies.
+    PublicBlocked,
     /// The file system failed.
     Storage(storage::Error),
 }
@@ -104,16 +115,24 @@ impl From<Refusal> for S3Error {
                 Code::PolicyTooLarge.because(error.to_string())
             }
             Refusal::Invalid(error) => Code::MalformedPolicy.because(error.to_string()),
+            Refusal::PublicBlocked => Code::AccessDenied.because(PUBLIC_BLOCKED),
             Refusal::Storage(error) => error.into(),
         }
     }
 }
+
+/// What is said to [`Refusal::PublicBlocked`].
+pub const PUBLIC_BLOCKED: &str = "the policy is public, and the public access block of the bucket refuses such policies \
+                                  (BlockPublicPolicy); allow fewer callers, or change the block first";
 
 /// Gives a bucket a policy in place of the one it had. Waits for the disk.
 pub fn set(service: &Service, name: &BucketName, document: &[u8]) -> Result<(), Refusal> {
     let policy = compile(name, document).map_err(Refusal::Invalid)?;
     let _changing = service.root.lock_configuration();
     require(service, name)?;
+    if policy.is_public() && PublicAccessBlock::of(&service.settings.of(name)).block_public_policy {
+        return Err(Refusal::PublicBlocked);
+    }
     bucket_config::write(&service.root, name, Item::Policy, document)?;
     (service.publish_policy)(name, Some(policy));
     tracing::info!(bucket = name.as_str(), "changed a bucket policy");

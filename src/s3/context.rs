@@ -6,14 +6,22 @@ use std::time::Duration;
 use super::access::Caller;
 use super::error::{Code, S3Error};
 use super::integrity::Integrity;
+use super::notification::Webhooks;
+use super::ownership::ObjectOwnership;
 use super::payload::Payload;
+use super::post_object::Form;
+use super::rename_object::Renames;
 use super::settings::Settings;
 use crate::codec::dates::Timestamp;
+use crate::codec::percent;
 use crate::digest::BodyDigests;
 use crate::http::head::Head;
 use crate::iam::{Policy, PosixOwner};
+use crate::iam_api::{Answer, By, Change};
+use crate::query_api::Refusal;
 use crate::runtime::Offload;
 use crate::sigv4;
+use crate::storage::layout::ObjectKey;
 use crate::storage::{Bucket, BucketName, Root, Versioning};
 
 /// What all requests on all cores share.
@@ -26,18 +34,30 @@ pub struct Service {
     pub region: String,
     /// Domains under which `bucket.domain` names a bucket.
     pub domains: Vec<String>,
+    /// What buckets without ownership controls have.
+    pub object_ownership: ObjectOwnership,
     /// Whom files belong to that anonymous requests make.
     pub anonymous: PosixOwner,
     /// Publishes the policy of a bucket, or that it has none, to all cores.
     pub publish_policy: PublishPolicy,
+    /// Carries out calls of IAM.
+    pub iam: IamApi,
     /// What is configured for buckets besides their policies.
     pub settings: Settings,
+    /// Renames that succeeded, for second tries of them.
+    pub renames: Renames,
+    /// Who can be told of changes of objects.
+    pub webhooks: Webhooks,
     /// How long a peer may keep silent in the middle of a body or an answer.
     pub stall: Duration,
 }
 
 /// How a bucket policy gets into the identities that every core reads. It returns when they all do.
 pub type PublishPolicy = Box<dyn Fn(&BucketName, Option<Arc<Policy>>) + Send + Sync>;
+
+/// How a call of IAM gets to the control plane, once it is known that it may be made. It returns when what it changed
+/// is durable and holds on every core.
+pub type IamApi = Box<dyn Fn(&By, Change) -> Result<Answer, Refusal> + Send + Sync>;
 
 impl Service {
     /// Forgets what is configured for a bucket that is gone. The caller holds the lock of the configuration.
@@ -56,8 +76,10 @@ pub struct Ctx<'c> {
     pub head: &'c Head,
     /// The request's body.
     pub payload: Payload<'c>,
-    /// The body of a call of STS, which is read before its signature can be verified.
+    /// The body of a call of STS or IAM, which is read before its signature can be verified.
     pub form: Option<Vec<u8>>,
+    /// The form of a PostObject; `head` is the one it stands for.
+    pub posted: Option<&'c Form>,
     /// How the body is protected.
     pub payload_kind: sigv4::Payload,
     /// Who asks.
@@ -69,7 +91,7 @@ pub struct Ctx<'c> {
 }
 
 /// An id that no other request of this server has: 16 upper-case hexadecimal digits.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct RequestId(pub [u8; 16]);
 
 impl RequestId {
@@ -92,6 +114,15 @@ impl Ctx<'_> {
     /// Opens a bucket that has to exist.
     pub fn bucket(&self, name: &BucketName) -> Result<Bucket, S3Error> {
         open_bucket(&self.service.root, name)
+    }
+
+    /// The URL of an object.
+    pub fn location(&self, bucket: &BucketName, key: &ObjectKey) -> String {
+        let host = String::from_utf8_lossy(self.head.host().unwrap_or_default());
+        let scheme = if self.caller.is_encrypted() { "https" } else { "http" };
+        let mut path = Vec::new();
+        percent::encode_path_into(key.as_bytes(), &mut path);
+        format!("{scheme}://{host}/{}/{}", bucket.as_str(), String::from_utf8_lossy(&path))
     }
 
     /// Reads a whole body and verifies what the client said of it.

@@ -9,10 +9,13 @@
 use std::os::fd::AsFd;
 
 use super::access::Authorized;
+use super::acl::{self, Asked};
 use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
 use super::integrity::requested_algorithm;
+use super::lifecycle::write_expiration;
+use super::notification::{EventKind, Noted};
 use super::object_lock;
 use super::operation::{CopyObject, Operation, Requirement};
 use super::put_object::{holds, owner};
@@ -42,7 +45,7 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     let replace_tags = directive(ctx.head, "x-amz-tagging-directive")?;
     let wanted_checksum = requested_algorithm(ctx.head)?;
     let from = ctx.bucket(&source.bucket)?;
-    let original = versioning::find_source(ctx, &from, &source)?;
+    let original = versioning::find_source(ctx, &from, &source).await?;
     check_source(ctx.head, &original, original.size)?;
     let takes_tags = original.record.as_ref().is_some_and(|record| !record.tags.is_empty()) && !replace_tags;
     if takes_tags {
@@ -56,6 +59,7 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     }
     let mut record = new_record(ctx.head, &original, replace_metadata, replace_tags)?;
     object_lock::of_request(ctx, &name, &mut record)?;
+    let asked = Asked::of(|name| ctx.head.header(name))?;
     let changes_nothing = !replace_metadata
         && !replace_tags
         && wanted_checksum.is_none()
@@ -69,6 +73,8 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
         ));
     }
     let bucket = ctx.bucket(&name)?;
+    // The list of the source is never taken along.
+    let owner = acl::of_new_object(&ctx.caller, asked.as_ref(), &bucket, owner, &mut record)?;
     let conditions = WriteConditions::of_request(ctx.head);
     let decide = |current: Option<&Object>| holds(&conditions, current);
     if !conditions.is_empty() {
@@ -97,7 +103,9 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
     let change = object::publish(root, &bucket, &key, staged, &mut record, owner, &condition)??;
     root.committer.commit(change).await?;
+    ctx.notify(EventKind::CreatedCopy, &name, &key, &Noted::of(&record));
     let mut reply = Reply::new(ctx, 200);
+    write_expiration(ctx, &name, &key, (record.size, record.mtime), Some(&record.tags), &mut reply);
     versioning::write_new_version(record.version, &mut reply);
     versioning::write_source_version(&service, &source.bucket, original.version, &mut reply);
     reply.xml(document(&record));

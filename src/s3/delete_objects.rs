@@ -13,6 +13,7 @@
 use super::access::Authorized;
 use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
+use super::notification::{EventKind, Noted};
 use super::object_lock;
 use super::operation::{DeleteObject, Operation};
 use super::put_object::holds;
@@ -47,13 +48,18 @@ pub async fn delete_object(ctx: &Ctx<'_>, operation: Authorized<DeleteObject>) -
     let deleted = versions::delete(root, &bucket, &key, version, owner, decides.then_some(&decide))??;
     let mut reply = Reply::new(ctx, 204);
     let marks = matches!(deleted, Deleted::Marked { .. } | Deleted::Removed { was_marker: true, .. });
-    let (named, change) = match deleted {
+    let (named, done) = match deleted {
         Deleted::Nothing => (version, None),
-        Deleted::Removed { change, .. } => (version, Some(change)),
-        Deleted::Marked { version, change } => (Some(version), Some(change)),
+        Deleted::Removed { version: gone, change, .. } => {
+            (version, Some((EventKind::RemovedDelete, gone, change)))
+        }
+        Deleted::Marked { version, change } => {
+            (Some(version), Some((EventKind::RemovedDeleteMarkerCreated, version, change)))
+        }
     };
-    if let Some(change) = change {
+    if let Some((event, version, change)) = done {
         root.committer.commit(change).await?;
+        ctx.notify(event, &bucket.name, &key, &Noted::version(version));
     }
     if marks {
         reply.header("x-amz-delete-marker", b"true");
@@ -185,6 +191,11 @@ pub async fn delete_objects(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>
     if let Some(change) = change {
         ctx.service.root.committer.commit(change).await?;
     }
+    for entry in &entries {
+        if let (Some((event, version)), Ok((key, _))) = (entry.event, &entry.result) {
+            ctx.notify(event, &name, key, &Noted::version(version));
+        }
+    }
     let mut document = Vec::with_capacity(64 * entries.len() + 256);
     let outcomes = entries.iter().map(|entry| match &entry.result {
         Ok(_) => DeleteOutcome::Deleted {
@@ -214,6 +225,8 @@ struct Entry {
     result: Result<(ObjectKey, Option<Version>), S3Error>,
     /// The delete marker that was made or removed.
     marker: Option<String>,
+    /// What was done, and to which version, for those who want to be told.
+    event: Option<(EventKind, Version)>,
 }
 
 /// What the object has to be for its entry to delete it.
@@ -263,7 +276,7 @@ fn check(ctx: &Ctx<'_>, bucket: &BucketName, object: xml::DeleteObject) -> Entry
             Err(_) => Err(Code::NoSuchVersion.into()),
         },
     };
-    Entry { key, version_id, conditions, bypass, result, marker: None }
+    Entry { key, version_id, conditions, bypass, result, marker: None, event: None }
 }
 
 fn delete_all(
@@ -289,10 +302,12 @@ fn delete_all(
             Ok(Deleted::Nothing) => None,
             Ok(Deleted::Removed { version, was_marker, change }) => {
                 entry.marker = was_marker.then(|| version.to_string());
+                entry.event = Some((EventKind::RemovedDelete, version));
                 Some(change)
             }
             Ok(Deleted::Marked { version, change }) => {
                 entry.marker = Some(version.to_string());
+                entry.event = Some((EventKind::RemovedDeleteMarkerCreated, version));
                 Some(change)
             }
             Err(error) => {

@@ -51,6 +51,9 @@ impl From<storage::Error> for S3Error {
             return Code::SlowDown
                 .because("Another program changed the object while it was read. Try again.");
         }
+        if error.is_upload_gone() {
+            return Code::NoSuchUpload.into();
+        }
         tracing::error!(%error, "the storage failed");
         if error.is_read_only() {
             return Code::ServiceUnavailable.because(
@@ -94,6 +97,8 @@ impl From<sigv4::Error> for S3Error {
             E::QueryMalformed(Fault::Region { given, expected }) => {
                 S3Error::wrong_region_in_query(&given, &expected)
             }
+            // Over before it began: answered as every URL whose time is over.
+            E::QueryMalformed(Fault::ExpiresNegative) => Code::AccessDenied.because(message),
             E::QueryMalformed(_) => Code::AuthorizationQueryParametersError.because(message),
             E::TwoMechanisms => S3Error::two_authorizations(),
             E::DateMissing => S3Error::missing_date(),

@@ -3,6 +3,7 @@
 //! Spec: ListMultipartUploads in the Amazon S3 API reference.
 
 use super::access::Authorized;
+use super::acl;
 use super::context::Ctx;
 use super::error::S3Error;
 use super::operation::ListMultipartUploads;
@@ -17,7 +18,7 @@ pub async fn list_multipart_uploads(
     operation: Authorized<ListMultipartUploads>,
 ) -> Result<Reply, S3Error> {
     let list = operation.into_inner();
-    ctx.bucket(&list.bucket)?;
+    let owners = acl::owners(ctx, &ctx.bucket(&list.bucket)?)?;
     let asked = list.clone();
     let page = ctx
         .offload(move |service| {
@@ -44,10 +45,12 @@ pub async fn list_multipart_uploads(
         upload_id_marker: &list.upload_id_marker,
         next: page.next.as_ref().map(|(key, id)| (key.as_slice(), id.as_ref().map_or("", UploadId::as_str))),
     };
+    let shown: Vec<String> =
+        page.uploads.iter().map(|upload| owners.of(upload.description.owner.uid).shown).collect();
     let mut document = Vec::with_capacity(1024 + 512 * page.uploads.len());
     answer.write(
         &mut document,
-        page.uploads.iter().map(entry),
+        page.uploads.iter().zip(&shown).map(|(upload, owner)| entry(upload, owner)),
         page.common_prefixes.iter().map(Vec::as_slice),
     );
     let mut reply = Reply::new(ctx, 200);
@@ -55,7 +58,7 @@ pub async fn list_multipart_uploads(
     Ok(reply)
 }
 
-fn entry(upload: &Uploading) -> UploadEntry<'_> {
+fn entry<'a>(upload: &'a Uploading, owner: &'a str) -> UploadEntry<'a> {
     let description = &upload.description;
     let (id, display_name) = &description.initiator;
     let class = description.record.headers.text(HeaderField::StorageClass);
@@ -63,7 +66,7 @@ fn entry(upload: &Uploading) -> UploadEntry<'_> {
         key: description.key.as_bytes(),
         upload_id: upload.id.as_str(),
         initiator: Owner { id, display_name },
-        owner: Owner { id, display_name },
+        owner: Owner { id: owner, display_name: owner },
         storage_class: class
             .and_then(|class| std::str::from_utf8(class.as_bytes()).ok())
             .unwrap_or("STANDARD"),

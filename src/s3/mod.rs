@@ -8,6 +8,7 @@
 pub mod operation;
 
 pub mod access;
+pub mod acl;
 pub mod attributes;
 pub mod context;
 pub mod integrity;
@@ -17,14 +18,23 @@ pub mod bucket;
 pub mod bucket_policy;
 pub mod bucket_tagging;
 pub mod copy_object;
+pub mod cors;
 pub mod delete_objects;
 pub mod get_object;
+pub mod get_object_attributes;
+pub mod iam;
+pub mod lifecycle;
 pub mod list_multipart_uploads;
 pub mod list_objects;
 pub mod multipart;
+pub mod notification;
 pub mod object_lock;
 pub mod object_tagging;
+pub mod ownership;
+pub mod post_object;
+pub mod public_access_block;
 pub mod put_object;
+pub mod rename_object;
 pub mod settings;
 pub mod sts;
 pub mod upload_part_copy;
@@ -32,5 +42,6 @@ pub mod versioning;
 
 pub mod error;
 pub mod failure;
+pub mod query_answer;
 pub mod reply;
 pub mod xml;

@@ -2,11 +2,15 @@
 //!
 //! Spec: the operations of these names in the Amazon S3 API reference.
 
+use smallvec::smallvec;
+
 use super::access::Authorized;
+use super::acl::{self, Asked};
 use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
 use super::integrity::{Integrity, requested_algorithm};
+use super::notification::{EventKind, Noted};
 use super::object_lock;
 use super::operation::{
     self, AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, ListParts, UploadPart,
@@ -22,7 +26,8 @@ use crate::codec::hex;
 use crate::digest::{Algorithm, CHECKSUM_BASE64_BYTES_MAX, Checksum, ChecksumType};
 use crate::http::conditional::WriteConditions;
 use crate::limits;
-use crate::runtime::AlignedBuf;
+use crate::runtime::{AlignedBuf, sleep};
+use crate::storage::Change;
 use crate::storage::layout::{BucketName, ObjectKey};
 use crate::storage::multipart::{
     self, CompleteError, Description, Expected, PartWanted, PartWriter, Upload, UploadId,
@@ -37,16 +42,18 @@ pub async fn create_multipart_upload(
     operation: Authorized<CreateMultipartUpload>,
 ) -> Result<Reply, S3Error> {
     let CreateMultipartUpload { bucket, key } = operation.into_inner();
-    ctx.bucket(&bucket)?;
+    let opened = ctx.bucket(&bucket)?;
     let named = requested_algorithm(ctx.head)?;
     let mut record = Record::new(0, Timestamp::from_seconds(0), ETag::Md5([0; 16]));
     attributes::of_request(ctx.head, &mut record)?;
     object_lock::of_request(ctx, &bucket, &mut record)?;
+    let asked = Asked::of(|name| ctx.head.header(name))?;
+    let owner = acl::of_new_object(&ctx.caller, asked.as_ref(), &opened, owner(ctx)?, &mut record)?;
     let description = Description {
         key: key.clone(),
         initiated: ctx.now,
         initiator: (ctx.caller.owner_id().0.to_owned(), ctx.caller.owner_id().1.to_owned()),
-        owner: owner(ctx)?,
+        owner,
         // As S3: without a wish of the client the server computes this one.
         checksum: Some(named.unwrap_or((Algorithm::Crc64Nvme, ChecksumType::FullObject))),
         record,
@@ -78,10 +85,10 @@ pub async fn upload_part(ctx: &mut Ctx<'_>, operation: Authorized<UploadPart>) -
     integrity.verify(&digests, ctx.payload.trailers())?;
     let md5 = digests.md5.unwrap_or_default();
     let of_upload = digests.checksums.into_iter().flatten().find(|sum| Some(sum.algorithm()) == algorithm);
-    let Some((_, change)) = part.finish(md5, of_upload, ctx.now).await? else {
+    let Some(entered) = part.finish(md5, of_upload, ctx.now).await? else {
         return Err(no_such_upload(upload_id.as_str()));
     };
-    service.root.committer.commit(change).await?;
+    entered.commit(&service.root).await?;
     let mut reply = Reply::new(ctx, 200);
     reply.resume().etag(&hex::encode16(&md5));
     if let Some(checksum) = digests.checksums[0].or(of_upload) {
@@ -115,18 +122,48 @@ pub async fn complete_multipart_upload(
     if !request.parts.is_sorted_by_key(|part| part.part_number) {
         return Err(Code::InvalidPartOrder.into());
     }
-    let bucket = ctx.bucket(&name)?;
-    let mut upload = match open_upload(ctx, &name, &key, upload_id.as_str()) {
-        Err(error) if error.code() == Code::NoSuchUpload => {
-            return completed_before(ctx, &name, &key, &upload_id, error);
+    for attempt in 0.. {
+        if attempt > 0 {
+            // Only while somebody else completes the same upload, which mostly is a rename.
+            sleep(limits::COMPLETION_POLL).await;
         }
-        opened => opened?,
-    };
+        match complete_once(ctx, &name, &key, &upload_id, &request).await {
+            Err(error) if error.code() == Code::NoSuchUpload => {}
+            done => return done,
+        }
+        let id = UploadId::parse(upload_id.as_str().as_bytes());
+        let under_way = match &id {
+            Some(id) => multipart::is_completing(&ctx.service.root, &name, id)?,
+            None => false,
+        };
+        if !under_way {
+            return completed_before(ctx, &name, &key, &upload_id).await;
+        }
+        if attempt >= limits::COMPLETION_POLLS_MAX {
+            break;
+        }
+    }
+    Err(Code::SlowDown.because("Another request is completing this upload. Try again later."))
+}
+
+/// Completes the upload as far as nobody else does.
+///
+/// # Errors
+/// `NoSuchUpload` also while somebody else completes it.
+async fn complete_once(
+    ctx: &Ctx<'_>,
+    name: &BucketName,
+    key: &ObjectKey,
+    upload_id: &operation::UploadId,
+    request: &xml::CompleteMultipartUpload,
+) -> Result<Reply, S3Error> {
+    let bucket = ctx.bucket(name)?;
+    let mut upload = open_upload(ctx, name, key, upload_id.as_str())?;
     let expected = expected(ctx, &upload)?;
-    let wanted = parts_wanted(&request, &upload)?;
-    object_lock::set_default(ctx.service, &name, ctx.now, &mut upload.description.record);
+    let wanted = parts_wanted(request, &upload)?;
+    object_lock::set_default(ctx.service, name, ctx.now, &mut upload.description.record);
     let head = ctx.head.clone();
-    let job = ctx
+    let completed = ctx
         .offload(move |service| {
             let conditions = WriteConditions::of_request(&head);
             let decide = |current: Option<&Object>| holds(&conditions, current);
@@ -136,35 +173,34 @@ pub async fn complete_multipart_upload(
             multipart::complete(root, &bucket, &upload, &wanted, &expected, &condition)?
                 .map_err(complete_error)
         })
-        .await;
-    let completed = match job {
-        // Somebody else was faster with the same upload.
-        Err(error) if error.code() == Code::NoSuchUpload => {
-            return completed_before(ctx, &name, &key, &upload_id, no_such_upload(upload_id.as_str()));
-        }
-        done => done?,
-    };
+        .await?;
     ctx.service.root.committer.commit(completed.change).await?;
-    Ok(complete_answer(ctx, &name, &key, &completed.record))
+    let subject = Noted::of(&completed.record);
+    ctx.notify(EventKind::CreatedCompleteMultipartUpload, name, key, &subject);
+    Ok(complete_answer(ctx, name, key, &completed.record))
 }
 
 /// A client that lost the answer repeats its Complete: if the object in place is what this upload made, the answer is the
 /// same again.
-fn completed_before(
+async fn completed_before(
     ctx: &Ctx<'_>,
     name: &BucketName,
     key: &ObjectKey,
     upload_id: &operation::UploadId,
-    otherwise: S3Error,
 ) -> Result<Reply, S3Error> {
     let mut id = [0; 16];
     if !hex::decode(upload_id.as_str().as_bytes(), &mut id) {
-        return Err(otherwise);
+        return Err(no_such_upload(upload_id.as_str()));
     }
-    let object = object::open(&ctx.service.root, &ctx.bucket(name)?, key)?;
-    match object.and_then(|object| object.record).filter(|record| record.upload == Some(id)) {
-        Some(record) => Ok(complete_answer(ctx, name, key, &record)),
-        None => Err(otherwise),
+    let root = &ctx.service.root;
+    let made = |object: &Object| object.record.as_ref().is_some_and(|record| record.upload == Some(id));
+    match object::open(root, &ctx.bucket(name)?, key)?.filter(made) {
+        Some(Object { file, record: Some(record), .. }) => {
+            // Whoever completed it may still wait for the disk.
+            root.committer.commit(Change { files: smallvec![file], wide: false }).await?;
+            Ok(complete_answer(ctx, name, key, &record))
+        }
+        _ => Err(no_such_upload(upload_id.as_str())),
     }
 }
 
@@ -179,15 +215,19 @@ fn complete_answer(ctx: &Ctx<'_>, name: &BucketName, key: &ObjectKey, record: &R
         kind: Some(stored.checksum_type().name()),
     });
     let version = record.version.filter(|_| ctx.service.root.versioning(name) != Versioning::Unversioned);
-    let host = String::from_utf8_lossy(ctx.head.host().unwrap_or_default()).into_owned();
-    let scheme = if ctx.caller.is_encrypted() { "https" } else { "http" };
-    let mut path = Vec::new();
-    crate::codec::percent::encode_path_into(key.as_bytes(), &mut path);
-    let location = format!("{scheme}://{host}/{}/{}", name.as_str(), String::from_utf8_lossy(&path));
+    let location = ctx.location(name, key);
     let mut document = Vec::with_capacity(1024);
     Completed { location: &location, bucket: name.as_str(), key: key.as_bytes(), etag: &etag, checksum }
         .write(&mut document);
     let mut reply = Reply::new(ctx, 200);
+    super::lifecycle::write_expiration(
+        ctx,
+        name,
+        key,
+        (record.size, record.mtime),
+        Some(&record.tags),
+        &mut reply,
+    );
     versioning::write_new_version(version, &mut reply);
     reply.xml(document);
     reply
@@ -297,7 +337,7 @@ pub async fn abort_multipart_upload(
 /// `GET /bucket/key?uploadId`.
 pub async fn list_parts(ctx: &Ctx<'_>, operation: Authorized<ListParts>) -> Result<Reply, S3Error> {
     let ListParts { bucket, key, upload_id, part_number_marker, max_parts } = operation.into_inner();
-    ctx.bucket(&bucket)?;
+    let owners = acl::owners(ctx, &ctx.bucket(&bucket)?)?;
     let upload = open_upload(ctx, &bucket, &key, upload_id.as_str())?;
     let description = upload.description.clone();
     let parts = ctx.offload(move |_| Ok(upload.parts()?)).await?;
@@ -305,7 +345,7 @@ pub async fn list_parts(ctx: &Ctx<'_>, operation: Authorized<ListParts>) -> Resu
     let page = &parts[start..parts.len().min(start + max_parts as usize)];
     let truncated = start + page.len() < parts.len();
     let (initiator, initiator_name) = &description.initiator;
-    let owner = Owner { id: initiator, display_name: initiator_name };
+    let owner = owners.of(description.owner.uid);
     let texts: Vec<_> = page
         .iter()
         .map(|part| {
@@ -320,8 +360,8 @@ pub async fn list_parts(ctx: &Ctx<'_>, operation: Authorized<ListParts>) -> Resu
         bucket: bucket.as_str(),
         key: key.as_bytes(),
         upload_id: upload_id.as_str(),
-        initiator: owner,
-        owner,
+        initiator: Owner { id: initiator, display_name: initiator_name },
+        owner: Owner { id: &owner.shown, display_name: &owner.shown },
         storage_class: "STANDARD",
         part_number_marker: part_number_marker.into(),
         next_part_number_marker: page.last().map_or(0, |part| part.number.into()),

@@ -22,7 +22,7 @@ use super::error::{Code, S3Error};
 use super::integrity::Integrity;
 use super::operation::{ObjectVersion, Operation};
 use super::reply::Reply;
-use super::settings::{self, BucketSettings, Setting};
+use super::settings::{self, Setting};
 use super::versioning;
 use super::xml::Writer;
 use super::xml::reader::{Malformed, Reader, name, once, parse_time};
@@ -46,20 +46,7 @@ pub async fn put_object_lock_configuration(
     ctx: &mut Ctx<'_>,
     operation: Authorized<BucketName>,
 ) -> Result<Reply, S3Error> {
-    let name = operation.into_inner();
-    ctx.bucket(&name)?;
-    let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await?;
-    let value = ObjectLock::parse(&body)?;
-    ctx.offload(move |service| settings::change_if(service, &name, Some(value), allowed)).await?;
-    Ok(Reply::new(ctx, 200))
-}
-
-fn allowed(settings: &BucketSettings) -> Result<(), S3Error> {
-    if settings.versioning.is_some_and(|versioning| versioning.enabled) {
-        return Ok(());
-    }
-    Err(Code::InvalidBucketState
-        .because("Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration"))
+    settings::put::<ObjectLock>(ctx, operation.into_inner(), 200).await
 }
 
 /// `GET /bucket/key?retention`.

@@ -10,6 +10,7 @@ use super::attributes;
 use super::bucket_tagging::{read_tagging, write_tagging};
 use super::context::Ctx;
 use super::error::S3Error;
+use super::notification::{EventKind, Noted};
 use super::operation::ObjectVersion;
 use super::reply::Reply;
 use super::versioning;
@@ -45,7 +46,7 @@ pub async fn put_object_tagging(
 ) -> Result<Reply, S3Error> {
     let object = operation.into_inner();
     let body = ctx.read_document(limits::SETTING_BODY_BYTES_MAX).await?;
-    replace(ctx, &object, parse(&body)?, 200).await
+    replace(ctx, &object, parse(&body)?, (200, EventKind::TaggingPut)).await
 }
 
 /// `DELETE /bucket/key?tagging`.
@@ -53,7 +54,7 @@ pub async fn delete_object_tagging(
     ctx: &Ctx<'_>,
     operation: Authorized<ObjectVersion>,
 ) -> Result<Reply, S3Error> {
-    replace(ctx, &operation, Tags::default(), 204).await
+    replace(ctx, &operation, Tags::default(), (204, EventKind::TaggingDelete)).await
 }
 
 /// The tags of a `Tagging` document.
@@ -65,8 +66,13 @@ pub fn parse(document: &[u8]) -> Result<Tags, S3Error> {
     attributes::tags_of(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())))
 }
 
-/// Gives an object these tags in place of what it has, durably; the answer has the status `status`.
-async fn replace(ctx: &Ctx<'_>, object: &ObjectVersion, tags: Tags, status: u16) -> Result<Reply, S3Error> {
+/// Gives an object these tags in place of what it has, durably, with this status of the answer and this event.
+async fn replace(
+    ctx: &Ctx<'_>,
+    object: &ObjectVersion,
+    tags: Tags,
+    (status, event): (u16, EventKind),
+) -> Result<Reply, S3Error> {
     let ObjectVersion { bucket: name, key, version_id } = object;
     let (root, version) = (&ctx.service.root, versioning::named(version_id.as_ref())?);
     let record_of = |found: Result<&Object, &Absence>| {
@@ -77,6 +83,7 @@ async fn replace(ctx: &Ctx<'_>, object: &ObjectVersion, tags: Tags, status: u16)
     };
     let (version, change) = object::amend(root, &ctx.bucket(name)?, key, version, &record_of)??;
     root.committer.commit(change).await?;
+    ctx.notify(event, name, key, &Noted::version(version));
     let mut reply = Reply::new(ctx, status);
     versioning::write_version(ctx.service, name, version, &mut reply);
     Ok(reply)

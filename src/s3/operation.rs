@@ -31,8 +31,9 @@ pub use copy_source::CopySource;
 pub use parameters::*;
 pub use route::{fuzz, route};
 
-/// A request, understood. The variants are the operations of the S3 API, spelled as AWS spells them, and three calls
-/// beside it: [`PostObject`](Operation::PostObject), [`Preflight`](Operation::Preflight) and [`Sts`](Operation::Sts).
+/// A request, understood. The variants are the operations of the S3 API, spelled as AWS spells them, and four calls
+/// beside it: [`PostObject`](Operation::PostObject), [`Preflight`](Operation::Preflight), [`Sts`](Operation::Sts) and
+/// [`Iam`](Operation::Iam).
 /// `GetBucketLifecycle`, `PutBucketLifecycle`, `GetBucketNotification` and `PutBucketNotification` are old names of calls
 /// that look the same on the wire as their successors and so have no variant; `ListDirectoryBuckets` looks the same as
 /// [`ListBuckets`](Operation::ListBuckets).
@@ -233,7 +234,7 @@ pub enum Operation {
     /// `PUT /bucket/key?legal-hold`.
     PutObjectLegalHold(ObjectVersion),
     /// `PUT /bucket/key?renameObject`.
-    RenameObject(ObjectVersion),
+    RenameObject(RenameObject),
     /// `POST /bucket/key?restore`.
     RestoreObject(ObjectVersion),
     /// `GET /bucket/key?retention`.
@@ -256,6 +257,8 @@ pub enum Operation {
     WriteGetObjectResponse,
     /// `POST /` with a form: a call of AWS STS, not of S3.
     Sts,
+    /// `POST /` with a form that is signed for IAM: a call of AWS IAM, not of S3.
+    Iam,
 }
 
 impl Operation {
@@ -403,6 +406,7 @@ impl Operation {
             Self::Preflight(_) => "Preflight",
             Self::WriteGetObjectResponse => "WriteGetObjectResponse",
             Self::Sts => "Sts",
+            Self::Iam => "Iam",
         }
     }
 
@@ -410,7 +414,7 @@ impl Operation {
     #[must_use]
     pub const fn bucket(&self) -> Option<&BucketName> {
         match self {
-            Self::ListBuckets(_) | Self::WriteGetObjectResponse | Self::Sts => None,
+            Self::ListBuckets(_) | Self::WriteGetObjectResponse | Self::Sts | Self::Iam => None,
             Self::Preflight(preflight) => preflight.bucket.as_ref(),
             Self::ListObjects(options) => Some(&options.bucket),
             Self::ListObjectsV2(options) => Some(&options.bucket),
@@ -425,6 +429,7 @@ impl Operation {
             Self::UploadPartCopy(options) => Some(&options.bucket),
             Self::CompleteMultipartUpload(options) => Some(&options.bucket),
             Self::AbortMultipartUpload(options) => Some(&options.bucket),
+            Self::RenameObject(options) => Some(&options.bucket),
             Self::ListParts(options) => Some(&options.bucket),
             Self::ListMultipartUploads(options) => Some(&options.bucket),
             Self::GetObjectAcl(object)
@@ -433,7 +438,6 @@ impl Operation {
             | Self::UpdateObjectEncryption(object)
             | Self::GetObjectLegalHold(object)
             | Self::PutObjectLegalHold(object)
-            | Self::RenameObject(object)
             | Self::RestoreObject(object)
             | Self::GetObjectRetention(object)
             | Self::PutObjectRetention(object)
@@ -535,6 +539,7 @@ impl Operation {
             Self::UploadPartCopy(options) => Some(&options.key),
             Self::CompleteMultipartUpload(options) => Some(&options.key),
             Self::AbortMultipartUpload(options) => Some(&options.key),
+            Self::RenameObject(options) => Some(&options.key),
             Self::ListParts(options) => Some(&options.key),
             Self::GetObjectAcl(object)
             | Self::PutObjectAcl(object)
@@ -542,7 +547,6 @@ impl Operation {
             | Self::UpdateObjectEncryption(object)
             | Self::GetObjectLegalHold(object)
             | Self::PutObjectLegalHold(object)
-            | Self::RenameObject(object)
             | Self::RestoreObject(object)
             | Self::GetObjectRetention(object)
             | Self::PutObjectRetention(object)

@@ -4,14 +4,20 @@
 //! body, or one inside the other is decoded from a side buffer. Whether a body is `aws-chunked` is decided by
 //! `x-amz-content-sha256` alone, never by Content-Encoding.
 //!
-//! `100 Continue` is sent at the first read, so that it follows authentication, authorization and preconditions.
+//! The body of a form becomes the form's file once its fields are read ([`Payload::enter_file`]).
+//!
+//! `100 Continue` is sent at the first read, so that it follows authentication, authorization and preconditions. An empty
+//! body gets it too: RFC 9110 lets a server leave it out there, but botocore (until 1.43) takes the status of an answer
+//! that no `100 Continue` preceded for that of the connection's next answer as well. For its sake a connection ends with
+//! such an answer.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use super::error::{Code, S3Error};
+use super::post_object::file::FormFile;
 use crate::http::body::BodyDecoder;
 use crate::http::head::{Framing, Head};
 use crate::http::response::CONTINUE;
@@ -28,9 +34,11 @@ pub struct Payload<'c> {
     outer: BodyDecoder,
     chunks: Option<sigv4::Decoder>,
     length: Option<u64>,
+    /// The peer waits to be told, as far as one can know: nothing of its body came yet.
     continue_wanted: bool,
     stall: Duration,
     side: Side,
+    file: Option<Box<FormFile>>,
 }
 
 /// Where a framed body is decoded: `raw` holds bytes as they came, `framed` is what the outer framing gave of them and
@@ -68,6 +76,7 @@ impl<'c> Payload<'c> {
             continue_wanted: head.expect_continue(),
             stall,
             side: Side::default(),
+            file: None,
         }
     }
 
@@ -95,8 +104,53 @@ impl<'c> Payload<'c> {
         self.chunks.as_ref().map_or(&[], sigv4::Decoder::trailers)
     }
 
+    /// From here on the content is the file of a form. How long it is nobody has said: that is known only if all of it
+    /// has come.
+    pub fn enter_file(&mut self, file: FormFile) {
+        self.length = file.length();
+        self.file = Some(Box::new(file));
+    }
+
+    /// The file of the form must have a size in this range, or reading it fails.
+    pub fn limit_file(&mut self, sizes: RangeInclusive<u64>) {
+        if let Some(file) = &mut self.file {
+            file.limit(sizes);
+        }
+    }
+
     /// Fills `buf` up; true at the end of the body.
     pub async fn fill(&mut self, buf: AlignedBuf) -> Result<(AlignedBuf, bool), S3Error> {
+        match self.file.take() {
+            None => self.fill_body(buf).await,
+            Some(file) => self.fill_from_file(file, buf).await,
+        }
+    }
+
+    /// As [`Payload::fill`], from the file of a form. The next call goes on, unless this one failed.
+    async fn fill_from_file(
+        &mut self,
+        mut file: Box<FormFile>,
+        mut buf: AlignedBuf,
+    ) -> Result<(AlignedBuf, bool), S3Error> {
+        loop {
+            file.give(&mut buf)?;
+            let done = file.is_done();
+            if done || buf.room() == 0 {
+                self.file = Some(file);
+                return Ok((buf, done));
+            }
+            let larger = match file.is_small() {
+                true => Some(AlignedBuf::take().map_err(|_| slow_down())?),
+                false => None,
+            };
+            file.make_room(larger);
+            let (input, whole) = self.fill_body(file.input).await?;
+            file.input = input;
+            file.look(whole)?;
+        }
+    }
+
+    async fn fill_body(&mut self, buf: AlignedBuf) -> Result<(AlignedBuf, bool), S3Error> {
         self.watch.allow(Phase::Peer, self.stall);
         let filled = match (&self.outer, &self.chunks) {
             (BodyDecoder::Length(_), None) => self.fill_plain(buf).await,
@@ -146,8 +200,12 @@ impl<'c> Payload<'c> {
     async fn fill_plain(&mut self, mut buf: AlignedBuf) -> Result<(AlignedBuf, bool), S3Error> {
         loop {
             let BodyDecoder::Length(left) = &mut self.outer else { unreachable!("`fill` looked") };
-            if *left == 0 || buf.room() == 0 {
-                return Ok((buf, *left == 0));
+            if *left == 0 {
+                self.send_continue().await?;
+                return Ok((buf, true));
+            }
+            if buf.room() == 0 {
+                return Ok((buf, false));
             }
             let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.room());
             if !self.ahead.is_empty() {
@@ -155,6 +213,7 @@ impl<'c> Payload<'c> {
                 buf.append(&self.ahead[..taken]);
                 bytes::Buf::advance(self.ahead, taken);
                 *left -= taken as u64;
+                self.continue_wanted = false;
                 continue;
             }
             self.send_continue().await?;
@@ -219,6 +278,7 @@ impl<'c> Payload<'c> {
         (side.framed, side.content) = (0..0, 0..0);
         if !self.ahead.is_empty() {
             side.raw = self.ahead.split();
+            self.continue_wanted = false;
             return Ok(());
         }
         self.send_continue().await?;
@@ -274,7 +334,7 @@ impl Rest {
     /// Whether the connection can go on: the rest is short, and it will come. A peer that was not told to continue may
     /// never send it.
     pub fn is_skippable(&self, bytes_max: u64) -> bool {
-        self.outer.is_done() || (!self.never_sent && self.outer.remaining_min() <= bytes_max)
+        !self.never_sent && (self.outer.is_done() || self.outer.remaining_min() <= bytes_max)
     }
 
     /// Reads the rest, at most `bytes_max` bytes of it; true when the next request may be read.

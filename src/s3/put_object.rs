@@ -3,10 +3,13 @@
 //! Spec: PutObject in the Amazon S3 API reference.
 
 use super::access::Authorized;
+use super::acl::{self, Asked};
 use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
 use super::integrity::Integrity;
+use super::lifecycle::write_expiration;
+use super::notification::{EventKind, Noted};
 use super::object_lock;
 use super::operation::PutObject;
 use super::payload::{Payload, slow_down};
@@ -27,7 +30,17 @@ use crate::storage::writer::Writer;
 
 /// `PUT /bucket/key`.
 pub async fn put_object(ctx: &mut Ctx<'_>, operation: Authorized<PutObject>) -> Result<Reply, S3Error> {
-    let PutObject { bucket, key } = operation.into_inner();
+    let put = operation.into_inner();
+    let record = store(ctx, &put).await?;
+    ctx.notify(EventKind::CreatedPut, &put.bucket, &put.key, &Noted::of(&record));
+    let mut reply = stored(ctx, &record, 200);
+    write_expiration(ctx, &put.bucket, &put.key, (record.size, record.mtime), Some(&record.tags), &mut reply);
+    Ok(reply)
+}
+
+/// Stores the body of a request under a key, with what the head says of it.
+pub async fn store(ctx: &mut Ctx<'_>, put: &PutObject) -> Result<Record, S3Error> {
+    let PutObject { bucket, key } = put;
     let service = ctx.service.clone();
     let root = &service.root;
     let length = content_length(ctx)?;
@@ -35,16 +48,18 @@ pub async fn put_object(ctx: &mut Ctx<'_>, operation: Authorized<PutObject>) -> 
     let integrity = Integrity::of(ctx.head, &ctx.payload_kind)?;
     let mut record = Record::new(0, Timestamp::from_seconds(0), ETag::Md5([0; 16]));
     attributes::of_request(ctx.head, &mut record)?;
-    object_lock::of_request(ctx, &bucket, &mut record)?;
+    object_lock::of_request(ctx, bucket, &mut record)?;
     object_lock::require_integrity(&record, &integrity)?;
-    let bucket = ctx.bucket(&bucket)?;
+    let asked = Asked::of(|name| ctx.head.header(name))?;
+    let bucket = ctx.bucket(bucket)?;
+    let owner = acl::of_new_object(&ctx.caller, asked.as_ref(), &bucket, owner, &mut record)?;
     let conditions = WriteConditions::of_request(ctx.head);
     let decide = |current: Option<&Object>| holds(&conditions, current);
     if !conditions.is_empty() {
         // Before the body is asked for; decided again, for good, when the object is published.
-        decide(object::open(root, &bucket, &key)?.as_ref())?;
+        decide(object::open(root, &bucket, key)?.as_ref())?;
     }
-    let mut writer = Writer::create(root, &bucket, &layout::path(&key), length)?;
+    let mut writer = Writer::create(root, &bucket, &layout::path(key), length)?;
     let digests =
         receive(&mut ctx.payload, integrity.wanted(true, default_checksum(&integrity)), &mut writer).await?;
     integrity.verify(&digests, ctx.payload.trailers())?;
@@ -53,9 +68,9 @@ pub async fn put_object(ctx: &mut Ctx<'_>, operation: Authorized<PutObject>) -> 
     record.checksum = stored_checksum(&digests);
     object_lock::set_default(&service, &bucket.name, ctx.now, &mut record);
     let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
-    let change = object::publish(root, &bucket, &key, staged, &mut record, owner, &condition)??;
+    let change = object::publish(root, &bucket, key, staged, &mut record, owner, &condition)??;
     root.committer.commit(change).await?;
-    Ok(stored(ctx, &record))
+    Ok(record)
 }
 
 /// Takes the pieces of a body: a new object or a part.
@@ -137,15 +152,7 @@ fn check_length(length: u64) -> Result<u64, S3Error> {
 
 /// Whom the caller's files belong to, if the server can give files to that owner.
 pub fn owner(ctx: &Ctx<'_>) -> Result<PosixOwner, S3Error> {
-    let owner = ctx.caller.owner(ctx.service.anonymous);
-    if ctx.service.root.can_give(owner) {
-        return Ok(owner);
-    }
-    Err(Code::AccessDenied.because(format!(
-        "The server may not give files to UID {} and GID {}: it lacks CAP_CHOWN. Its administrator has to start it as \
-         root or with that capability.",
-        owner.uid, owner.gid
-    )))
+    ctx.caller.givable(ctx.caller.owner(ctx.service.anonymous))
 }
 
 /// What the write conditions say of the object in place.
@@ -174,8 +181,8 @@ pub fn stored_checksum(digests: &Digests) -> Option<StoredChecksum> {
 }
 
 /// The answer for a stored object.
-fn stored(ctx: &Ctx<'_>, record: &Record) -> Reply {
-    let mut reply = Reply::new(ctx, 200);
+pub fn stored(ctx: &Ctx<'_>, record: &Record, status: u16) -> Reply {
+    let mut reply = Reply::new(ctx, status);
     let mut etag = Vec::with_capacity(40);
     record.etag.write_into(&mut etag);
     reply.resume().etag(&etag);

@@ -8,6 +8,7 @@ use super::context::{Ctx, RequestId};
 use super::error::{Code, S3Error, Subject};
 use crate::codec::dates::Timestamp;
 use crate::http::response::ResponseHead;
+use crate::storage::object::Content;
 
 /// The answer to one request. What depends on the connection (Content-Length, Connection) is added when it is sent.
 pub struct Reply {
@@ -37,6 +38,8 @@ pub struct FileRange {
     pub offset: u64,
     /// Bytes.
     pub length: u64,
+    /// What the head says of the file: no other content may follow it.
+    pub content: Content,
 }
 
 impl Reply {

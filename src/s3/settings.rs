@@ -13,10 +13,16 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::acl::BucketAcl;
 use super::bucket_tagging::BucketTagging;
 use super::context::{Ctx, Service, open_bucket};
+use super::cors::BucketCors;
 use super::error::{Code, S3Error};
+use super::lifecycle::Lifecycle;
+use super::notification::Notification;
 use super::object_lock::ObjectLock;
+use super::ownership::OwnershipControls;
+use super::public_access_block::PublicAccessBlock;
 use super::reply::Reply;
 use super::versioning::BucketVersioning;
 use crate::limits;
@@ -51,6 +57,13 @@ pub trait Setting: Sized + Send + 'static {
         None
     }
 
+    /// Whether it may be configured beside what else is configured for the bucket. Asked while nothing else can change.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&self, _service: &Service, _beside: &BucketSettings) -> Result<(), S3Error> {
+        Ok(())
+    }
     /// Tells the storage what it has to know of the setting, before the others are told. Also called at the start.
     fn published(_root: &Root, _bucket: &BucketName, _value: Option<&Self>) {}
 }
@@ -58,8 +71,20 @@ pub trait Setting: Sized + Send + 'static {
 /// The settings of one bucket. `Default` has none.
 #[derive(Clone, Default, Debug)]
 pub struct BucketSettings {
+    /// Its access control list; private if there is none.
+    pub acl: Option<BucketAcl>,
+    /// Which pages of other origins may use it from a browser.
+    pub cors: Option<BucketCors>,
+    /// Rules that delete objects.
+    pub lifecycle: Option<Lifecycle>,
+    /// Who is told of changes of objects.
+    pub notification: Option<Notification>,
     /// Its object lock.
     pub object_lock: Option<ObjectLock>,
+    /// Its ownership controls.
+    pub ownership: Option<OwnershipControls>,
+    /// Its public access block.
+    pub public_access_block: Option<PublicAccessBlock>,
     /// Tags of the bucket.
     pub tagging: Option<BucketTagging>,
     /// Its versioning, if that was ever set.
@@ -78,7 +103,13 @@ impl Settings {
     /// said, and [`Setting::when_damaged`] holds.
     pub fn load(root: &Root) -> storage::Result<Settings> {
         let mut of_buckets = HashMap::new();
+        load_all::<BucketAcl>(root, &mut of_buckets)?;
+        load_all::<BucketCors>(root, &mut of_buckets)?;
+        load_all::<Lifecycle>(root, &mut of_buckets)?;
+        load_all::<Notification>(root, &mut of_buckets)?;
         load_all::<ObjectLock>(root, &mut of_buckets)?;
+        load_all::<OwnershipControls>(root, &mut of_buckets)?;
+        load_all::<PublicAccessBlock>(root, &mut of_buckets)?;
         load_all::<BucketTagging>(root, &mut of_buckets)?;
         load_all::<BucketVersioning>(root, &mut of_buckets)?;
         let of_buckets = of_buckets.into_iter().map(|(name, settings)| (name, Arc::new(settings))).collect();
@@ -88,6 +119,19 @@ impl Settings {
     /// The settings of a bucket, as they are now.
     pub fn of(&self, bucket: &BucketName) -> Arc<BucketSettings> {
         self.of_buckets.load().get(bucket).unwrap_or(&self.none).clone()
+    }
+
+    /// Looks at the settings of a bucket, as they are now, without taking hold of them: for the way of every request.
+    /// `None`: nothing is configured.
+    pub fn look<T>(&self, bucket: &BucketName, look: impl FnOnce(&BucketSettings) -> T) -> Option<T> {
+        self.of_buckets.load().get(bucket).map(|settings| look(settings))
+    }
+
+    /// The buckets for which something is configured.
+    pub fn buckets(&self) -> Vec<BucketName> {
+        let mut names: Vec<BucketName> = self.of_buckets.load().keys().copied().collect();
+        names.sort_unstable();
+        names
     }
 
     /// Forgets the settings of a bucket that is gone. The caller holds the lock of the configuration.
@@ -133,24 +177,33 @@ fn load_all<S: Setting>(root: &Root, all: &mut HashMap<BucketName, BucketSetting
 /// Configures a setting, or takes it away. Waits for the disk.
 ///
 /// # Errors
-/// `NoSuchBucket`, or the file system failed.
+/// `NoSuchBucket`, what [`Setting::check`] says, or the file system failed.
 pub fn change<S: Setting>(service: &Service, name: &BucketName, value: Option<S>) -> Result<(), S3Error> {
-    change_if(service, name, value, |_| Ok(()))
+    update(service, name, |_| Ok(value))
 }
 
-/// As [`change`], if the bucket's settings allow it; they do not change in between.
+/// As [`change`], to what `new` makes of the bucket's settings; they do not change in between.
 ///
 /// # Errors
-/// As [`change`], and what `allowed` says.
-pub fn change_if<S: Setting>(
+/// As [`change`], and what `new` says.
+pub fn update<S: Setting>(
     service: &Service,
     name: &BucketName,
-    value: Option<S>,
-    allowed: impl FnOnce(&BucketSettings) -> Result<(), S3Error>,
+    new: impl FnOnce(&BucketSettings) -> Result<Option<S>, S3Error>,
 ) -> Result<(), S3Error> {
     let _changing = service.root.lock_configuration();
     open_bucket(&service.root, name)?;
-    allowed(&service.settings.of(name))?;
+    let settings = service.settings.of(name);
+    let value = new(&settings)?;
+    if let Some(value) = &value {
+        value.check(service, &settings)?;
+        let mut document = Vec::with_capacity(1024);
+        value.write(&mut document);
+        // Characters that XML has to write as references can make it longer than what was sent.
+        if document.len() > bucket_config::CONTENT_BYTES_MAX {
+            return Err(Code::MaxMessageLengthExceeded.into());
+        }
+    }
     change_locked(service, name, value)?;
     tracing::info!(bucket = name.as_str(), item = S::ITEM.file(), "changed the configuration of a bucket");
     Ok(())

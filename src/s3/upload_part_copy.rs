@@ -32,7 +32,7 @@ pub async fn upload_part_copy(
     ctx.bucket(&bucket)?;
     let upload = open_upload(ctx, &bucket, &key, upload_id.as_str())?;
     let from = ctx.bucket(&source.bucket)?;
-    let original = versioning::find_source(ctx, &from, &source)?;
+    let original = versioning::find_source(ctx, &from, &source).await?;
     let (from, version) = (source.bucket, original.version);
     let (offset, length) = range(ctx, &original)?;
     check_source(ctx.head, &original, length)?;
@@ -48,8 +48,8 @@ pub async fn upload_part_copy(
             Ok(multipart::copy_part(&service.root, &upload, part_number.get(), &source, now)?)
         })
         .await?;
-    let Some((part, change)) = copied else { return Err(no_such_upload(upload_id.as_str())) };
-    ctx.service.root.committer.commit(change).await?;
+    let Some(entered) = copied else { return Err(no_such_upload(upload_id.as_str())) };
+    let part = entered.commit(&ctx.service.root).await?;
     let mut buffer = [0; CHECKSUM_BASE64_BYTES_MAX];
     let checksum = part.checksum.as_ref().map(|checksum| ChecksumText {
         element: checksum.algorithm().element_name(),

@@ -63,6 +63,12 @@ impl<'o> Writer<'o> {
         self.raw(&["<", name, ">"]);
     }
 
+    /// Opens an element of a type of XML Schema.
+    pub fn open_typed(&mut self, name: &str, of: &str) {
+        const INSTANCE: &str = " xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"";
+        self.raw(&["<", name, INSTANCE, of, "\">"]);
+    }
+
     /// Closes an element.
     pub fn close(&mut self, name: &str) {
         self.raw(&["</", name, ">"]);
@@ -159,6 +165,16 @@ pub fn escape_into(text: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(replacement);
         rest = &after[used..];
     }
+}
+
+/// Whether XML 1.0 can carry the whole text, so that [`escape_into`] replaces nothing in it.
+pub fn can_carry(text: &[u8]) -> bool {
+    let carried = |character: char| match character {
+        '\t' | '\n' | '\r' => true,
+        '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => false,
+        _ => true,
+    };
+    std::str::from_utf8(text).is_ok_and(|text| text.chars().all(carried))
 }
 
 /// U+FFFD.

@@ -20,6 +20,7 @@ pub mod canonical;
 pub mod chunk;
 pub mod claim;
 pub mod error;
+pub mod form;
 mod header;
 pub mod key;
 mod presigned;
@@ -35,6 +36,7 @@ pub use self::canonical::PathRule;
 pub use self::chunk::{Decoder, Seed, Trailer};
 pub use self::claim::{AuthType, Claim, Payload};
 pub use self::error::{Error, Fault, Mismatch};
+pub use self::form::FormClaim;
 pub use self::key::{KeyId, SigningKey, SigningKeys};
 
 use self::canonical::SignedHeader;
@@ -65,6 +67,9 @@ pub enum Service {
     S3,
     /// The Security Token Service. Its region may be empty, and its body is always hashed.
     Sts,
+    /// Identity and Access Management. It is no service of a region: clients sign for us-east-1, for the region they are
+    /// told, or for none. Its body is always hashed.
+    Iam,
     /// The user API on the Unix socket, which is no service of AWS. Its body is always hashed.
     Control,
 }
@@ -76,6 +81,7 @@ impl Service {
         match self {
             Self::S3 => "s3",
             Self::Sts => "sts",
+            Self::Iam => "iam",
             Self::Control => "sluicegate",
         }
     }
@@ -118,7 +124,10 @@ pub fn authorization<'h>(head: &'h Head, rules: &Rules<'_>) -> Result<Authorizat
         None => content_sha256_header(head)?,
     };
     let payload = match (content_sha256.map(Payload::parse).transpose()?, rules.service) {
-        (Some(Payload::Unsigned | Payload::Streaming { .. }), Service::Sts | Service::Control) => {
+        (
+            Some(Payload::Unsigned | Payload::Streaming { .. }),
+            Service::Sts | Service::Iam | Service::Control,
+        ) => {
             return Err(Error::ContentSha256Invalid);
         }
         (Some(payload), _) => payload,
@@ -166,8 +175,8 @@ pub fn verify(
     let payload: &[u8] = match (claim.content_sha256, claim.service, body_hash) {
         (Some(text), ..) => text,
         (None, Service::S3, _) => b"UNSIGNED-PAYLOAD",
-        (None, Service::Sts | Service::Control, None) => EMPTY_SHA256_HEX,
-        (None, Service::Sts | Service::Control, Some(hash)) => {
+        (None, Service::Sts | Service::Iam | Service::Control, None) => EMPTY_SHA256_HEX,
+        (None, Service::Sts | Service::Iam | Service::Control, Some(hash)) => {
             body_hex = hex::encode32(hash);
             &body_hex
         }
@@ -178,7 +187,7 @@ pub fn verify(
         path_rule: match claim.service {
             Service::S3 => PathRule::S3,
             Service::Control => PathRule::Service { normalize: false },
-            Service::Sts => PathRule::Service { normalize: true },
+            Service::Sts | Service::Iam => PathRule::Service { normalize: true },
         },
         query: head.query(),
         head,
@@ -253,7 +262,8 @@ fn check_scope(credential: &Credential<'_>, amz_date: &[u8; 16], rules: &Rules<'
     let region = &*credential.region;
     let allowed = region == rules.region
         || (rules.location_request && region == "us-east-1")
-        || (rules.service == Service::Sts && region.is_empty());
+        || (matches!(rules.service, Service::Sts | Service::Iam) && region.is_empty())
+        || (rules.service == Service::Iam && region == "us-east-1");
     if !allowed {
         return Err(Fault::Region { given: region.into(), expected: rules.region.into() });
     }

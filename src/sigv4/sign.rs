@@ -42,7 +42,9 @@ pub fn sign(request: &Outgoing<'_>, access_key: &str, secret: &[u8]) -> Signatur
     let mut canonical_path = Vec::new();
     match service {
         Service::S3 => canonical_path.extend_from_slice(path.as_bytes()),
-        Service::Sts | Service::Control => percent::encode_path_into(path.as_bytes(), &mut canonical_path),
+        Service::Sts | Service::Iam | Service::Control => {
+            percent::encode_path_into(path.as_bytes(), &mut canonical_path)
+        }
     }
     let canonical_path = text(&canonical_path);
     let canonical = format!(

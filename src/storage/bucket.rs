@@ -145,8 +145,12 @@ pub fn list(root: &Root, with_makers: bool) -> Result<Vec<Entry>> {
 /// Who made a bucket through S3.
 pub fn maker(bucket: &Bucket) -> Result<Option<Maker>> {
     let Some(unique_id) = recorded_maker(bucket) else { return Ok(None) };
-    let uid = fs::fstat(&bucket.fd).at(Subject::Bucket, "stat the bucket")?.st_uid;
-    Ok(Some(Maker { unique_id, uid }))
+    Ok(Some(Maker { unique_id, uid: uid(bucket)? }))
+}
+
+/// To whom the directory of a bucket belongs.
+pub fn uid(bucket: &Bucket) -> Result<u32> {
+    Ok(fs::fstat(&bucket.fd).at(Subject::Bucket, "stat the bucket")?.st_uid)
 }
 
 fn recorded_maker(bucket: &Bucket) -> Option<String> {

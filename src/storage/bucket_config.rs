@@ -29,10 +29,22 @@ use super::{recover, walk};
 /// What can be configured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Item {
+    /// The access control list.
+    Acl,
+    /// The CORS configuration.
+    Cors,
+    /// Rules that delete objects.
+    Lifecycle,
+    /// Who is told of changes of objects.
+    Notification,
     /// Its object lock.
     ObjectLock,
+    /// The ownership controls.
+    Ownership,
     /// The bucket policy.
     Policy,
+    /// The public access block.
+    PublicAccessBlock,
     /// Tags of the bucket.
     Tagging,
     /// The directory is no bucket.
@@ -45,8 +57,14 @@ impl Item {
     /// The name of its file.
     pub const fn file(self) -> &'static str {
         match self {
+            Self::Acl => "acl.xml",
+            Self::Cors => "cors.xml",
+            Self::Lifecycle => "lifecycle.xml",
+            Self::Notification => "notification.xml",
             Self::ObjectLock => "object-lock.xml",
+            Self::Ownership => "ownership.xml",
             Self::Policy => "policy.json",
+            Self::PublicAccessBlock => "public-access-block.xml",
             Self::Tagging => "tagging.xml",
             Self::Unlinked => "unlinked",
             Self::Versioning => "versioning.xml",

@@ -11,9 +11,11 @@
 //! changes the inode as well), and the directories made on the way. On other file systems every file and directory of
 //! the change is flushed, and the whole file system if that may not be enough.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use flume::{Receiver, Sender};
 use rustix::fs;
@@ -56,6 +58,26 @@ impl Change {
 /// The queue in front of the flushing threads.
 pub struct Committer {
     queue: Option<Sender<Waiting>>,
+    ordered: bool,
+    done: Arc<Done>,
+}
+
+/// What the flushing threads have done.
+#[derive(Default)]
+struct Done {
+    count: AtomicU64,
+    nanos: AtomicU64,
+}
+
+/// What became of changes so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Flushes {
+    /// Changes that were flushed, or failed to be.
+    pub count: u64,
+    /// How long that took, added up over the threads.
+    pub took: Duration,
+    /// Changes that no thread has taken up yet.
+    pub waiting: usize,
 }
 
 struct Waiting {
@@ -67,19 +89,33 @@ impl Committer {
     /// Starts the flushing threads for the file system that `root` is on, unless nothing is to be flushed.
     pub fn start(root: OwnedFd, durability: Durability) -> std::io::Result<Committer> {
         if durability == Durability::None {
-            return Ok(Committer { queue: None });
+            return Ok(Committer { queue: None, ordered: false, done: Arc::default() });
         }
         let (queue, waiting) = flume::unbounded();
         let ordered = fs::fstatfs(&root).is_ok_and(|stat| ORDERED.contains(&(stat.f_type as u64)));
-        let root = Arc::new(root);
+        let (root, done) = (Arc::new(root), Arc::<Done>::default());
         for index in 0..limits::FLUSH_THREADS {
-            let (root, waiting) = (root.clone(), waiting.clone());
+            let (root, waiting, done) = (root.clone(), waiting.clone(), done.clone());
             thread::Builder::new()
                 .name(format!("commit-{index}"))
                 .stack_size(FLUSH_STACK_BYTES)
-                .spawn(move || flush_changes(&root, ordered, &waiting))?;
+                .spawn(move || flush_changes(&root, ordered, &waiting, &done))?;
         }
-        Ok(Committer { queue: Some(queue) })
+        Ok(Committer { queue: Some(queue), ordered, done })
+    }
+
+    /// What was done so far.
+    pub fn statistics(&self) -> Flushes {
+        Flushes {
+            count: self.done.count.load(Ordering::Relaxed),
+            took: Duration::from_nanos(self.done.nanos.load(Ordering::Relaxed)),
+            waiting: self.queue.as_ref().map_or(0, Sender::len),
+        }
+    }
+
+    /// Whether changes are flushed at all.
+    pub fn is_durable(&self) -> bool {
+        self.queue.is_some()
     }
 
     /// Waits until `change` is as durable as configured. The queue is as long as there are requests that wait, which
@@ -92,16 +128,33 @@ impl Committer {
         let flushed = reply.await.unwrap_or(Err(rustix::io::Errno::IO));
         flushed.at(Subject::Root, "flush what was written to stable storage")
     }
+
+    /// As [`commit`](Self::commit), for a thread that is no core and may wait.
+    pub fn commit_and_wait(&self, root: &Root, change: &Change) -> Result<()> {
+        if self.queue.is_none() {
+            return Ok(());
+        }
+        flush(root.fd.as_fd(), self.ordered, change)
+            .at(Subject::Root, "flush what was changed to stable storage")
+    }
 }
 
-fn flush_changes(root: &OwnedFd, ordered: bool, waiting: &Receiver<Waiting>) {
+/// Flushes what has to be flushed for a change to be durable.
+fn flush(root: BorrowedFd<'_>, ordered: bool, change: &Change) -> rustix::io::Result<()> {
+    match change.files.first() {
+        Some(last) if ordered => fs::fsync(last),
+        Some(_) if !change.wide => change.files.iter().try_for_each(fs::fsync),
+        _ => fs::syncfs(root),
+    }
+}
+
+fn flush_changes(root: &OwnedFd, ordered: bool, waiting: &Receiver<Waiting>, done: &Done) {
     for Waiting { change, answer } in waiting.iter() {
-        let flushed = match change.files.first() {
-            Some(last) if ordered => fs::fsync(last),
-            Some(_) if !change.wide => change.files.iter().try_for_each(fs::fsync),
-            _ => fs::syncfs(root),
-        };
+        let began = Instant::now();
+        let flushed = flush(root.as_fd(), ordered, &change);
         drop(change);
+        done.count.fetch_add(1, Ordering::Relaxed);
+        done.nanos.fetch_add(u64::try_from(began.elapsed().as_nanos()).unwrap_or(0), Ordering::Relaxed);
         answer.send(flushed);
     }
 }

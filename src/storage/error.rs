@@ -53,6 +53,11 @@ impl Error {
         self.errno == Errno::AGAIN && self.subject == Subject::Object
     }
 
+    /// A multipart upload was completed or aborted by somebody else while its files were used.
+    pub fn is_upload_gone(&self) -> bool {
+        self.errno == Errno::NOENT && self.subject == Subject::Upload
+    }
+
     /// The server lacks the right to do this.
     pub fn is_not_permitted(&self) -> bool {
         matches!(self.errno, Errno::PERM | Errno::ACCESS)

@@ -25,6 +25,8 @@
 //! # Invariants
 //! - The mapping is injective, and a path is an object's only if it is exactly what its key maps to: every other name
 //!   under the reserved prefix (temporaries, for instance) is no object.
+//! - So two keys are never one file, provided that the file system tells names apart by their bytes: one that folds case
+//!   (a directory of ext4 with the attribute F) does not.
 //! - No path is absolute, and none contains an empty, `.` or `..` component, or a name over 255 bytes.
 //!
 //! Specifications: "Bucket naming rules" and "Creating object key names" of the Amazon S3 user guide.
@@ -129,6 +131,11 @@ impl KeyPath {
         bytes.extend_from_slice(SELF_NAME);
         bytes.push(0);
         Self { bytes }
+    }
+
+    /// Whether it is such a path.
+    pub fn is_in_directory(&self) -> bool {
+        self.name() == SELF_NAME
     }
 
     /// The path in sections that one system call takes each: all but the last are directories, to be opened one inside
@@ -406,4 +413,4 @@ pub fn fuzz(data: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,6 +14,7 @@ pub mod multipart;
 pub mod object;
 pub mod record;
 pub mod recover;
+pub mod rename;
 pub mod root;
 mod spill;
 pub mod versions;

@@ -6,7 +6,6 @@
 //!    part-size        8 bytes: the size of the parts that `data` is laid out for, set by the first part that may
 //!    data             parts of that size (the last one may be shorter) at their final offsets
 //!    parts            the table of parts: one slot of 256 bytes for each number (see [`table`])
-//!    claim-<number>   a part is being written into its place in `data`
 //!    part-<id>        a part that is not in its place: of another size, or sent again
 //! <id>.completing     the same directory while the upload is completed: no new part finds it
 //! <id>.aborting       … while it is removed
@@ -15,8 +14,10 @@
 //! Parts of one size are written to their final offsets in any order, so that Complete is a record and a rename,
 //! independent of the size of the object. A part that was acknowledged is never overwritten: sent again, it goes into
 //! a file of its own, and its slot then names that one. Only what is not in its place is copied at Complete, by
-//! `copy_file_range`, which shares blocks where the file system can. While a part is still being written into `data`
-//! (a claim exists), Complete copies everything instead of publishing a file that somebody may still write to.
+//! `copy_file_range`: XFS and btrfs share the blocks of what starts at a multiple of the block size in the object, which is
+//! all of it unless a part before has an odd size; what starts elsewhere no file system can share. While somebody writes
+//! into `data` (its lock is taken, see `part`), Complete copies everything instead of publishing a file that somebody
+//! may still write to.
 
 mod complete;
 mod part;
@@ -31,8 +32,8 @@ use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
 pub use self::complete::{CompleteError, Completed, Expected, PartWanted, complete, copy};
-pub use self::part::{PartWriter, Source, copy_part, read_digests};
-use self::part::{has_claims, part_name};
+use self::part::part_name;
+pub use self::part::{Entered, PartWriter, Source, copy_part, read_digests};
 use self::table::Table;
 pub use self::table::{Part, Place};
 pub use self::uploads::{UploadPage, UploadRequest, Uploading, uploads};
@@ -43,12 +44,12 @@ use super::layout::{BucketName, ObjectKey};
 use super::record::Record;
 use super::root::Root;
 use super::writer::write_all;
-use super::{recover, walk};
+use super::{object, recover, walk};
 use crate::codec::dates::Timestamp;
 use crate::codec::hex;
 use crate::digest::{Algorithm, ChecksumType};
 use crate::iam::principal::PosixOwner;
-use crate::limits::{self, DIRECT_ALIGNMENT};
+use crate::limits;
 
 /// The name of an upload: 32 lower-case hexadecimal digits, of which the first 16 are the time of its creation in
 /// nanoseconds and the others random, so that ids sort as the uploads were created. Exists only valid.
@@ -149,9 +150,50 @@ pub fn abort(root: &Root, bucket: &BucketName, key: &ObjectKey, id: &UploadId) -
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(errno).at(Subject::Upload, "abort the upload"),
     }
-    recover::remove_content(upload.directory.as_fd(), recover::DEPTH_MAX);
-    let _ = fs::unlinkat(&above, aside.as_str(), AtFlags::REMOVEDIR);
+    remove(above.as_fd(), aside.as_bytes(), upload.directory.as_fd());
     Ok(Some(Change { files: smallvec![above], wide: false }))
+}
+
+/// Whether an upload that is not found under its id is being completed right now.
+pub fn is_completing(root: &Root, bucket: &BucketName, id: &UploadId) -> Result<bool> {
+    Ok(open_upload_directory(root, bucket, &format!("{}{COMPLETING_SUFFIX}", id.as_str()))?.is_some())
+}
+
+/// Removes the directory of an upload that is over. What cannot be removed stays: it is in nobody's way.
+pub(super) fn remove(above: BorrowedFd<'_>, name: &[u8], directory: BorrowedFd<'_>) {
+    for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
+        recover::remove_content(directory, recover::DEPTH_MAX);
+        // A part that is on its way may make its file, or the table, at the last moment; it then finds the upload gone.
+        if !matches!(fs::unlinkat(above, name, AtFlags::REMOVEDIR), Err(Errno::NOTEMPTY | Errno::EXIST)) {
+            return;
+        }
+    }
+}
+
+/// Settles an upload whose Complete was cut off: undone, unless the object was published already.
+pub(super) fn settle_completion(root: &Root, bucket: &BucketName, above: BorrowedFd<'_>, id: &[u8]) {
+    let name = [id, COMPLETING_SUFFIX.as_bytes()].concat();
+    let Ok(directory) = walk::open_directory(above, &name) else { return };
+    // What cannot be read now is left for the next start.
+    match was_published(root, bucket, directory.as_fd(), id) {
+        Ok(true) => remove(above, &name, directory.as_fd()),
+        Ok(false) => drop(fs::renameat(above, name.as_slice(), above, id)),
+        Err(error) => tracing::warn!(%error, "an upload whose completion was cut off stays as it is"),
+    }
+}
+
+fn was_published(root: &Root, bucket: &BucketName, upload: BorrowedFd<'_>, id: &[u8]) -> Result<bool> {
+    // Without its description it was being removed.
+    let Some(description) = read_description(upload)? else { return Ok(true) };
+    let parts = Table::open(upload, false)?.map_or(Ok(Vec::new()), |table| table.read_all())?;
+    let in_data = parts.iter().any(|part| part.place == Place::Data);
+    if in_data && fs::accessat(upload, DATA, fs::Access::EXISTS, AtFlags::empty()) == Err(Errno::NOENT) {
+        return Ok(true);
+    }
+    let Some(bucket) = root.bucket(bucket)? else { return Ok(false) };
+    let record = object::open(root, &bucket, &description.key)?.and_then(|object| object.record);
+    let id = UploadId::parse(id).and_then(|id| id.bytes());
+    Ok(record.is_some_and(|record| record.upload.is_some() && record.upload == id))
 }
 
 impl Upload {
@@ -183,8 +225,8 @@ impl Upload {
         if let Some(settled) = self.part_size()? {
             return Ok(Some(settled));
         }
-        // What is smaller is the last part of its upload, and an unaligned one could not be written directly.
-        if size < limits::PART_BYTES_MIN || !size.is_multiple_of(DIRECT_ALIGNMENT as u64) {
+        // What is smaller is the last part of its upload.
+        if size < limits::PART_BYTES_MIN {
             return Ok(None);
         }
         let op = "settle the upload's part size";
@@ -290,8 +332,7 @@ fn read_description(directory: BorrowedFd<'_>) -> Result<Option<Description>> {
     }
 }
 
-/// The table of parts.
-pub(super) const TABLE: &str = "parts";
+const TABLE: &str = "parts";
 pub(super) const COMPLETING_SUFFIX: &str = ".completing";
 pub(super) const ABORTING_SUFFIX: &str = ".aborting";
 const DESCRIPTION: &str = "upload";

@@ -7,12 +7,20 @@
 //!    Conditions are decided under the key's lock right before it, and where the bucket keeps versions the old object is
 //!    put aside ([`versions`]).
 //!
+//! # Files that other programs write to
+//! A record speaks of its content as long as the file has the size and the time of modification it was sealed with; any
+//! write gives the file another time. What goes unnoticed: stores through a shared mapping (mmap) until the kernel notices
+//! them, on file systems with times of whole seconds (ext4 with inodes of 128 bytes) a change that keeps the length and
+//! follows the PUT within its second, and whoever sets the time back on purpose.
+//!
 //! Readers hold the file they opened: an object that is replaced or deleted under them stays whole.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use rustix::fs::{self, AtFlags, FileType, Stat};
+use rustix::fs::{self, AtFlags, FileType, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 use smallvec::smallvec;
 
 use super::commit::Change;
@@ -20,6 +28,7 @@ use super::error::{At, Error, Result, Subject};
 use super::layout::{self, KeyPath, ObjectKey};
 use super::record::{ETag, FileStamp, Record, XATTR_BYTES_MAX, XATTR_NAME};
 use super::root::{Bucket, Root};
+use super::spill::Spill;
 use super::versions::{self, Absence, Version, Versioning};
 use super::walk;
 use super::writer::Staged;
@@ -114,6 +123,23 @@ impl Object {
     }
 }
 
+impl Object {
+    /// How long to wait until what is read of the file is sure to be what its size and time speak of. `None`: it is.
+    ///
+    /// The kernel sets a file's time when a write begins, and copies the data afterwards. So while the time is fresh, a
+    /// write may be under way that changes no time any more. A file with a record was not written to since.
+    pub fn settles_in(&self, now: Timestamp) -> Option<Duration> {
+        if self.record.is_some() {
+            return None;
+        }
+        let nanos = |time: Timestamp| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
+        let age = nanos(now) - nanos(self.modified);
+        let settled = i128::from(limits::SETTLED_MS) * 1_000_000;
+        // A time in the future was set by somebody, and says nothing.
+        (0..settled).contains(&age).then(|| Duration::from_nanos((settled - age) as u64))
+    }
+}
+
 impl Content {
     /// Whether an open file still has this content: what was read of it meanwhile is then of one version.
     ///
@@ -122,7 +148,12 @@ impl Content {
     pub fn check(self, file: BorrowedFd<'_>) -> Result<()> {
         let stat = fs::fstat(file).at(Subject::Object, "stat the object")?;
         let same = self == Content { size: stat.st_size as u64, modified: modified(&stat) };
-        if same { Ok(()) } else { Err(Errno::AGAIN).at(Subject::Object, "read one version of the object") }
+        if same { Ok(()) } else { Err(Self::changed()) }
+    }
+
+    /// The error of a file that another program changed while it was read.
+    pub fn changed() -> Error {
+        Error { op: "read one version of the object", subject: Subject::Object, errno: Errno::AGAIN }
     }
 }
 
@@ -167,17 +198,30 @@ fn read_record(root: &Root, file: BorrowedFd<'_>, stat: &Stat) -> Result<Option<
 
 /// Step 4: completes `record` with the file's length and time, attaches it, and gives the file to `owner`.
 fn seal(root: &Root, staged: &Staged<'_>, record: &mut Record, owner: PosixOwner) -> Result<()> {
+    if !root.capabilities.fine_times {
+        set_exact_time(staged.as_fd())?;
+    }
     let stat = fs::fstat(staged).at(Subject::Object, "stat a new object")?;
     record.size = stat.st_size as u64;
     record.mtime = modified(&stat);
-    attach(root, staged.as_fd(), record, stat.st_ino)?;
+    if let Some(spill) = attach(root, staged.as_fd(), record, stat.st_ino)? {
+        staged.owns(spill);
+    }
     root.give(staged.as_fd(), owner, Subject::Object)
 }
 
-/// Sets the record of a file.
-fn attach(root: &Root, file: BorrowedFd<'_>, record: &Record, inode: u64) -> Result<()> {
+/// Gives a file a time that no later write gives it: where the clock of files ticks, one between the ticks.
+fn set_exact_time(file: BorrowedFd<'_>) -> Result<()> {
+    let now = clock_gettime(ClockId::Realtime);
+    let keep = Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT };
+    let times = Timestamps { last_access: keep, last_modification: now };
+    fs::futimens(file, &times).at(Subject::Object, "set the time of a new object")
+}
+
+/// Sets the record of a file. Returns what had no room in it.
+fn attach(root: &Root, file: BorrowedFd<'_>, record: &Record, inode: u64) -> Result<Option<Spill>> {
     if !root.capabilities.attributes {
-        return Ok(());
+        return Ok(None);
     }
     let op = "set the object's record";
     let mut bytes = Vec::with_capacity(128);
@@ -185,12 +229,19 @@ fn attach(root: &Root, file: BorrowedFd<'_>, record: &Record, inode: u64) -> Res
     match fs::fsetxattr(file, XATTR_NAME, &bytes, fs::XattrFlags::empty()) {
         // ext4 says ENOSPC when the attribute exceeds its block; so does a full disk, which the spill then finds.
         Err(Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) if bytes.len() > SPILL_BYTES_MIN => {
-            let id = super::spill::write(root, &bytes, inode)?;
+            let id = super::spill::write(root, &bytes, file, inode)?;
             bytes.clear();
             record.spilled(id).encode(&mut bytes);
-            fs::fsetxattr(file, XATTR_NAME, &bytes, fs::XattrFlags::empty()).at(Subject::Object, op)
+            let spill = Spill::new(id, inode);
+            match fs::fsetxattr(file, XATTR_NAME, &bytes, fs::XattrFlags::empty()) {
+                Ok(()) => Ok(Some(spill)),
+                Err(errno) => {
+                    super::spill::remove(root, &spill);
+                    Err(errno).at(Subject::Object, op)
+                }
+            }
         }
-        done => done.at(Subject::Object, op),
+        done => done.map(|()| None).at(Subject::Object, op),
     }
 }
 
@@ -225,13 +276,24 @@ pub fn publish<E>(
     seal(root, &staged, record, owner)?;
     let mut path = layout::path(key);
     for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
-        let parent = walk::make_parent(root, bucket, &path, owner)?;
+        let parent = if path.is_in_directory() {
+            // Keys below had made it. Once they are gone, the object is a plain file again.
+            match walk::open_parent(bucket, &path)? {
+                Some(fd) => walk::Parent { fd, made: false },
+                None => {
+                    path = layout::path(key);
+                    continue;
+                }
+            }
+        } else {
+            walk::make_parent(root, bucket, &path, owner)?
+        };
         let order = root.lock(&bucket.name, key);
         let keeps_versions =
             record.version.is_some() || root.versioning(&bucket.name) != Versioning::Unversioned;
         let current = match (keeps_versions, condition) {
             (true, _) => match versions::standing(parent.fd.as_fd(), path.name())? {
-                Some(FileType::Directory) if path.name() != layout::SELF_NAME => {
+                Some(FileType::Directory) if !path.is_in_directory() => {
                     path = path.in_directory();
                     continue;
                 }
@@ -260,13 +322,15 @@ pub fn publish<E>(
                 versions::keep_before(root, bucket, &base, at, path.name(), current, record.version)?;
             if other.is_some() {
                 record.version = other;
-                reattach(root, staged.as_fd(), record)?;
+                if let Some(spill) = reattach(root, staged.as_fd(), record)? {
+                    staged.owns(spill);
+                }
             }
             kept = Some(history);
         }
         let linked = match staged.link(parent.fd.as_fd(), path.name()) {
             Err(Errno::EXIST) => match versions::standing(parent.fd.as_fd(), path.name())? {
-                Some(FileType::Directory) if !path.name().eq(layout::SELF_NAME) => {
+                Some(FileType::Directory) if !path.is_in_directory() => {
                     path = path.in_directory();
                     continue;
                 }
@@ -302,9 +366,7 @@ pub fn publish<E>(
             Err(Errno::NOENT | Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {}
             Err(errno) => return Err(errno).at(Subject::Object, "publish the object"),
         }
-        if rustix::fs::fstat(&bucket.fd).is_ok_and(|stat| stat.st_nlink == 0) {
-            return Err(Errno::NOENT).at(Subject::Bucket, "publish the object: its bucket was deleted");
-        }
+        walk::check_bucket_stands(bucket)?;
     }
     Err(Error {
         op: "publish the object: its directory keeps changing",
@@ -341,15 +403,15 @@ pub fn amend<E>(
 }
 
 /// Puts a record in the place of the one a file has.
-fn reattach(root: &Root, file: BorrowedFd<'_>, record: &mut Record) -> Result<()> {
+fn reattach(root: &Root, file: BorrowedFd<'_>, record: &mut Record) -> Result<Option<Spill>> {
     let inode = fs::fstat(file).at(Subject::Object, "stat the object")?.st_ino;
     record.spill = None;
     let old = super::spill::of_file(file, inode);
-    attach(root, file, record, inode)?;
+    let new = attach(root, file, record, inode)?;
     if let Some(old) = old {
         super::spill::remove(root, &old);
     }
-    Ok(())
+    Ok(new)
 }
 
 /// Deletes the current object for good, whatever versions the bucket keeps ([`versions::delete`] asks). `Ok(Ok(None))`: there was none. The inner error is the condition's.
@@ -368,24 +430,19 @@ pub(super) fn delete<E>(
     }
     let mut spilled = None;
     let removed = loop {
-        let parent = match path.parent() {
-            None => bucket.fd.try_clone().at(Subject::Bucket, "open the bucket")?,
-            Some(parent) => match walk::open_directory(bucket.fd.as_fd(), parent) {
-                Ok(parent) => parent,
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => break None,
-                Err(errno) => return Err(errno).at(Subject::Directory, "open the object's directory"),
-            },
-        };
+        let Some(parent) = walk::open_parent(bucket, &path)? else { break None };
         match versions::standing(parent.as_fd(), path.name())? {
             Some(FileType::RegularFile) => {
                 spilled = spilled.or_else(|| super::spill::of(parent.as_fd(), path.name()));
                 match fs::unlinkat(&parent, path.name(), AtFlags::empty()) {
                     Ok(()) => break Some(parent),
                     Err(Errno::NOENT) => break None,
+                    // Another program put a directory in its place just now, which has an object of its own or none.
+                    Err(Errno::ISDIR) if !path.is_in_directory() => path = path.in_directory(),
                     Err(errno) => return Err(errno).at(Subject::Object, "delete the object"),
                 }
             }
-            Some(FileType::Directory) if !path.name().eq(layout::SELF_NAME) => path = path.in_directory(),
+            Some(FileType::Directory) if !path.is_in_directory() => path = path.in_directory(),
             // Nothing, or nothing that is an object.
             _ => break None,
         }
@@ -405,3 +462,6 @@ const OP_OPEN: &str = "open the object's file";
 
 /// A record of at most this many bytes fits every file system's attributes, so that ENOSPC means a full disk.
 const SPILL_BYTES_MIN: usize = 1024;
+
+#[cfg(test)]
+mod tests;

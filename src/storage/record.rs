@@ -38,6 +38,7 @@
 //! | 16 | version: 16 bytes of identifier (see [`versions`](super::versions)); without it this is the null version |
 //! | 17 | retention: mode (1: 1 = governance, 2 = compliance), varint seconds since 1970 of its end, zigzag |
 //! | 18 | legal hold (1: 0 = off, 1 = on) |
+//! | 19 | access control list, unless it is private: its grants, as `acl.rs` has them |
 //! | 128- | reserved for additions that an older server may ignore |
 //!
 //! Algorithms: 1 = CRC32, 2 = CRC32C, 3 = CRC64NVME, 4 = SHA1, 5 = SHA256, 6 = SHA512, 7 = MD5, 8 = XXHASH64,
@@ -51,6 +52,7 @@
 //! - The record of a 4 KiB object with MD5, a coded content type and a CRC32 has 39 bytes, and stays in the inode
 //!   (room for 68 bytes on ext4 with 256-byte inodes).
 
+mod acl;
 mod etag;
 mod fields;
 mod lock;
@@ -67,6 +69,7 @@ pub use self::parts::{PartChecksums, PartTable, StoredChecksum};
 use self::wire::{Reader, push_bytes, push_field, push_varint, unzigzag, zigzag};
 use crate::codec::dates::Timestamp;
 use crate::digest::CHECKSUM_BYTES_MAX;
+use crate::iam::acl::Acl;
 use crate::limits::{HEAD_BYTES_MAX, PARTS_MAX, USER_METADATA_BYTES_MAX};
 
 /// The name of the xattr.
@@ -78,6 +81,7 @@ pub const RECORD_BYTES_MAX: usize = 192 // Fixed part, numbers and lengths of fi
     + HeaderField::ALL.len() * HEAD_BYTES_MAX
     + 3 * USER_METADATA_BYTES_MAX // At most two lengths for each byte.
     + Tags::BYTES_MAX
+    + acl::BYTES_MAX
     + PARTS_MAX as usize * (1 + 10 + CHECKSUM_BYTES_MAX); // Count, size and checksum of each part.
 
 /// Longest value that Linux stores in one xattr, in bytes: a buffer of this size reads any record that was not spilled.
@@ -115,6 +119,8 @@ pub struct Record {
     pub retention: Option<Retention>,
     /// Whether the version is held for legal reasons; none if that was never said.
     pub legal_hold: Option<bool>,
+    /// Who may do what with it besides its owner; `None`: the owner everything, and nobody else anything.
+    pub acl: Option<Acl>,
     /// The file that holds the complete record, when this one holds only the essentials.
     pub spill: Option<SpillId>,
 }
@@ -153,6 +159,7 @@ impl Record {
             version: None,
             retention: None,
             legal_hold: None,
+            acl: None,
             spill: None,
         }
     }
@@ -246,6 +253,9 @@ impl Record {
         if let Some(held) = self.legal_hold {
             push_bytes(FIELD_LEGAL_HOLD, &[held.into()], out);
         }
+        if let Some(acl) = &self.acl {
+            push_field(FIELD_ACL, out, |out| acl::encode(acl, out));
+        }
     }
 
     /// Reads a record that anybody may have written.
@@ -275,6 +285,7 @@ impl Record {
                 FIELD_VERSION => record.version = Some(decode_version(value)?),
                 FIELD_RETENTION => record.retention = Some(Retention::decode(number, value)?),
                 FIELD_LEGAL_HOLD => record.legal_hold = Some(lock::decode_legal_hold(number, value)?),
+                FIELD_ACL => record.acl = Some(acl::decode(value)?),
                 FIELD_IGNORABLE_MIN.. => {}
                 _ => record.headers.decode_field(number, value, head.type_code)?,
             }
@@ -394,7 +405,8 @@ const FIELD_UPLOAD: u8 = 15;
 const FIELD_VERSION: u8 = 16;
 const FIELD_RETENTION: u8 = 17;
 const FIELD_LEGAL_HOLD: u8 = 18;
-const FIELD_LAST: u8 = FIELD_LEGAL_HOLD;
+const FIELD_ACL: u8 = 19;
+const FIELD_LAST: u8 = FIELD_ACL;
 const FIELD_IGNORABLE_MIN: u8 = 128;
 
 /// Why bytes are no record, or a value cannot stand in one.
@@ -439,6 +451,8 @@ pub enum RecordError {
     Checksum,
     /// No part, more than 10,000 of them, or sizes that exceed 64 bits.
     Parts,
+    /// An access control list: over 100 grants, an unknown grantee or permission, or a private one, which is none.
+    Acl,
 }
 
 impl fmt::Display for RecordError {
@@ -461,6 +475,7 @@ impl fmt::Display for RecordError {
             Self::Tags => formatter.write_str("the tags are malformed or too many"),
             Self::Checksum => formatter.write_str("a checksum is malformed"),
             Self::Parts => formatter.write_str("the part table is malformed"),
+            Self::Acl => formatter.write_str("the access control list is malformed"),
         }
     }
 }

@@ -7,13 +7,15 @@
 //! | between the link aside and the rename over the old object | a second link in staging | removed; the old object stands |
 //! | after a directory was prepared, before it is exchanged for a file | a directory in staging | removed; the file stands |
 //! | after that exchange | the file's old link in staging | removed; the object is in the directory |
-//! | while a part is uploaded | its claim, and perhaps data, in the upload | the part is sent again and stored beside it |
-//! | between the publication of a completed upload and the removal of its state | the upload's directory | aborted by its owner, or found complete |
+//! | while a part is uploaded | data that the table does not name | nothing: the part is sent again |
+//! | while an upload is completed | the upload's directory under another name | renamed back; if the object was published, removed |
+//! | while an upload is removed | the rest of its directory | removed |
 //! | between the link of the current version into its history and the rename of a new one over it | a second name of the current version | nothing: it is not listed or found twice, and the next change of the key copes |
 //! | between a delete marker and the move of the current version behind it | a marker behind the current version | nothing: the deletion was not acknowledged, and the marker can be removed |
 //! | between the rename of an uncovered version to its natural path and the removal of the marker before it | the same | the same; the removal can be repeated |
 //! | between a null version and the removal of an older one | the older one in the history | nothing: only the newest null version counts, and the others go with it |
 //! | while the directories of a history are made or removed | a key with a history of nothing | nothing is listed of it; it is removed with the bucket |
+//! | after a large record was put aside, before its object has its name | a spill file | removed by [`clear_spill`] |
 //! | after directories were made, before the name in them | empty directories | they hold no object, so no listing shows them |
 //!
 //! Nothing half-written ever has a name in a bucket, so nothing in buckets has to be looked at.
@@ -22,7 +24,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 
-use super::multipart;
+use super::layout::BucketName;
+use super::root::Root;
+use super::{multipart, spill};
+use crate::limits;
 
 /// Removes the staging directories of processes that are gone: their lock is free.
 pub fn clear_staging(all: BorrowedFd<'_>) {
@@ -41,32 +46,34 @@ pub fn clear_staging(all: BorrowedFd<'_>) {
     }
 }
 
-/// Puts the uploads whose Complete or Abort was cut off into order: a cut Complete is undone while the data still has
-/// its name in the upload (the object was not published), everything else is finished.
-pub fn settle_uploads(uploads: BorrowedFd<'_>) {
+/// Puts the uploads whose Complete or Abort was cut off into order.
+pub fn settle_uploads(root: &Root) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(buckets) = Dir::read_from(uploads) else { return };
-    for bucket in buckets.flatten().filter(|entry| !entry.file_name().to_bytes().starts_with(b".")) {
-        let Ok(directory) = fs::openat(uploads, bucket.file_name(), flags, Mode::empty()) else { continue };
+    let Ok(buckets) = Dir::read_from(&root.uploads) else { return };
+    for bucket in buckets.flatten() {
+        let Ok(bucket) = BucketName::parse(bucket.file_name().to_bytes()) else { continue };
+        let Ok(directory) = fs::openat(&root.uploads, bucket.as_str(), flags, Mode::empty()) else {
+            continue;
+        };
         let Ok(entries) = Dir::read_from(&directory) else { continue };
         for entry in entries.flatten() {
             let name = entry.file_name().to_bytes();
-            let completing = name.strip_suffix(multipart::COMPLETING_SUFFIX.as_bytes());
-            let Ok(upload) = fs::openat(&directory, name, flags, Mode::empty()) else { continue };
-            match completing {
-                Some(id)
-                    if fs::accessat(&upload, multipart::TABLE, fs::Access::EXISTS, AtFlags::empty())
-                        .is_ok() =>
-                {
-                    let _ = fs::renameat(&directory, name, &directory, id);
-                }
-                None if !name.ends_with(multipart::ABORTING_SUFFIX.as_bytes()) => {}
-                _ => {
-                    remove_content(upload.as_fd(), DEPTH_MAX);
-                    let _ = fs::unlinkat(&directory, name, AtFlags::REMOVEDIR);
-                }
+            if let Some(id) = name.strip_suffix(multipart::COMPLETING_SUFFIX.as_bytes()) {
+                multipart::settle_completion(root, &bucket, directory.as_fd(), id);
+            } else if name.ends_with(multipart::ABORTING_SUFFIX.as_bytes()) {
+                let Ok(upload) = fs::openat(&directory, name, flags, Mode::empty()) else { continue };
+                multipart::remove(directory.as_fd(), name, upload.as_fd());
             }
         }
+    }
+}
+
+/// Removes the records put aside whose objects are gone: by a crash, or because another program deleted them. This looks at
+/// every such record, so it runs beside the service.
+pub fn clear_spill(root: &Root) {
+    let count = spill::clear(root, limits::SPILL_SECONDS_MIN);
+    if count > 0 {
+        tracing::info!(count, "removed large records whose objects are gone");
     }
 }
 

@@ -30,6 +30,7 @@ use super::commit::{Committer, Durability};
 use super::error::{At, Result, Subject};
 use super::layout::{BucketName, ObjectKey, SYSTEM_DIR};
 use super::list::DirectoryCache;
+use super::object::modified;
 use super::versions::Versioning;
 use super::{recover, walk};
 use crate::iam::principal::PosixOwner;
@@ -50,6 +51,9 @@ pub struct Capabilities {
     pub exchange: bool,
     /// Giving files to other users (CAP_CHOWN).
     pub chown: bool,
+    /// Every write after a look at a file's time changes it (Linux from 6.13 on: ext4, XFS, btrfs, tmpfs); otherwise a
+    /// write within the same tick of the clock, some milliseconds, does not.
+    pub fine_times: bool,
 }
 
 /// The data directory, shared by all cores.
@@ -128,7 +132,6 @@ impl Root {
         let (staging_of_all, uploads, spill) = (sub("staging")?, sub("uploads")?, sub("spill")?);
         let (buckets, versions) = (sub("buckets")?, sub("versions")?);
         recover::clear_staging(staging_of_all.as_fd());
-        recover::settle_uploads(uploads.as_fd());
         let staging = own_staging(staging_of_all.as_fd()).map_err(|errno| explain("write to", errno))?;
         let capabilities = probe(staging.as_fd()).map_err(|errno| explain("create files in", errno))?;
         let committer = fd
@@ -156,12 +159,18 @@ impl Root {
             configuration: Mutex::new(()),
         };
         root.read_unlinked().map_err(|error| OpenError(format!("{}: {error}.", path.display())))?;
+        recover::settle_uploads(&root);
         Ok(root)
     }
 
     /// Where the data directory is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the directory still stands and its file system answers.
+    pub fn is_reachable(&self) -> bool {
+        fs::statat(&self.fd, SYSTEM_DIR, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Opens a bucket. `Ok(None)`: there is none of this name.
@@ -180,6 +189,20 @@ impl Root {
     /// server in between. Held for a few system calls, never across a wait.
     pub fn lock(&self, bucket: &BucketName, key: &ObjectKey) -> MutexGuard<'_, ()> {
         self.lock_bytes(bucket.as_bytes(), key.as_bytes())
+    }
+
+    /// As [`Root::lock`], for two keys at once. The locks are taken in one order, whichever key is which, so that two
+    /// renames in opposite directions do not wait for each other.
+    pub fn lock_both(
+        &self,
+        bucket: &BucketName,
+        one: &ObjectKey,
+        other: &ObjectKey,
+    ) -> (MutexGuard<'_, ()>, Option<MutexGuard<'_, ()>>) {
+        let stripe = |key: &ObjectKey| self.stripe(bucket.as_bytes(), key.as_bytes());
+        let (one, other) = (stripe(one), stripe(other));
+        let first = self.stripes[one.min(other)].lock();
+        (first, (one != other).then(|| self.stripes[one.max(other)].lock()))
     }
 
     /// Orders changes of buckets and of their configuration. Held across flushes, so only by threads that may wait.
@@ -259,8 +282,11 @@ impl Root {
     }
 
     pub(super) fn lock_bytes(&self, first: &[u8], second: &[u8]) -> MutexGuard<'_, ()> {
-        let stripe = self.hasher.hash_one((first, second)) as usize % self.stripes.len();
-        self.stripes[stripe].lock()
+        self.stripes[self.stripe(first, second)].lock()
+    }
+
+    fn stripe(&self, first: &[u8], second: &[u8]) -> usize {
+        self.hasher.hash_one((first, second)) as usize % self.stripes.len()
     }
 
     /// Gives a new file or directory to its owner.
@@ -380,7 +406,22 @@ fn probe(staging: BorrowedFd<'_>) -> rustix::io::Result<Capabilities> {
         attributes,
         exchange,
         chown: can_chown(staging),
+        fine_times: has_fine_times(named.as_fd())?,
     })
+}
+
+fn has_fine_times(file: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    let mut last = modified(&fs::fstat(file)?);
+    // A clock that ticks as often between so few calls is fine enough.
+    for _ in 0..4 {
+        rustix::io::pwrite(file, b"x", 0)?;
+        let now = modified(&fs::fstat(file)?);
+        if now == last {
+            return Ok(false);
+        }
+        last = now;
+    }
+    Ok(true)
 }
 
 /// The content of the file `format`.

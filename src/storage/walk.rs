@@ -84,6 +84,18 @@ pub fn proc_path(fd: BorrowedFd<'_>) -> smallstr::ProcPath {
     smallstr::ProcPath::new(fd.as_raw_fd())
 }
 
+/// The directory in which the object's name stands. `Ok(None)`: there is none.
+pub fn open_parent(bucket: &Bucket, path: &KeyPath) -> Result<Option<OwnedFd>> {
+    let Some(parent) = path.parent() else {
+        return bucket.fd.try_clone().at(Subject::Bucket, "open the bucket").map(Some);
+    };
+    match open_directory(bucket.fd.as_fd(), parent) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(errno) => Err(errno).at(Subject::Directory, "open the object's directory"),
+    }
+}
+
 /// The directory in which the object's name stands, made with its parents if it is missing. New directories belong
 /// to `owner`. A file in the way becomes a directory that holds it (see [`file_to_directory`]).
 pub fn make_parent(root: &Root, bucket: &Bucket, path: &KeyPath, owner: PosixOwner) -> Result<Parent> {
@@ -96,15 +108,45 @@ pub fn make_parent(root: &Root, bucket: &Bucket, path: &KeyPath, owner: PosixOwn
         Err(Errno::NOENT | Errno::NOTDIR) => {}
         Err(errno) => return Err(errno).at(Subject::Directory, "open the object's directory"),
     }
+    let mut made = false;
+    for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
+        match enter_all(root, bucket, parent, owner, &mut made) {
+            Ok(fd) => return Ok(Parent { fd, made }),
+            // Somebody removed a directory on the way before there was anything in it: once more from the top.
+            Err(error) if error.errno == Errno::NOENT => check_bucket_stands(bucket)?,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error {
+        op: "make the object's directory, which others keep removing",
+        subject: Subject::Directory,
+        errno: Errno::BUSY,
+    })
+}
+
+/// # Errors
+/// ENOENT, of the bucket, if it was deleted while it was open.
+pub fn check_bucket_stands(bucket: &Bucket) -> Result<()> {
+    let op = "write to a bucket that was deleted meanwhile";
+    let stat = fs::fstat(&bucket.fd).at(Subject::Bucket, op)?;
+    if stat.st_nlink == 0 { Err(Errno::NOENT).at(Subject::Bucket, op) } else { Ok(()) }
+}
+
+fn enter_all(
+    root: &Root,
+    bucket: &Bucket,
+    path: &[u8],
+    owner: PosixOwner,
+    made: &mut bool,
+) -> Result<OwnedFd> {
     let mut at = bucket.fd.try_clone().at(Subject::Bucket, "open the bucket")?;
     let mut prefix_end = 0;
-    let mut made = false;
-    for component in parent.split(|byte| *byte == b'/') {
+    for component in path.split(|byte| *byte == b'/') {
         prefix_end += component.len();
-        at = enter(root, bucket, at, component, &parent[..prefix_end], owner, &mut made)?;
+        at = enter(root, bucket, at, component, &path[..prefix_end], owner, made)?;
         prefix_end += 1;
     }
-    Ok(Parent { fd: at, made })
+    Ok(at)
 }
 
 /// A directory that names can be made in.
@@ -124,34 +166,47 @@ fn enter(
     owner: PosixOwner,
     made: &mut bool,
 ) -> Result<OwnedFd> {
+    let mut last = Error {
+        op: "enter a directory that others keep removing",
+        subject: Subject::Directory,
+        errno: Errno::BUSY,
+    };
     for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
         match open_directory(at.as_fd(), component) {
             Ok(fd) => return Ok(fd),
             Err(Errno::NOENT) => match fs::mkdirat(&at, component, DIRECTORY_MODE) {
                 Ok(()) => {
                     *made = true;
-                    let fd = open_directory(at.as_fd(), component)
-                        .at(Subject::Directory, "open a directory just made")?;
-                    root.give(fd.as_fd(), owner, Subject::Directory)?;
-                    return Ok(fd);
+                    match open_directory(at.as_fd(), component) {
+                        Ok(fd) => {
+                            root.give(fd.as_fd(), owner, Subject::Directory)?;
+                            return Ok(fd);
+                        }
+                        // Removed again, or replaced.
+                        Err(Errno::NOENT | Errno::NOTDIR) => {}
+                        Err(errno) => {
+                            return Err(errno).at(Subject::Directory, "open a directory just made");
+                        }
+                    }
                 }
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno).at(Subject::Directory, "make a directory"),
             },
-            Err(Errno::NOTDIR) => file_to_directory(root, bucket, at.as_fd(), component, prefix, owner)?,
+            Err(Errno::NOTDIR) => match file_to_directory(root, bucket, at.as_fd(), component, prefix, owner)
+            {
+                // A directory that took the file's place cannot be linked either.
+                Err(error) if error.errno == Errno::PERM => last = error,
+                done => done?,
+            },
             Err(errno) => return Err(errno).at(Subject::Directory, "enter a directory"),
         }
     }
-    Err(Error {
-        op: "enter a directory that others keep removing",
-        subject: Subject::Directory,
-        errno: Errno::BUSY,
-    })
+    Err(last)
 }
 
 /// Turns the object `name` in `at` into a directory that holds the object under [`layout::SELF_NAME`], so that keys
 /// below it can exist. A directory with a second link to the file is prepared aside and swapped in by one exchange,
-/// so that the object is there at every moment.
+/// so that the object is there at every moment. If another program puts something else there meanwhile, that stays.
 fn file_to_directory(
     root: &Root,
     bucket: &Bucket,
@@ -185,16 +240,19 @@ fn file_to_directory(
         }
         fs::linkat(at, name, &directory, layout::SELF_NAME, AtFlags::empty())?;
         fs::renameat_with(&root.staging, aside.as_str(), at, name, fs::RenameFlags::EXCHANGE)?;
-        // What came out is the file's old name. If another program put a new file there meanwhile, that one is
-        // newer than our link and takes its place.
+        // What came out is the file's old name, unless another program put something else there meanwhile.
         let out = fs::statat(&root.staging, aside.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
         let kept = fs::statat(&directory, layout::SELF_NAME, AtFlags::SYMLINK_NOFOLLOW)?;
-        if (out.st_dev, out.st_ino) != (kept.st_dev, kept.st_ino)
-            && FileType::from_raw_mode(out.st_mode) == FileType::RegularFile
-        {
-            return fs::renameat(&root.staging, aside.as_str(), &directory, layout::SELF_NAME);
+        if (out.st_dev, out.st_ino) == (kept.st_dev, kept.st_ino) {
+            fs::unlinkat(&root.staging, aside.as_str(), AtFlags::empty())
+        } else if FileType::from_raw_mode(out.st_mode) == FileType::RegularFile {
+            // A new file is newer than our link and takes its place.
+            fs::renameat(&root.staging, aside.as_str(), &directory, layout::SELF_NAME)
+        } else {
+            // Anything else is theirs, with all that may be in it: it goes back, and the next attempt looks again.
+            fs::renameat_with(&root.staging, aside.as_str(), at, name, fs::RenameFlags::EXCHANGE)?;
+            Err(Errno::NOENT)
         }
-        fs::unlinkat(&root.staging, aside.as_str(), AtFlags::empty())
     })();
     if swapped.is_err() {
         if let Ok(directory) = open_directory(root.staging.as_fd(), aside.as_bytes()) {

@@ -9,6 +9,7 @@
 //!
 //! Whatever fails, dropping the [`Writer`] or the [`Staged`] file leaves nothing behind.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
@@ -23,6 +24,7 @@ use rustix::io::Errno;
 use super::error::{At, Result, Subject};
 use super::layout::KeyPath;
 use super::root::{Bucket, Root};
+use super::spill::{self, Spill};
 use super::walk;
 use crate::limits::{self, DIRECT_ALIGNMENT};
 use crate::runtime::{AlignedBuf, RingFile};
@@ -34,6 +36,22 @@ pub struct Staged<'r> {
     /// Its name in a directory of the server's own, if it has one: where the file system knows no unnamed files, and
     /// for the data of a multipart upload.
     name: Option<StagedName>,
+    /// What its record has outside, until it is published.
+    spill: StagedSpill<'r>,
+}
+
+/// A part of a record that goes with its file if that is not published.
+struct StagedSpill<'r> {
+    root: &'r Root,
+    spill: Cell<Option<Spill>>,
+}
+
+impl Drop for StagedSpill<'_> {
+    fn drop(&mut self) {
+        if let Some(spill) = self.spill.take() {
+            spill::remove(self.root, &spill);
+        }
+    }
 }
 
 /// A name outside the buckets.
@@ -85,7 +103,7 @@ impl<'r> Writer<'r> {
         } else {
             StagedFile::Ring(Rc::new(RingFile::new(fd).at(Subject::Object, "open a file")?))
         };
-        Ok(Writer::new(Staged { root, file, name }, direct, 0))
+        Ok(Writer::new(Staged::new(root, file, name), direct, 0))
     }
 
     fn new(staged: Staged<'r>, direct: bool, offset: u64) -> Writer<'r> {
@@ -179,22 +197,31 @@ impl<'r> Writer<'r> {
     /// Writes from `offset` (aligned) on into `fd`, which was opened with O_DIRECT if `direct`.
     pub fn at(root: &'r Root, fd: OwnedFd, direct: bool, offset: u64) -> Result<Writer<'r>> {
         let file = StagedFile::Ring(Rc::new(RingFile::new(fd).at(Subject::Upload, "open a file")?));
-        Ok(Writer::new(Staged { root, file, name: None }, direct, offset))
+        Ok(Writer::new(Staged::new(root, file, None), direct, offset))
     }
 }
 
 impl<'r> Staged<'r> {
+    fn new(root: &'r Root, file: StagedFile, name: Option<StagedName>) -> Staged<'r> {
+        Staged { root, file, name, spill: StagedSpill { root, spill: Cell::new(None) } }
+    }
+
+    /// Takes charge of what the file's record has outside.
+    pub(super) fn owns(&self, spill: Spill) {
+        self.spill.spill.set(Some(spill));
+    }
+
     /// Creates an empty file for an object at `path`, to be filled by plain system calls (a copy, say).
     pub fn create(root: &'r Root, bucket: &Bucket, path: &KeyPath) -> Result<Staged<'r>> {
         let (fd, name) = create_file(root, bucket, path, false)?;
-        Ok(Staged { root, file: StagedFile::Plain(fd), name })
+        Ok(Staged::new(root, StagedFile::Plain(fd), name))
     }
 
     /// Takes over a file that stands under `name` in a directory of the server's own and keeps that name unless it is
     /// published.
     pub(super) fn standing(root: &'r Root, directory: OwnedFd, name: &str, fd: OwnedFd) -> Staged<'r> {
         let name = StagedName { directory: Arc::new(directory), name: name.to_owned(), keep: true };
-        Staged { root, file: StagedFile::Plain(fd), name: Some(name) }
+        Staged::new(root, StagedFile::Plain(fd), Some(name))
     }
 
     /// Gives the file a name which must be free (EEXIST otherwise).
@@ -236,6 +263,7 @@ impl<'r> Staged<'r> {
 
     /// The descriptor, for the flush that follows a publication.
     pub(super) fn into_fd(self) -> Result<OwnedFd> {
+        self.spill.spill.set(None);
         match self.file {
             StagedFile::Plain(fd) => Ok(fd),
             StagedFile::Ring(file) => file.as_fd().try_clone_to_owned().at(Subject::Object, "open a file"),
@@ -282,13 +310,19 @@ fn create_file(
     if let Some(parent) = path.parent().filter(|parent| parent.len() < super::layout::HOP_BYTES_MAX) {
         match walk::openat2(bucket.fd.as_fd(), parent, flags, walk::FILE_MODE) {
             Ok(fd) => return Ok((fd, None)),
-            // The directory does not exist yet; it is made when the object is published.
-            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            // The directory does not exist yet; it is made when the object is published. EPERM: it was removed just
+            // now (ext4); a directory that is closed to us says so again then.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::PERM) => {}
             Err(errno) => return Err(errno).at(Subject::Object, op),
         }
     }
-    let fd = walk::openat2(bucket.fd.as_fd(), b".", flags, walk::FILE_MODE).at(Subject::Object, op)?;
-    Ok((fd, None))
+    match walk::openat2(bucket.fd.as_fd(), b".", flags, walk::FILE_MODE) {
+        Ok(fd) => Ok((fd, None)),
+        Err(errno) => {
+            walk::check_bucket_stands(bucket)?;
+            Err(errno).at(Subject::Object, op)
+        }
+    }
 }
 
 /// Allocates space, so that it is there when the data comes. A file system that cannot is no error.

@@ -4,13 +4,21 @@
 //! session gets no further session (it would outlive its end), and service accounts have keys that never end. No policy
 //! has to allow the call, but an explicit Deny of `sts:AssumeRole` or `sts:GetSessionToken` in the user's policy holds.
 //!
+//! A role is assumed by whom its trust policy lets, also by users without a policy if it names them: then the
+//! session has the permissions of the role in place of the user's. A `RoleArn` in the server's own account names a role,
+//! and if there is none, nobody may assume it: to give a session of the caller instead would give more than was asked
+//! for. Any other ARN without a role is ignored, and the session is the caller's, as with WEKA S3.
+//!
 //! Spec: AWS STS API reference, AssumeRole and GetSessionToken; WEKA S3, "Manage S3 users and authentication".
 
 use super::form::Wanted;
-use super::refusal::{Code, Refusal};
 use super::token::{Grant, Sealed, TOKEN_ID_BYTES, seal};
 use crate::codec::dates::Timestamp;
-use crate::iam::{Action, Context, Decision, Document, Kind, Reason, Request, Secret, User, decide};
+use crate::iam::{
+    Action, Context, Decision, Document, Kind, Reason, Request, Role, Secret, Snapshot, User, decide,
+    decide_trust,
+};
+use crate::query_api::{Code, Refusal};
 
 /// Who signed the call.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +57,84 @@ pub fn issue(
     id: &[u8; TOKEN_ID_BYTES],
 ) -> Result<Issued, Refusal> {
     let user = entitled(action, requester, context)?;
+    make(wanted, user, "", context, key, id)
+}
+
+/// Makes temporary credentials for a role. Otherwise as [`issue`].
+///
+/// # Errors
+/// `AccessDenied` for everybody but users whom the trust policy lets; `ValidationError` for a session longer than the
+/// role's may be; and as [`issue`].
+pub fn issue_of_role(
+    role: &Role,
+    wanted: &Wanted,
+    requester: Requester<'_>,
+    context: &Context<'_>,
+    key: &Secret,
+    id: &[u8; TOKEN_ID_BYTES],
+) -> Result<Issued, Refusal> {
+    let user = user_of(requester)?;
+    if user.principal.is_root {
+        return Err(Code::AccessDenied.because("Roles may not be assumed by root accounts."));
+    }
+    let context = Context {
+        external_id: wanted.external_id.as_deref(),
+        role_session_name: Some(&wanted.session_name),
+        ..*context
+    };
+    let request =
+        Request { action: Action::AssumeRole, bucket: &role.principal.arn, key: b"", context: &context };
+    if !decide_trust(user.policy.as_deref(), &role.trust, &request).is_allowed() {
+        return Err(may_not_assume(user, &role.principal.arn));
+    }
+    if wanted.duration_seconds > role.session_seconds_max {
+        return Err(Code::ValidationError.because(format!(
+            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role, {}.",
+            role.session_seconds_max
+        )));
+    }
+    make(wanted, user, &role.unique_id, &context, key, id)
+}
+
+/// The role that the call names; none if its ARN can name none.
+///
+/// # Errors
+/// `AccessDenied` if there is no such role, in the same words as for a role that does not trust the caller.
+pub fn role_named<'s>(
+    wanted: &Wanted,
+    requester: Requester<'_>,
+    snapshot: &'s Snapshot,
+) -> Result<Option<&'s Role>, Refusal> {
+    let Some(arn) = &wanted.role_arn else { return Ok(None) };
+    let parts = arn.strip_prefix("arn:aws:iam::").and_then(|rest| rest.split_once(':'));
+    let Some((account, resource)) = parts.filter(|(_, resource)| resource.starts_with("role/")) else {
+        return Ok(None);
+    };
+    let own = account.is_empty() || account == snapshot.account();
+    let account = if own { snapshot.account() } else { account };
+    let arn = format!("arn:aws:iam::{account}:{resource}");
+    match snapshot.role_by_arn(&arn) {
+        Some(role) => Ok(Some(role)),
+        None if own => Err(may_not_assume(user_of(requester)?, &arn)),
+        None => Ok(None),
+    }
+}
+
+fn may_not_assume(user: &User, arn: &str) -> Refusal {
+    Code::AccessDenied.because(format!(
+        "User: {} is not authorized to perform: sts:AssumeRole on resource: {arn}",
+        user.principal.arn
+    ))
+}
+
+fn make(
+    wanted: &Wanted,
+    user: &User,
+    role_id: &str,
+    context: &Context<'_>,
+    key: &Secret,
+    id: &[u8; TOKEN_ID_BYTES],
+) -> Result<Issued, Refusal> {
     if let Some(policy) = &wanted.policy {
         check_policy(policy)?;
     }
@@ -57,6 +143,7 @@ pub fn issue(
     let expires = Timestamp::from_seconds(issued.seconds.saturating_add(wanted.duration_seconds.into()));
     let grant = Grant {
         unique_id: &user.unique_id,
+        role_id,
         session_name: &wanted.session_name,
         issued,
         expires,
@@ -65,31 +152,30 @@ pub fn issue(
     Ok(Issued { sealed: seal(key, id, &grant), expires })
 }
 
+/// The user who signed with its own keys.
+fn user_of(requester: Requester<'_>) -> Result<&User, Refusal> {
+    match requester {
+        Requester::User(user) => Ok(user),
+        Requester::Anonymous => Err(Code::MissingAuthenticationToken
+            .because("Request is missing Authentication Token. Sign it for the service sts.")),
+        Requester::ServiceAccount(user) => Err(Code::AccessDenied.because(format!(
+            "A service account of {} gets no temporary credentials. Sign with the keys of the user.",
+            user.name
+        ))),
+        Requester::Session(user) => Err(Code::AccessDenied.because(format!(
+            "A session of {} gets no further session. Sign with the keys of the user.",
+            user.name
+        ))),
+    }
+}
+
 fn entitled<'a>(
     action: Action,
     requester: Requester<'a>,
     context: &Context<'_>,
 ) -> Result<&'a User, Refusal> {
     let denied = |why: String| Err(Code::AccessDenied.because(why));
-    let user = match requester {
-        Requester::User(user) => user,
-        Requester::Anonymous => {
-            return Err(Code::MissingAuthenticationToken
-                .because("Request is missing Authentication Token. Sign it for the service sts."));
-        }
-        Requester::ServiceAccount(user) => {
-            return denied(format!(
-                "A service account of {} gets no temporary credentials. Sign with the keys of the user.",
-                user.name
-            ));
-        }
-        Requester::Session(user) => {
-            return denied(format!(
-                "A session of {} gets no further session. Sign with the keys of the user.",
-                user.name
-            ));
-        }
-    };
+    let user = user_of(requester)?;
     let Some(policy) = &user.policy else {
         return denied(format!(
             "User: {} is not authorized to perform: {}, because it has no policy. A cluster administrator attaches one.",
@@ -120,102 +206,4 @@ fn check_policy(policy: &str) -> Result<(), Refusal> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::super::token::open;
-    use super::*;
-    use crate::iam::{Policy, PosixOwner, built_in_policy};
-
-    const NOW: Timestamp = Timestamp { seconds: 1_795_478_400, nanos: 999 };
-    const ID: [u8; TOKEN_ID_BYTES] = [5; TOKEN_ID_BYTES];
-
-    fn user(policy: Option<&str>) -> User {
-        let compiled = policy.map(|text| {
-            let document = Document::parse(text.as_bytes(), Kind::Identity).expect("a valid policy");
-            Arc::new(Policy::compile(&document))
-        });
-        User {
-            name: "alice".into(),
-            unique_id: "AIDAAAAAAAAAAAAAAAAAA".into(),
-            owner: PosixOwner { uid: 1, gid: 1 },
-            policy: compiled,
-            policy_names: Vec::new(),
-        }
-    }
-
-    fn wanted(policy: Option<&str>) -> Wanted {
-        Wanted { session_name: "test".into(), duration_seconds: 900, policy: policy.map(str::to_owned) }
-    }
-
-    fn ask(requester: Requester<'_>, wanted: &Wanted) -> Result<Issued, Code> {
-        let context = Context { now: Some(NOW), username: Some("alice"), ..Context::default() };
-        let key = Secret::new(vec![1; 32]);
-        issue(Action::AssumeRole, wanted, requester, &context, &key, &ID).map_err(|refusal| {
-            assert!(!refusal.message.is_empty());
-            refusal.code
-        })
-    }
-
-    #[test]
-    fn only_users_with_a_policy_get_credentials() {
-        let (able, unable) = (user(built_in_policy("writeonly")), user(None));
-        let check = |requester, expected: Option<Code>| {
-            assert_eq!(ask(requester, &wanted(None)).err(), expected, "{requester:?}");
-        };
-        check(Requester::User(&able), None);
-        check(Requester::User(&unable), Some(Code::AccessDenied));
-        check(Requester::ServiceAccount(&able), Some(Code::AccessDenied));
-        check(Requester::Session(&able), Some(Code::AccessDenied));
-        check(Requester::Anonymous, Some(Code::MissingAuthenticationToken));
-    }
-
-    #[test]
-    fn an_explicit_deny_holds_with_its_conditions() {
-        let policy = |action: &str, user: &str| {
-            format!(
-                r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"s3:*","Resource":"*"}},
-                   {{"Effect":"Deny","Action":"{action}","Resource":"*","Condition":{{"StringEquals":{{"aws:username":"{user}"}}}}}}]}}"#
-            )
-        };
-        for (action, name, allowed) in [
-            ("sts:AssumeRole", "alice", false),
-            ("sts:*", "alice", false),
-            ("sts:AssumeRole", "bob", true),
-            ("sts:GetSessionToken", "alice", true),
-        ] {
-            let user = user(Some(&policy(action, name)));
-            assert_eq!(ask(Requester::User(&user), &wanted(None)).is_ok(), allowed, "{action} {name}");
-        }
-    }
-
-    #[test]
-    fn the_token_says_what_was_asked_for() {
-        let user = user(built_in_policy("readwrite"));
-        let policy = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}}"#;
-        let issued = ask(Requester::User(&user), &wanted(Some(policy))).expect("it is allowed");
-        let opened = open(&Secret::new(vec![1; 32]), issued.sealed.token.as_bytes()).expect("a token");
-        let expected = Grant {
-            unique_id: "AIDAAAAAAAAAAAAAAAAAA",
-            session_name: "test",
-            issued: Timestamp::from_seconds(NOW.seconds),
-            expires: Timestamp::from_seconds(NOW.seconds + 900),
-            policy: Some(policy),
-        };
-        assert_eq!(opened.grant(), expected);
-        assert_eq!(issued.expires, expected.expires);
-    }
-
-    #[test]
-    fn a_session_policy_is_parsed_strictly() {
-        let user = user(built_in_policy("readwrite"));
-        let check = |policy: &str| ask(Requester::User(&user), &wanted(Some(policy))).err();
-        let statement = r#"{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}"#;
-        assert_eq!(check(&format!(r#"{{"Version":"2012-10-17","Statement":{statement}}}"#)), None);
-        for policy in ["", "{", "{}", "null", &format!(r#"{{"Statement":{statement}}}"#)] {
-            assert_eq!(check(policy), Some(Code::MalformedPolicyDocument), "{policy}");
-        }
-        let padded = format!(r#"{{"Version":"2012-10-17","Statement":{statement}}}{:2048}"#, "");
-        assert_eq!(check(&padded), Some(Code::PackedPolicyTooLarge));
-    }
-}
+mod tests;

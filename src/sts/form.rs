@@ -1,17 +1,15 @@
 //! The calls: a form body of the AWS query protocol, read strictly into one [`Call`].
 //!
-//! A parameter that is given twice is refused, so that two readers of one call cannot disagree on it. Parameters that
-//! would limit a session and are not understood here (`PolicyArns`) are refused as well: to leave them out would give
-//! more than was asked for. What names roles, tags and devices that this server does not have (`RoleArn`,
-//! `ExternalId`, `Tags`, `SerialNumber`, `TokenCode`, `SourceIdentity`, …) is ignored, as with WEKA S3 and MinIO.
+//! Parameters that would limit a session and are not understood here (`PolicyArns`) are refused: to leave them out would
+//! give more than was asked for. What names tags and devices that this server does not have (`Tags`, `SerialNumber`,
+//! `TokenCode`, `SourceIdentity`, …) is ignored, as with WEKA S3 and MinIO.
 //!
 //! Spec: AWS STS API reference, AssumeRole, GetSessionToken, GetCallerIdentity; WHATWG
 //! `application/x-www-form-urlencoded`.
 
-use super::refusal::{Code, Refusal};
 use super::token::SESSION_NAME_BYTES_MAX;
-use crate::codec::percent;
 use crate::iam::POLICY_BYTES_MAX;
+use crate::query_api::{Code, Form, Refusal};
 
 /// Shortest life of a session in seconds: 15 minutes.
 pub const DURATION_SECONDS_MIN: u32 = 900;
@@ -36,7 +34,7 @@ pub enum Call {
 }
 
 /// The session that a call asks for.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Wanted {
     /// `RoleSessionName`; empty for GetSessionToken.
     pub session_name: String,
@@ -44,6 +42,10 @@ pub struct Wanted {
     pub duration_seconds: u32,
     /// `Policy`, at most [`POLICY_BYTES_MAX`], not parsed yet.
     pub policy: Option<String>,
+    /// `RoleArn` as sent. It names a role of this server, or is none and ignored.
+    pub role_arn: Option<String>,
+    /// `ExternalId` as sent, for the conditions of a role's trust policy.
+    pub external_id: Option<String>,
 }
 
 impl Call {
@@ -63,27 +65,12 @@ impl Call {
     /// The first thing found wrong, with the code that AWS has for it.
     pub fn parse(body: &[u8]) -> Result<Call, Refusal> {
         let form = Form::parse(body)?;
-        let action = form
-            .value("Action")
-            .ok_or_else(|| Code::MissingAction.because("The request must contain the parameter Action."))?;
-        match form.value("Version") {
-            Some(VERSION) => {}
-            None => {
-                return Err(Code::MissingParameter
-                    .because(format!("The request must contain the parameter Version, {VERSION}.")));
-            }
-            Some(version) => {
-                return Err(Code::InvalidAction.because(format!(
-                    "Could not find operation {action} for version {version}; this server has {VERSION}."
-                )));
-            }
-        }
+        let action = form.action(VERSION)?;
         match action {
-            "AssumeRole" => form.assume_role().map(Call::AssumeRole),
+            "AssumeRole" => assume_role(&form).map(Call::AssumeRole),
             "GetSessionToken" => Ok(Call::GetSessionToken(Wanted {
-                session_name: String::new(),
-                duration_seconds: form.duration(SESSION_TOKEN_SECONDS)?,
-                policy: None,
+                duration_seconds: duration(&form, SESSION_TOKEN_SECONDS)?,
+                ..Wanted::default()
             })),
             "GetCallerIdentity" => Ok(Call::GetCallerIdentity),
             _ => Err(Code::InvalidAction.because(format!(
@@ -94,104 +81,65 @@ impl Call {
     }
 }
 
-/// The parameters, decoded; no name twice.
-struct Form(Vec<(String, String)>);
-
-impl Form {
-    fn parse(body: &[u8]) -> Result<Form, Refusal> {
-        let malformed =
-            |problem: &str| Code::MalformedQueryString.because(format!("The form body {problem}."));
-        let text = |bytes: &[u8]| {
-            let decoded =
-                percent::decode_query(bytes).map_err(|error| malformed(&format!("is malformed: {error}")))?;
-            String::from_utf8(decoded.into_owned()).map_err(|_| malformed("is not UTF-8"))
-        };
-        let mut pairs: Vec<(String, String)> = Vec::new();
-        for piece in body.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty()) {
-            if pairs.len() == PARAMETERS_MAX {
-                return Err(malformed(&format!("has more than {PARAMETERS_MAX} parameters")));
-            }
-            let equals = memchr::memchr(b'=', piece).unwrap_or(piece.len());
-            let value = piece.get(equals + 1..).unwrap_or_default();
-            let (name, value) = (text(&piece[..equals])?, text(value)?);
-            if pairs.iter().any(|(known, _)| *known == name) {
-                return Err(malformed(&format!("has the parameter {name} more than once")));
-            }
-            pairs.push((name, value));
-        }
-        Ok(Form(pairs))
+fn assume_role(form: &Form) -> Result<Wanted, Refusal> {
+    if form.has_members("PolicyArns") {
+        return Err(Code::ValidationError
+            .because("PolicyArns is not supported by this server. Send the document itself as Policy."));
     }
-
-    /// The value of a parameter; an empty one counts as absent.
-    fn value(&self, name: &str) -> Option<&str> {
-        self.value_as_sent(name).filter(|value| !value.is_empty())
+    // An empty policy is one that cannot be parsed, not the wish for none: a file that failed to be written must not
+    // give more than it was to give.
+    let policy = form.value_as_sent("Policy");
+    if let Some(policy) = policy.filter(|policy| policy.len() > POLICY_BYTES_MAX) {
+        return Err(Code::PackedPolicyTooLarge.because(format!(
+            "The session policy has {} bytes, and the limit is {POLICY_BYTES_MAX}. Shorten it; white space counts.",
+            policy.len()
+        )));
     }
+    Ok(Wanted {
+        session_name: session_name(form)?,
+        duration_seconds: duration(form, ASSUME_ROLE_SECONDS)?,
+        policy: policy.map(str::to_owned),
+        role_arn: form.value("RoleArn").map(str::to_owned),
+        external_id: form.value("ExternalId").map(str::to_owned),
+    })
+}
 
-    fn value_as_sent(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
-        Some(value)
+fn session_name(form: &Form) -> Result<String, Refusal> {
+    let Some(name) = form.value("RoleSessionName") else { return Ok(SESSION_NAME.to_owned()) };
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
+    if (2..=SESSION_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(legal) {
+        return Ok(name.to_owned());
     }
+    Err(Code::ValidationError.because(
+        "1 validation error detected: Value at 'roleSessionName' failed to satisfy constraint: Member must have 2 to \
+         64 characters and satisfy regular expression pattern: [\\w+=,.@-]*",
+    ))
+}
 
-    fn assume_role(&self) -> Result<Wanted, Refusal> {
-        if self.0.iter().any(|(name, _)| name.starts_with("PolicyArns.")) {
-            return Err(Code::ValidationError
-                .because("PolicyArns is not supported by this server. Send the document itself as Policy."));
-        }
-        // An empty policy is one that cannot be parsed, not the wish for none: a file that failed to be written must not
-        // give more than it was to give.
-        let policy = self.value_as_sent("Policy");
-        if let Some(policy) = policy.filter(|policy| policy.len() > POLICY_BYTES_MAX) {
-            return Err(Code::PackedPolicyTooLarge.because(format!(
-                "The session policy has {} bytes, and the limit is {POLICY_BYTES_MAX}. Shorten it; white space counts.",
-                policy.len()
-            )));
-        }
-        Ok(Wanted {
-            session_name: self.session_name()?,
-            duration_seconds: self.duration(ASSUME_ROLE_SECONDS)?,
-            policy: policy.map(str::to_owned),
-        })
-    }
-
-    fn session_name(&self) -> Result<String, Refusal> {
-        let Some(name) = self.value("RoleSessionName") else { return Ok(SESSION_NAME.to_owned()) };
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
-        if (2..=SESSION_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(legal) {
-            return Ok(name.to_owned());
-        }
-        Err(Code::ValidationError.because(
-            "1 validation error detected: Value at 'roleSessionName' failed to satisfy constraint: Member must have 2 to \
-             64 characters and satisfy regular expression pattern: [\\w+=,.@-]*",
+fn duration(form: &Form, default: u32) -> Result<u32, Refusal> {
+    let Some(text) = form.value("DurationSeconds") else { return Ok(default) };
+    let invalid = |constraint: String| {
+        Code::ValidationError.because(format!(
+            "1 validation error detected: Value '{}' at 'durationSeconds' failed to satisfy constraint: Member must \
+             {constraint}",
+            text.chars().take(SHOWN_CHARS_MAX).collect::<String>()
         ))
+    };
+    let seconds = match text.parse::<u64>() {
+        Ok(seconds) if text.bytes().all(|byte| byte.is_ascii_digit()) => seconds,
+        _ => return Err(invalid("be a number of seconds".to_owned())),
+    };
+    if seconds < DURATION_SECONDS_MIN.into() {
+        return Err(invalid(format!("have value greater than or equal to {DURATION_SECONDS_MIN}")));
     }
-
-    fn duration(&self, default: u32) -> Result<u32, Refusal> {
-        let Some(text) = self.value("DurationSeconds") else { return Ok(default) };
-        let invalid = |constraint: String| {
-            Code::ValidationError.because(format!(
-                "1 validation error detected: Value '{}' at 'durationSeconds' failed to satisfy constraint: Member must \
-                 {constraint}",
-                text.chars().take(SHOWN_CHARS_MAX).collect::<String>()
-            ))
-        };
-        let seconds = match text.parse::<u64>() {
-            Ok(seconds) if text.bytes().all(|byte| byte.is_ascii_digit()) => seconds,
-            _ => return Err(invalid("be a number of seconds".to_owned())),
-        };
-        if seconds < DURATION_SECONDS_MIN.into() {
-            return Err(invalid(format!("have value greater than or equal to {DURATION_SECONDS_MIN}")));
-        }
-        match u32::try_from(seconds) {
-            Ok(seconds) if seconds <= DURATION_SECONDS_MAX => Ok(seconds),
-            _ => Err(invalid(format!("have value less than or equal to {DURATION_SECONDS_MAX}"))),
-        }
+    match u32::try_from(seconds) {
+        Ok(seconds) if seconds <= DURATION_SECONDS_MAX => Ok(seconds),
+        _ => Err(invalid(format!("have value less than or equal to {DURATION_SECONDS_MAX}"))),
     }
 }
 
 /// The version of the API.
 pub const VERSION: &str = "2011-06-15";
-/// 50 tags with key and value, 50 transitive keys and all single parameters stay below it.
-const PARAMETERS_MAX: usize = 256;
 const SHOWN_CHARS_MAX: usize = 32;
 
 /// Reads `data` as a form. Nothing may panic, and what is read must be within the bounds.
@@ -229,18 +177,20 @@ mod tests {
             session_name: "ignored-by-weka-s3".into(),
             duration_seconds: 900,
             policy: Some("{\"a b\":+}".into()),
+            role_arn: Some("arn:x:ignored:by:weka-s3:".into()),
+            external_id: None,
         };
         assert_eq!(Call::parse(body.as_bytes()), Ok(Call::AssumeRole(wanted)));
     }
 
     #[test]
     fn defaults() {
-        let wanted = Wanted { session_name: "session".into(), duration_seconds: 3600, policy: None };
+        let wanted = Wanted { session_name: "session".into(), duration_seconds: 3600, ..Wanted::default() };
         assert_eq!(parse(""), Ok(Call::AssumeRole(wanted.clone())));
         assert_eq!(parse("&DurationSeconds=&RoleSessionName"), Ok(Call::AssumeRole(wanted.clone())));
         let empty = Wanted { policy: Some(String::new()), ..wanted };
         assert_eq!(parse("&Policy="), Ok(Call::AssumeRole(empty)));
-        let wanted = Wanted { session_name: String::new(), duration_seconds: 43200, policy: None };
+        let wanted = Wanted { duration_seconds: 43200, ..Wanted::default() };
         let body = b"Version=2011-06-15&Action=GetSessionToken";
         assert_eq!(Call::parse(body), Ok(Call::GetSessionToken(wanted)));
         assert_eq!(Call::parse(b"Version=2011-06-15&Action=GetCallerIdentity&"), Ok(Call::GetCallerIdentity));
@@ -303,7 +253,7 @@ mod tests {
     #[test]
     fn what_this_server_does_not_have_is_ignored() {
         let call = parse(
-            "&ExternalId=x&SerialNumber=y&TokenCode=123456&Tags.member.1.Key=k&Tags.member.1.Value=v\
+            "&SerialNumber=y&TokenCode=123456&Tags.member.1.Key=k&Tags.member.1.Value=v\
              &TransitiveTagKeys.member.1=k&SourceIdentity=z&TokenRevokeType=r",
         );
         assert_eq!(call, parse(""));

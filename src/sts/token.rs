@@ -5,7 +5,7 @@
 //!
 //! | bytes | content |
 //! |---|---|
-//! | 1 | version of this format, 1 |
+//! | 1 | version of this format, 1; 2 for the session of a role |
 //! | 24 | id, random |
 //! | n | ciphertext |
 //! | 16 | tag (AES-256-GCM, NIST SP 800-38D) |
@@ -17,6 +17,7 @@
 //! | 8 | issued, seconds since the Unix epoch |
 //! | 8 | expires, seconds since the Unix epoch; from this second on the token is dead |
 //! | 1 + n | unique id of the user |
+//! | 1 + n | version 2 only: unique id of the role |
 //! | 1 + n | session name, empty for GetSessionToken |
 //! | 2 + n | session policy as sent, empty for none |
 //!
@@ -50,7 +51,7 @@ pub const ACCESS_KEY_CHARS: usize = 20;
 /// Longest unique id that fits; those of this server have 21 bytes.
 const UNIQUE_ID_BYTES_MAX: usize = 64;
 const PLAIN_BYTES_MAX: usize =
-    8 + 8 + (1 + UNIQUE_ID_BYTES_MAX) + (1 + SESSION_NAME_BYTES_MAX) + (2 + POLICY_BYTES_MAX);
+    8 + 8 + 2 * (1 + UNIQUE_ID_BYTES_MAX) + (1 + SESSION_NAME_BYTES_MAX) + (2 + POLICY_BYTES_MAX);
 const SEALED_BYTES_MAX: usize = 1 + TOKEN_ID_BYTES + PLAIN_BYTES_MAX + TAG_BYTES;
 /// Longest token in characters. A head has room for it ([`crate::limits::HEAD_BYTES_MAX`]), also in a presigned URL.
 pub const TOKEN_CHARS_MAX: usize = (SEALED_BYTES_MAX * 4).div_ceil(3);
@@ -61,6 +62,8 @@ const _: () = assert!(TOKEN_CHARS_MAX * 2 <= crate::limits::HEAD_BYTES_MAX);
 pub struct Grant<'a> {
     /// The unique id of the user it stands for.
     pub unique_id: &'a str,
+    /// The unique id of the role that the user assumed; empty for none.
+    pub role_id: &'a str,
     /// The session's name; empty for GetSessionToken.
     pub session_name: &'a str,
     /// When it was made; whole seconds.
@@ -101,11 +104,12 @@ pub struct Sealed {
 #[must_use]
 pub fn seal(key: &Secret, id: &[u8; TOKEN_ID_BYTES], grant: &Grant<'_>) -> Sealed {
     let plain = encode(grant);
+    let version = version_of(grant);
     let ciphertext = cipher(key, id)
-        .encrypt(&Nonce::from(NONCE), Payload { msg: &plain, aad: ASSOCIATED })
+        .encrypt(&Nonce::from(NONCE), Payload { msg: &plain, aad: associated(version) })
         .expect("AES-GCM takes 64 GiB, and a grant is below 3 KiB");
     let mut sealed = Vec::with_capacity(1 + TOKEN_ID_BYTES + ciphertext.len());
-    sealed.push(VERSION);
+    sealed.push(version);
     sealed.extend_from_slice(id);
     sealed.extend_from_slice(&ciphertext);
     Sealed {
@@ -124,12 +128,12 @@ pub fn open(key: &Secret, token: &[u8]) -> Option<Opened> {
     let sealed = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
     let (&version, rest) = sealed.split_first()?;
     let (id, ciphertext) = rest.split_first_chunk::<TOKEN_ID_BYTES>()?;
-    if version != VERSION {
+    if version != VERSION && version != VERSION_OF_ROLES {
         return None;
     }
-    let payload = Payload { msg: ciphertext, aad: ASSOCIATED };
+    let payload = Payload { msg: ciphertext, aad: associated(version) };
     let bytes = cipher(key, id).decrypt(&Nonce::from(NONCE), payload).ok()?;
-    let plain = Plain::decode(bytes)?;
+    let plain = Plain::decode(version, bytes)?;
     // A user's secret id counts commits and has no such bit; a clash would need equal access keys as well.
     let number = u64::from_le_bytes(*id.last_chunk()?) | 1 << 63;
     Some(Opened { access_key: access_key(id), secret: secret(key, id), secret_id: number, plain })
@@ -155,26 +159,31 @@ struct Plain {
     issued: i64,
     expires: i64,
     unique_id: String,
+    role_id: String,
     session_name: String,
     policy: String,
 }
 
 impl Plain {
-    fn decode(bytes: Vec<u8>) -> Option<Plain> {
+    fn decode(version: u8, bytes: Vec<u8>) -> Option<Plain> {
         let mut rest = Reader(&bytes);
         let plain = Plain {
             issued: i64::from_le_bytes(rest.take_array()?),
             expires: i64::from_le_bytes(rest.take_array()?),
             unique_id: rest.text_u8()?,
+            role_id: if version == VERSION_OF_ROLES { rest.text_u8()? } else { String::new() },
             session_name: rest.text_u8()?,
             policy: rest.text_u16()?,
         };
-        rest.0.is_empty().then_some(plain)
+        // The other version is for sessions without a role.
+        let one_form = version_of(&plain.grant()) == version;
+        (rest.0.is_empty() && one_form).then_some(plain)
     }
 
     fn grant(&self) -> Grant<'_> {
         Grant {
             unique_id: &self.unique_id,
+            role_id: &self.role_id,
             session_name: &self.session_name,
             issued: Timestamp::from_seconds(self.issued),
             expires: Timestamp::from_seconds(self.expires),
@@ -186,18 +195,29 @@ impl Plain {
 fn encode(grant: &Grant<'_>) -> Vec<u8> {
     let policy = grant.policy.unwrap_or_default();
     assert!(grant.unique_id.len() <= UNIQUE_ID_BYTES_MAX, "unique ids are made by this server");
+    assert!(grant.role_id.len() <= UNIQUE_ID_BYTES_MAX, "unique ids are made by this server");
     assert!(grant.session_name.len() <= SESSION_NAME_BYTES_MAX, "the form was checked");
     assert!(policy.len() <= POLICY_BYTES_MAX, "the policy was parsed");
     let mut plain = Vec::with_capacity(PLAIN_BYTES_MAX);
     plain.extend_from_slice(&grant.issued.seconds.to_le_bytes());
     plain.extend_from_slice(&grant.expires.seconds.to_le_bytes());
-    for text in [grant.unique_id, grant.session_name] {
+    let role_id = (version_of(grant) == VERSION_OF_ROLES).then_some(grant.role_id);
+    for text in [Some(grant.unique_id), role_id, Some(grant.session_name)].into_iter().flatten() {
         plain.push(text.len() as u8);
         plain.extend_from_slice(text.as_bytes());
     }
     plain.extend_from_slice(&(policy.len() as u16).to_le_bytes());
     plain.extend_from_slice(policy.as_bytes());
     plain
+}
+
+fn version_of(grant: &Grant<'_>) -> u8 {
+    if grant.role_id.is_empty() { VERSION } else { VERSION_OF_ROLES }
+}
+
+/// Ends in the version, so that the plain text of one version is never read as that of the other.
+fn associated(version: u8) -> &'static [u8] {
+    if version == VERSION { ASSOCIATED } else { ASSOCIATED_OF_ROLES }
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -263,10 +283,12 @@ fn access_key(id: &[u8; TOKEN_ID_BYTES]) -> String {
 }
 
 const VERSION: u8 = 1;
+const VERSION_OF_ROLES: u8 = 2;
 const NONCE: [u8; 12] = [0; 12];
 const TAG_BYTES: usize = 16;
 const SECRET_CHARS: usize = 40;
 const ASSOCIATED: &[u8] = b"sluicegate/session-token/1";
+const ASSOCIATED_OF_ROLES: &[u8] = b"sluicegate/session-token/2";
 
 /// Opens `data` as a token, and reads it as the plain text of one. Nothing may panic, and nothing may open.
 #[doc(hidden)]
@@ -274,9 +296,11 @@ pub fn fuzz(data: &[u8]) {
     let key = Secret::new(vec![7; 32]);
     assert!(open(&key, data).is_none(), "a forged token opened");
     assert!(open(&key, BASE64_URL_SAFE_NO_PAD.encode(data).as_bytes()).is_none(), "a forged token opened");
-    if let Some(plain) = Plain::decode(data.to_vec()) {
+    for version in [VERSION, VERSION_OF_ROLES] {
+        let Some(plain) = Plain::decode(version, data.to_vec()) else { continue };
         let grant = plain.grant();
         let fits = grant.unique_id.len() <= UNIQUE_ID_BYTES_MAX
+            && grant.role_id.len() <= UNIQUE_ID_BYTES_MAX
             && grant.session_name.len() <= SESSION_NAME_BYTES_MAX
             && plain.policy.len() <= POLICY_BYTES_MAX;
         assert!(!fits || encode(&grant) == data, "the encoding has one form");
@@ -284,157 +308,4 @@ pub fn fuzz(data: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const ID: [u8; TOKEN_ID_BYTES] = *b"0123456789abcdefghijklmn";
-
-    fn key(byte: u8) -> Secret {
-        Secret::new(vec![byte; 32])
-    }
-
-    fn grant(policy: Option<&'static str>) -> Grant<'static> {
-        Grant {
-            unique_id: "AIDAAAAAAAAAAAAAAAAAA",
-            session_name: "backup-2026",
-            issued: Timestamp::from_seconds(1_795_478_400),
-            expires: Timestamp::from_seconds(1_795_482_000),
-            policy,
-        }
-    }
-
-    #[test]
-    fn a_token_opens_under_its_key_only() {
-        for policy in [None, Some("{\"Version\":\"2012-10-17\"}")] {
-            let sealed = seal(&key(1), &ID, &grant(policy));
-            let opened = open(&key(1), sealed.token.as_bytes()).expect("it was sealed under this key");
-            assert_eq!(opened.grant(), grant(policy));
-            assert_eq!(opened.access_key, sealed.access_key);
-            assert_eq!(opened.secret, sealed.secret);
-            assert!(open(&key(2), sealed.token.as_bytes()).is_none());
-        }
-    }
-
-    #[test]
-    fn every_change_is_noticed() {
-        let token = seal(&key(1), &ID, &grant(Some("{}"))).token.into_bytes();
-        for index in 0..token.len() {
-            for change in [b'A', b'B', b'=', b'.', 0] {
-                let mut changed = token.clone();
-                changed[index] = change;
-                assert!(changed == token || open(&key(1), &changed).is_none(), "character {index}");
-            }
-            assert!(open(&key(1), &token[..index]).is_none(), "cut at {index}");
-        }
-        assert!(open(&key(1), &[&token[..], b"A"].concat()).is_none());
-    }
-
-    #[test]
-    fn the_token_hides_what_it_says() {
-        let sealed = seal(&key(1), &ID, &grant(Some("0123456789 policy 0123456789")));
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(&sealed.token).expect("base64url");
-        for text in ["AIDA", "backup", "policy"] {
-            assert!(!bytes.windows(text.len()).any(|window| window == text.as_bytes()), "{text}");
-        }
-        let secret = sealed.secret.expose();
-        assert!(!bytes.windows(8).any(|window| secret.windows(8).any(|part| part == window)));
-        assert!(!format!("{sealed:?}").contains(std::str::from_utf8(secret).expect("base64url")));
-    }
-
-    #[test]
-    fn credentials_have_the_form_that_clients_expect() {
-        let sealed = seal(&key(1), &ID, &grant(None));
-        // `python3 -c 'import base64; print(base64.b32encode(b"0123456789"))'`
-        assert_eq!(sealed.access_key, "ASIAGAYTEMZUGU3DOOBZ");
-        assert!(
-            is_access_key(&sealed.access_key)
-                && !is_access_key("ASIA")
-                && !is_access_key("AKIAGAYTEMZUGU3DOOBZ")
-        );
-        assert_eq!(sealed.secret.expose().len(), 40);
-        let mut other = ID;
-        other[23] ^= 1;
-        let other = seal(&key(1), &other, &grant(None));
-        assert_ne!(sealed.secret, other.secret);
-        assert_ne!(sealed.secret, seal(&key(2), &ID, &grant(None)).secret);
-    }
-
-    #[test]
-    fn derivation_is_fixed_by_the_format() {
-        // `hmac.new(bytes([1] * 32), b"sluicegate/session-token/1/secret" + id, "sha256").digest()[:30]` in base64url.
-        let sealed = seal(&key(1), &ID, &grant(None));
-        assert_eq!(sealed.secret.expose(), b"nv931BBgzKbd6TCCAf7ccbx6rNkrTw3TmdW0ZF_k");
-    }
-
-    #[test]
-    fn the_largest_grant_fits() {
-        let (unique_id, name) = ("A".repeat(UNIQUE_ID_BYTES_MAX), "s".repeat(SESSION_NAME_BYTES_MAX));
-        let policy = "p".repeat(POLICY_BYTES_MAX);
-        let grant =
-            Grant { unique_id: &unique_id, session_name: &name, policy: Some(&policy), ..grant(None) };
-        let sealed = seal(&key(1), &ID, &grant);
-        assert_eq!(sealed.token.len(), TOKEN_CHARS_MAX);
-        assert_eq!(open(&key(1), sealed.token.as_bytes()).expect("it fits").grant(), grant);
-    }
-
-    #[test]
-    fn an_authentic_token_of_another_shape_does_not_open() {
-        let check = |plain: &[u8]| {
-            let ciphertext = cipher(&key(1), &ID)
-                .encrypt(&Nonce::from(NONCE), Payload { msg: plain, aad: ASSOCIATED })
-                .expect("short");
-            let sealed = [&[VERSION][..], &ID, &ciphertext].concat();
-            open(&key(1), BASE64_URL_SAFE_NO_PAD.encode(sealed).as_bytes()).is_some()
-        };
-        let plain = encode(&grant(None));
-        assert!(check(&plain));
-        assert!(!check(&[&plain[..], b"x"].concat()));
-        assert!(!check(&plain[..plain.len() - 1]));
-        assert!(!check(b""));
-        let mut no_text = plain;
-        no_text[17] = 0xff;
-        assert!(!check(&no_text));
-    }
-
-    #[test]
-    fn fuzz_finds_nothing_in_a_corpus_and_in_noise() {
-        let token = seal(&key(1), &ID, &grant(Some("{}"))).token;
-        fuzz(token.as_bytes());
-        fuzz(&BASE64_URL_SAFE_NO_PAD.decode(&token).expect("base64url"));
-        fuzz(&encode(&grant(Some("{}"))));
-        let mut state = 1u64;
-        for length in 0..400 {
-            let mut noise = Vec::new();
-            for _ in 0..length {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                noise.push((state >> 56) as u8);
-            }
-            fuzz(&noise);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn grants_come_back(
-            id in any::<[u8; TOKEN_ID_BYTES]>(),
-            unique_id in "[A-Z0-9]{0,64}",
-            session_name in "[a-z+=,.@-]{0,64}",
-            policy in proptest::option::of(".{1,500}"),
-            issued in any::<i64>(),
-            expires in any::<i64>(),
-        ) {
-            let grant = Grant {
-                unique_id: &unique_id,
-                session_name: &session_name,
-                issued: Timestamp::from_seconds(issued),
-                expires: Timestamp::from_seconds(expires),
-                policy: policy.as_deref(),
-            };
-            let sealed = seal(&key(9), &id, &grant);
-            let opened = open(&key(9), sealed.token.as_bytes()).expect("it was sealed under this key");
-            prop_assert_eq!(opened.grant(), grant);
-        }
-    }
-}
+mod tests;

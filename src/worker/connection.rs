@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use super::{Core, pipeline, send};
+use super::send::{self, Sent};
+use super::{Core, pipeline};
+use crate::counters;
 use crate::http::head::{Head, HeadError, HeadReader};
 use crate::limits;
 use crate::runtime::{Accepted, Phase, Stream, Watch, now, watch};
@@ -21,6 +23,7 @@ use crate::s3::reply::Reply;
 /// Serves one accepted connection until it ends.
 pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
     let Ok(mut stream) = Stream::accept(tcp, core.shared.tls.clone()) else { return };
+    let _connected = counters::connected();
     let watch = Watch::new(stream.hangup());
     let mut reader = HeadReader::default();
     let mut ahead = BytesMut::new();
@@ -34,16 +37,25 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
             }
         };
         let peer = Peer { address, tls_version: stream.tls_version() };
-        let (reply, rest) = pipeline::answer(&core, &head, peer, &mut stream, &watch, &mut ahead).await;
+        let begun = counters::begun();
+        let (reply, rest, operation) =
+            pipeline::answer(&core, &head, peer, &mut stream, &watch, &mut ahead).await;
+        let mut status = reply.status();
         let keep_alive =
             head.keep_alive() && rest.is_skippable(limits::LINGER_BYTES_MAX) && !watch::draining();
         let http10 = head.is_http10();
         drop(head);
         let stall = core.shared.service.stall;
-        if send::send(&core.shared.service.root, &mut stream, &watch, stall, reply, keep_alive, http10)
-            .await
-            .is_err()
-        {
+        let root = &core.shared.service.root;
+        let mut sent = send::send(root, &mut stream, &watch, stall, reply, keep_alive, http10).await;
+        if let Ok(Sent::Nothing(changed)) = sent {
+            let error = S3Error::from(changed);
+            let reply = Reply::error(&error, &Subject::default(), false, now(), core.request_id());
+            status = reply.status();
+            sent = send::send(root, &mut stream, &watch, stall, reply, keep_alive, http10).await;
+        }
+        begun.answered(operation, status);
+        if sent.is_err() {
             return;
         }
         watch.allow(Phase::Peer, Duration::from_millis(limits::LINGER_MS_MAX));

@@ -17,6 +17,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 
+use crate::counters;
 use crate::iam::Snapshot;
 use crate::limits;
 use crate::runtime::mailbox::{self, Reply};
@@ -79,6 +80,7 @@ pub async fn run(
     listeners: Vec<TcpListener>,
     stop: impl FnOnce() -> Reply<()>,
 ) {
+    counters::open();
     let opened = mailbox::open();
     opened.expect("a pair of sockets can be opened at start");
     watch::start();

@@ -1,12 +1,14 @@
 //! One request, in one place: from its head to its answer.
 //!
 //! 1. [`route`]: what is asked.
-//! 2. [`verify`]: who asks (a call of STS is read whole before, because its signature covers its body); one look-up gives the secret, the user, its UID and GID, and its compiled policies.
+//! 2. [`verify`]: who asks (a call of STS or IAM is read whole before, because its signature covers its body); one look-up gives the secret, the user, its UID and GID, and its compiled policies.
 //! 3. [`authorize`]: whether they may.
+//!    A form says who asks and for what in its body: its fields are read ([`post_object::read`]) and verified first.
 //! 4. `dispatch`: the operation's handler, which decides preconditions before it asks for the body.
 //!
 //! An error at any step is an answer. A panic ends the connection and is counted.
 
+use std::cell::OnceCell;
 use std::panic::AssertUnwindSafe;
 
 use bytes::BytesMut;
@@ -14,7 +16,6 @@ use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
 
 use super::Core;
-use crate::codec::dates::Timestamp;
 use crate::counters;
 use crate::http::head::{Head, Method};
 use crate::limits;
@@ -24,13 +25,18 @@ use crate::s3::context::{Ctx, RequestId};
 use crate::s3::error::{Code, S3Error, Subject};
 use crate::s3::operation::{Operation, route};
 use crate::s3::payload::{Payload, Rest};
+use crate::s3::post_object::Form;
 use crate::s3::reply::Reply;
 use crate::s3::{
-    bucket, bucket_policy, bucket_tagging, copy_object, delete_objects, get_object, list_multipart_uploads,
-    list_objects, multipart, object_lock, object_tagging, put_object, sts, upload_part_copy, versioning,
+    acl, bucket, bucket_policy, bucket_tagging, copy_object, cors, delete_objects, get_object,
+    get_object_attributes, iam, lifecycle, list_multipart_uploads, list_objects, multipart, notification,
+    object_lock, object_tagging, ownership, post_object, public_access_block, put_object, query_answer,
+    rename_object, sts, upload_part_copy, versioning,
 };
+use crate::sigv4;
 
 /// Answers one request. The rest of its body, if the request was refused before it was read, is the caller's to skip.
+/// The name is that of its operation.
 pub async fn answer(
     core: &Core,
     head: &Head,
@@ -38,14 +44,17 @@ pub async fn answer(
     stream: &mut Stream,
     watch: &Watch,
     ahead: &mut BytesMut,
-) -> (Reply, Rest) {
+) -> (Reply, Rest, &'static str) {
     let now = now();
     let request_id = core.request_id();
+    // Declared before the payload, because what is in it is borrowed together with the payload.
+    let posted = OnceCell::new();
     let mut payload = Some(Payload::new(head, stream, watch, ahead, core.shared.service.stall));
     let operation = route(head, &core.shared.service.domains);
     let result = match &operation {
         Ok(operation) => {
-            let run = carry_out(core, head, peer, now, request_id, operation, &mut payload);
+            let arrival = Arrival { head, body_sha256: None, peer, now, service: &core.shared.service };
+            let run = carry_out(core, arrival, request_id, operation, &posted, &mut payload);
             match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(result) => result,
                 Err(_) => {
@@ -57,9 +66,10 @@ pub async fn answer(
         Err(error) => Err(error.clone()),
     };
     let operation = operation.ok();
-    let reply = result.unwrap_or_else(|error| {
-        if operation == Some(Operation::Sts) {
-            return sts::refuse(&error, now, request_id);
+    let mut reply = result.unwrap_or_else(|error| {
+        if let Some(operation @ (Operation::Sts | Operation::Iam)) = &operation {
+            let api = if *operation == Operation::Sts { query_answer::STS } else { query_answer::IAM };
+            return query_answer::refuse(api, &error, now, request_id);
         }
         let subject = Subject {
             path: head.path(),
@@ -68,39 +78,54 @@ pub async fn answer(
         };
         Reply::error(&error, &subject, head.method() == Method::Head, now, request_id)
     });
-    tracing::debug!(
-        request_id = request_id.as_str(),
-        operation = operation.as_ref().map_or("unknown", Operation::name),
-        status = reply.status(),
-        "answered"
-    );
-    counters::answered(reply.status());
+    if head.header("origin").is_some() {
+        let bucket = operation.as_ref().and_then(Operation::bucket);
+        cors::tell(&core.shared.service, head, bucket, &mut reply);
+    }
+    let name = operation.as_ref().map_or("unknown", Operation::name);
+    tracing::debug!(request_id = request_id.as_str(), operation = name, status = reply.status(), "answered");
     let rest = match payload {
         Some(payload) => payload.abandon(),
         None => Rest::unknown(),
     };
-    (reply, rest)
+    (reply, rest, name)
 }
 
 async fn carry_out<'c>(
     core: &'c Core,
-    head: &'c Head,
-    peer: Peer,
-    now: Timestamp,
+    arrival: Arrival<'c>,
     request_id: RequestId,
     operation: &Operation,
+    posted: &'c OnceCell<Box<Form>>,
     payload: &mut Option<Payload<'c>>,
 ) -> Result<Reply, S3Error> {
     let service = &core.shared.service;
+    let Arrival { head, now, .. } = arrival;
+    if let Operation::Preflight(preflight) = operation {
+        // Without a signature: browsers send none, and the URL may be presigned for another method.
+        return cors::preflight(service, head, preflight, now, request_id);
+    }
     let form = match (operation, payload.as_mut()) {
-        (Operation::Sts, Some(body)) => Some(body.read_all(limits::FORM_BODY_BYTES_MAX).await?),
+        (Operation::Sts | Operation::Iam, Some(body)) => {
+            Some(body.read_all(limits::FORM_BODY_BYTES_MAX).await?)
+        }
         _ => None,
     };
     let body_sha256 = form.as_ref().map(|form| Sha256::digest(form).into());
     let snapshot = core.shared.identities.load_full();
-    let arrival = Arrival { head, body_sha256, peer, now, service };
-    let verified = verify(arrival, operation, snapshot, &mut core.keyring.borrow_mut())?;
-    let permit = authorize(&verified.caller, operation)?;
+    let arrival = Arrival { body_sha256, ..arrival };
+    let mut verified = verify(arrival, operation, snapshot, &mut core.keyring.borrow_mut())?;
+    if let (Operation::PostObject(bucket), Some(body)) = (operation, payload.as_mut()) {
+        // The fields of a form say who asks and for what; what follows them is the body of that.
+        let form = Box::new(post_object::read(head, bucket, body).await?);
+        let form = posted.get_or_init(|| form);
+        let keyring = &mut core.keyring.borrow_mut();
+        verified.caller = post_object::verify(form, verified.caller, &service.region, now, keyring, body)?;
+        verified.payload = sigv4::Payload::Unsigned;
+    }
+    let posted = posted.get().map(|form| &**form);
+    let head = posted.map_or(head, |form| &form.head);
+    let permit = authorize(&verified.caller, posted.map_or(operation, |form| &form.operation))?;
     let Some(mut body) = payload.take() else { return Err(Code::InternalError.into()) };
     let unwrapped = body.unwrap_chunks(head, &verified.payload, verified.seed);
     let mut ctx = Ctx {
@@ -108,6 +133,7 @@ async fn carry_out<'c>(
         head,
         payload: body,
         form,
+        posted,
         payload_kind: verified.payload,
         caller: verified.caller,
         now,
@@ -131,6 +157,29 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::GetBucketLocation(op) => bucket::get_bucket_location(ctx, permit.of(op)).await,
         Operation::GetBucketVersioning(op) => versioning::get_bucket_versioning(ctx, permit.of(op)).await,
         Operation::PutBucketVersioning(op) => versioning::put_bucket_versioning(ctx, permit.of(op)).await,
+        Operation::GetBucketAcl(op) => acl::get_bucket_acl(ctx, permit.of(op)).await,
+        Operation::PutBucketAcl(op) => acl::put_bucket_acl(ctx, permit.of(op)).await,
+        Operation::GetBucketCors(op) => cors::get_bucket_cors(ctx, permit.of(op)).await,
+        Operation::PutBucketCors(op) => cors::put_bucket_cors(ctx, permit.of(op)).await,
+        Operation::DeleteBucketCors(op) => cors::delete_bucket_cors(ctx, permit.of(op)).await,
+        Operation::GetBucketOwnershipControls(op) => {
+            ownership::get_bucket_ownership_controls(ctx, permit.of(op)).await
+        }
+        Operation::PutBucketOwnershipControls(op) => {
+            ownership::put_bucket_ownership_controls(ctx, permit.of(op)).await
+        }
+        Operation::DeleteBucketOwnershipControls(op) => {
+            ownership::delete_bucket_ownership_controls(ctx, permit.of(op)).await
+        }
+        Operation::GetPublicAccessBlock(op) => {
+            public_access_block::get_public_access_block(ctx, permit.of(op)).await
+        }
+        Operation::PutPublicAccessBlock(op) => {
+            public_access_block::put_public_access_block(ctx, permit.of(op)).await
+        }
+        Operation::DeletePublicAccessBlock(op) => {
+            public_access_block::delete_public_access_block(ctx, permit.of(op)).await
+        }
         Operation::GetBucketTagging(op) => bucket_tagging::get_bucket_tagging(ctx, permit.of(op)).await,
         Operation::PutBucketTagging(op) => bucket_tagging::put_bucket_tagging(ctx, permit.of(op)).await,
         Operation::DeleteBucketTagging(op) => bucket_tagging::delete_bucket_tagging(ctx, permit.of(op)).await,
@@ -139,6 +188,19 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::DeleteBucketPolicy(op) => bucket_policy::delete_bucket_policy(ctx, permit.of(op)).await,
         Operation::GetBucketPolicyStatus(op) => {
             bucket_policy::get_bucket_policy_status(ctx, permit.of(op)).await
+        }
+        Operation::GetBucketLifecycleConfiguration(op) => {
+            lifecycle::get_bucket_lifecycle(ctx, permit.of(op)).await
+        }
+        Operation::PutBucketLifecycleConfiguration(op) => {
+            lifecycle::put_bucket_lifecycle(ctx, permit.of(op)).await
+        }
+        Operation::DeleteBucketLifecycle(op) => lifecycle::delete_bucket_lifecycle(ctx, permit.of(op)).await,
+        Operation::GetBucketNotificationConfiguration(op) => {
+            notification::get_bucket_notification(ctx, permit.of(op)).await
+        }
+        Operation::PutBucketNotificationConfiguration(op) => {
+            notification::put_bucket_notification(ctx, permit.of(op)).await
         }
         Operation::GetObjectLockConfiguration(op) => {
             object_lock::get_object_lock_configuration(ctx, permit.of(op)).await
@@ -152,6 +214,11 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::PutObject(op) => put_object::put_object(ctx, permit.of(op)).await,
         Operation::GetObject(op) => get_object::get_object(ctx, permit.of(op)).await,
         Operation::HeadObject(op) => get_object::head_object(ctx, permit.of(op)).await,
+        Operation::GetObjectAttributes(op) => {
+            get_object_attributes::get_object_attributes(ctx, permit.of(op)).await
+        }
+        Operation::GetObjectAcl(op) => acl::get_object_acl(ctx, permit.of(op)).await,
+        Operation::PutObjectAcl(op) => acl::put_object_acl(ctx, permit.of(op)).await,
         Operation::GetObjectTagging(op) => object_tagging::get_object_tagging(ctx, permit.of(op)).await,
         Operation::PutObjectTagging(op) => object_tagging::put_object_tagging(ctx, permit.of(op)).await,
         Operation::DeleteObjectTagging(op) => object_tagging::delete_object_tagging(ctx, permit.of(op)).await,
@@ -159,9 +226,11 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::PutObjectRetention(op) => object_lock::put_object_retention(ctx, permit.of(op)).await,
         Operation::GetObjectLegalHold(op) => object_lock::get_object_legal_hold(ctx, permit.of(op)).await,
         Operation::PutObjectLegalHold(op) => object_lock::put_object_legal_hold(ctx, permit.of(op)).await,
+        Operation::PostObject(op) => post_object::post_object(ctx, permit.of(op)).await,
         Operation::DeleteObject(op) => delete_objects::delete_object(ctx, permit.of(op)).await,
         Operation::DeleteObjects(op) => delete_objects::delete_objects(ctx, permit.of(op)).await,
         Operation::CopyObject(op) => copy_object::copy_object(ctx, permit.of(op)).await,
+        Operation::RenameObject(op) => rename_object::rename_object(ctx, permit.of(op)).await,
         Operation::CreateMultipartUpload(op) => multipart::create_multipart_upload(ctx, permit.of(op)).await,
         Operation::UploadPart(op) => multipart::upload_part(ctx, permit.of(op)).await,
         Operation::UploadPartCopy(op) => upload_part_copy::upload_part_copy(ctx, permit.of(op)).await,
@@ -174,6 +243,7 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
             list_multipart_uploads::list_multipart_uploads(ctx, permit.of(op)).await
         }
         Operation::Sts => sts::answer(ctx, permit.of(())),
+        Operation::Iam => iam::answer(ctx, permit.of(())).await,
         other => {
             Err(Code::NotImplemented.because(format!("{} is not implemented by this server.", other.name())))
         }

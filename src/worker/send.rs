@@ -3,6 +3,9 @@
 //! A small file goes out with its head in one write: it is read behind the head, from the page cache if it is there and
 //! through the ring if not, so that a cold file never stalls the core. A large one that is not in the page cache is read
 //! past it (O_DIRECT), several reads in flight, while the previous piece is being sent.
+//!
+//! A program may change a file in place while it is sent. What follows the head is the content that the head speaks of, or
+//! the answer breaks off: the file's size and time are compared once everything is read, before the last of it is sent.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,7 +21,16 @@ use rustix::io::{IoSliceMut, ReadWriteFlags};
 use crate::limits::{self, DIRECT_ALIGNMENT, TRANSFER_BYTES};
 use crate::runtime::{AlignedBuf, Phase, RingFile, Stream, Watch};
 use crate::s3::reply::{Body, FileRange, Reply};
-use crate::storage::Root;
+use crate::storage::object::Content;
+use crate::storage::{self, Root};
+
+/// What became of an answer.
+pub enum Sent {
+    /// It is on its way.
+    Whole,
+    /// Nothing of it: another program changed the object's file under it. Another answer can be sent instead.
+    Nothing(storage::Error),
+}
 
 /// Sends an answer. An error means that the connection cannot be used any more.
 pub async fn send(
@@ -29,7 +41,7 @@ pub async fn send(
     reply: Reply,
     keep_alive: bool,
     http10: bool,
-) -> io::Result<()> {
+) -> io::Result<Sent> {
     let (mut head, body) = reply.finish(keep_alive, http10);
     watch.allow(Phase::Peer, stall);
     let sent = match body {
@@ -42,10 +54,35 @@ pub async fn send(
             Ok(()) => stream.write(bytes).await,
             Err(error) => Err(error),
         },
+        Body::File(range) if range.length <= JOINED_BYTES_MAX as u64 => {
+            match read_whole(&mut head, range).await? {
+                Ok(()) => stream.write(head.freeze()).await,
+                Err(changed) => return Ok(Sent::Nothing(changed)),
+            }
+        }
         Body::File(range) => send_file(root, stream, watch, stall, head, range).await,
     };
     watch.working();
-    sent
+    sent.map(|()| Sent::Whole)
+}
+
+/// Appends a small range of a file to the head. The inner error: another program changed the file.
+async fn read_whole(head: &mut BytesMut, range: FileRange) -> io::Result<storage::Result<()>> {
+    let FileRange { file, offset, length, content } = range;
+    let (body, length) = (head.len(), length as usize);
+    head.resize(body + length, 0);
+    let cached = read_cached(file.as_fd(), &mut head[body..], offset);
+    if cached == length {
+        return Ok(content.check(file.as_fd()));
+    }
+    let file = RingFile::new(file)?;
+    let buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    let (read, buf) = file.read_at(buf, length - cached, offset + cached as u64).await;
+    if read? < length - cached {
+        return Ok(Err(Content::changed()));
+    }
+    head[body + cached..].copy_from_slice(&buf);
+    Ok(content.check(file.as_fd()))
 }
 
 async fn send_file(
@@ -53,26 +90,10 @@ async fn send_file(
     stream: &mut Stream,
     watch: &Watch,
     stall: Duration,
-    mut head: BytesMut,
+    head: BytesMut,
     range: FileRange,
 ) -> io::Result<()> {
-    let FileRange { file, offset, length } = range;
-    if length <= JOINED_BYTES_MAX as u64 {
-        let body = head.len();
-        head.resize(body + length as usize, 0);
-        let cached = read_cached(file.as_fd(), &mut head[body..], offset);
-        if cached < length as usize {
-            let file = RingFile::new(file)?;
-            let missing = length as usize - cached;
-            let buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-            let (read, buf) = file.read_at(buf, missing, offset + cached as u64).await;
-            if read? < missing {
-                return Err(shortened());
-            }
-            head[body + cached..].copy_from_slice(&buf);
-        }
-        return stream.write(head.freeze()).await;
-    }
+    let FileRange { file, offset, length, content } = range;
     stream.write(head.freeze()).await?;
     let mut buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     let first = TRANSFER_BYTES.min(length as usize);
@@ -82,6 +103,9 @@ async fn send_file(
         let flags = fs::fcntl_getfl(&file)?;
         fs::fcntl_setfl(&file, flags | OFlags::DIRECT)?;
     }
+    if cached as u64 == length {
+        content.check(file.as_fd()).map_err(io::Error::other)?;
+    }
     if cached > 0 {
         watch.allow(Phase::Peer, stall);
         let (sent, back) = stream.write_aligned(buf, 0).await;
@@ -90,7 +114,7 @@ async fn send_file(
     }
     drop(buf);
     let rest = Pieces { offset: offset + cached as u64, end: offset + length, direct };
-    send_pieces(stream, watch, stall, Rc::new(RingFile::new(file)?), rest).await
+    send_pieces(stream, watch, stall, Rc::new(RingFile::new(file)?), rest, content).await
 }
 
 /// A range of a file, read in pieces: aligned ones if they are read directly.
@@ -122,6 +146,7 @@ async fn send_pieces(
     stall: Duration,
     file: Rc<RingFile>,
     mut pieces: Pieces,
+    content: Content,
 ) -> io::Result<()> {
     let direct = pieces.direct;
     let mut reads: FuturesOrdered<PieceRead> = FuturesOrdered::new();
@@ -149,7 +174,10 @@ async fn send_pieces(
     }
     while let Some((read, mut buf, before, wanted)) = reads.next().await {
         if read? < before + wanted {
-            return Err(shortened());
+            return Err(io::Error::other(Content::changed()));
+        }
+        if reads.is_empty() && pieces.offset >= pieces.end {
+            content.check(file.as_fd()).map_err(io::Error::other)?;
         }
         buf.truncate(before + wanted);
         watch.allow(Phase::Peer, stall);
@@ -167,11 +195,6 @@ fn read_cached(file: BorrowedFd<'_>, to: &mut [u8], offset: u64) -> usize {
     let read = rustix::io::preadv2(file, &mut [IoSliceMut::new(to)], offset, ReadWriteFlags::NOWAIT);
     // EAGAIN: not in the cache; EOPNOTSUPP: the file system cannot say. Both are read through the ring.
     read.unwrap_or(0)
-}
-
-/// Another program cut the file while it was being sent: the answer cannot be completed, so it breaks off.
-fn shortened() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent")
 }
 
 /// Up to this size a body is put behind its head, to leave in one write.

@@ -227,12 +227,12 @@ class Server:
         assert done.stderr.startswith("sluicegate: "), done.stderr
         return done.stderr
 
-    def add_user(self, name, policy="readwrite", number=1, secret=None):
+    def add_user(self, name, policy="readwrite", number=1, secret=None, options=()):
         """Adds a user with this policy, or with none."""
         uid, gid = owner(number)
         secret = secret or f"Secret-of-{name}-1"
-        options = ["--policy", policy] if policy else []
-        self.admin("user", "add", name, "--posix-uid", uid, "--posix-gid", gid, *options, secret=secret)
+        attach = ["--policy", policy] if policy else []
+        self.admin("user", "add", name, "--posix-uid", uid, "--posix-gid", gid, *attach, *options, secret=secret)
         self.users[name] = User(name, secret, uid, gid)
         return self.users[name]
 

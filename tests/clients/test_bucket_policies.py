@@ -69,6 +69,8 @@ def test_malformed_policies_are_refused_with_the_place(server, bucket):
         ("{", "JSON"),
         (policy({**good, "Condition": {"StringEqual": {"s3:prefix": "x"}}}), "Statement[0].Condition.StringEqual"),
         (policy({**good, "Resource": arn("another/*")}), "Statement[0].Resource[0]"),
+        (policy({**good, "Resource": arn("another*/*")}), "Statement[0].Resource[0]"),
+        (policy({**good, "Effect": "Deny", "Resource": arn(bucket)}), "Statement[0].Action[0]"),
         (policy(good, {key: value for key, value in good.items() if key != "Principal"}), "Statement[1].Principal"),
         (policy({**good, "Action": "s3:GetObjekt"}), "s3:GetObjekt"),
         (policy({**good, "Conditions": {}}), "Conditions"),
@@ -80,6 +82,52 @@ def test_malformed_policies_are_refused_with_the_place(server, bucket):
         assert answer["Code"] == "MalformedPolicy" and place in answer["Message"], answer
     with refused("NoSuchBucketPolicy"):
         server.owner.get_bucket_policy(Bucket=bucket)
+
+
+def test_one_document_serves_several_buckets(server, bucket):
+    server.owner.create_bucket(Bucket="other-of-owner")
+    server.owner.put_object(Bucket="other-of-owner", Key="a", Body=b"a")
+    document = policy(statement("Allow", ["s3:ListBucket", "s3:GetObject"], [arn("*"), arn("*/*")], **EVERYBODY))
+    put(server, bucket, document)
+    server.s3().list_objects_v2(Bucket=bucket)
+    # In each it is about that bucket alone.
+    with denied():
+        server.s3().list_objects_v2(Bucket="other-of-owner")
+    put(server, "other-of-owner", document)
+    assert server.s3().get_object(Bucket="other-of-owner", Key="a")["Body"].read() == b"a"
+    # What applies to nothing gives nothing.
+    put(server, bucket, policy(statement("Allow", "s3:GetObject", arn(bucket), **EVERYBODY)))
+    with denied():
+        server.s3().get_object(Bucket=bucket, Key="public/a")
+
+
+def test_what_is_missing_is_told_to_who_may_know(server, bucket):
+    nobody = server.s3()
+    for name in ["no-such-bucket", "nobodys"]:
+        for call in (nobody.list_objects_v2, nobody.head_bucket, nobody.delete_bucket, nobody.get_bucket_policy):
+            with pytest.raises(nobody.exceptions.ClientError) as error:
+                call(Bucket=name)
+            assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
+        with refused("NoSuchBucket", 404):
+            nobody.put_object(Bucket=name, Key="k", Body=b"")
+    with denied():
+        nobody.create_bucket(Bucket="no-such-bucket")
+    server.owner.put_object(Bucket=bucket, Key="listed/there", Body=b"1")
+    put(server, bucket, policy(statement("Allow", "s3:ListBucket", arn(bucket), **EVERYBODY,
+                                         Condition={"StringLike": {"s3:prefix": "listed/*"}})))
+    with refused("NoSuchKey", 404):
+        nobody.get_object(Bucket=bucket, Key="listed/missing")
+    for key in ["listed/there", "missing", "public/a"]:
+        with denied():
+            nobody.get_object(Bucket=bucket, Key=key)
+    # Who may read, but not list all keys, learns of those that can be listed.
+    put(server, bucket, policy(
+        statement("Allow", "s3:ListBucket", arn(bucket), **EVERYBODY, Condition={"StringLike": {"s3:prefix": "listed/*"}}),
+        statement("Allow", "s3:GetObject", arn(f"{bucket}/*"), **EVERYBODY)))
+    with refused("NoSuchKey", 404):
+        nobody.get_object(Bucket=bucket, Key="listed/missing")
+    with denied():
+        nobody.get_object(Bucket=bucket, Key="missing")
 
 
 def test_the_size_is_bounded(server, bucket):
@@ -107,8 +155,7 @@ def test_what_the_client_says_of_the_body_is_verified(server, bucket):
 
 def test_the_status_says_whether_it_is_public(server, bucket):
     status = lambda: server.owner.get_bucket_policy_status(Bucket=bucket)["PolicyStatus"]["IsPublic"]
-    with refused("NoSuchBucketPolicy"):
-        status()
+    assert status() is False
     put(server, bucket, policy(statement("Allow", "s3:GetObject", arn(f"{bucket}/*"), **EVERYBODY)))
     assert status() is True
     put(server, bucket, policy(statement("Allow", "s3:GetObject", arn(f"{bucket}/*"), **EVERYBODY,

@@ -17,7 +17,7 @@ fn secret(text: &str) -> SecretText {
 
 fn add(identity: &Identity, name: &str, policy: Option<&str>) -> Result<wire::User, Error> {
     let owner = PosixOwner { uid: 1001, gid: 1002 };
-    identity.add_user(&NewUser { name, secret: &secret("Passw0rd"), owner, policy })
+    identity.add_user(&NewUser { name, secret: &secret("Passw0rd"), owner, policy, account_root: None })
 }
 
 fn refused<T: std::fmt::Debug>(result: Result<T, Error>, kind: ErrorKind) -> String {
@@ -62,7 +62,13 @@ fn what_cannot_be_a_user_is_refused_and_leaves_nothing() {
     refused(add(&identity, "bob", Some("nothing")), ErrorKind::NoSuchPolicy);
     let new = |text: &str, uid| {
         let owner = PosixOwner { uid, gid: 0 };
-        identity.add_user(&NewUser { name: "bob", secret: &secret(text), owner, policy: None })
+        identity.add_user(&NewUser {
+            name: "bob",
+            secret: &secret(text),
+            owner,
+            policy: None,
+            account_root: None,
+        })
     };
     refused(new("weak", 0), ErrorKind::InvalidSecret);
     refused(new("Passw0rd", u32::MAX), ErrorKind::InvalidOwner);
@@ -439,7 +445,16 @@ fn what_a_crash_left_beside_the_database_is_replaced() {
 fn a_change_at_the_limits_is_quick() {
     let (root, identity) = identity();
     // Filling 1,024 + 1,024 + 5,000 entries by durable calls would take minutes: write them in one commit.
-    let filler = UserRecord { unique_id: String::new(), posix_uid: 1, posix_gid: 1, created: 0 };
+    let filler = UserRecord {
+        unique_id: String::new(),
+        posix_uid: 1,
+        posix_gid: 1,
+        created: 0,
+        path: None,
+        account: None,
+        account_root: false,
+        keys_only: false,
+    };
     let password = secret("Passw0rd");
     let users: Vec<(String, UserRecord)> = (0..record::USERS_MAX - 1)
         .map(|i| (format!("user{i:04}"), UserRecord { unique_id: format!("AIDA{i:017}"), ..filler.clone() }))

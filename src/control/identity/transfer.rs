@@ -3,16 +3,24 @@
 //! An import is checked as a whole, as a start checks the store, and written by one commit: it holds entirely or not at
 //! all. Unique ids and the key of session tokens come along, so that sessions stay bound to their users.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::backup::{Backup, BackupPolicy, BackupServiceAccount, BackupUser, FORMAT};
-use super::super::record::{self, SecretText};
-use super::super::store::{Contents, StoredSecret, StoredServiceAccount, StoredUser, TOKEN_KEY_BYTES, Write};
+use super::super::backup::{
+    Backup, BackupAccessKey, BackupPolicy, BackupRole, BackupServiceAccount, BackupUser, FORMAT,
+    FORMAT_WITHOUT_IAM,
+};
+use super::super::record::{self, PolicyRecord, SecretText};
+use super::super::store::{
+    Contents, HolderKind, StoredAccessKey, StoredRole, StoredSecret, StoredServiceAccount, StoredUser,
+    TOKEN_KEY_BYTES, Write,
+};
 use super::super::{Error, ErrorKind, wire};
 use super::Identity;
-use super::state::State;
+use super::state::{Inline, State};
 use crate::codec::hex;
 use crate::iam::{BUILT_IN_POLICIES, Secret};
+use crate::iam_api::names;
+use crate::query_api::Refusal;
 
 impl Identity {
     /// Everything the store holds, secrets in the clear.
@@ -21,8 +29,9 @@ impl Identity {
         let users = state.users.iter().map(|(name, user)| BackupUser {
             name: name.to_string(),
             record: user.record.clone(),
-            secret: user.secret.text.clone(),
+            secret: user.secret.as_ref().map(|secret| secret.text.clone()),
             policy: user.policy.as_ref().map(|policy| policy.to_string()),
+            inline_policies: of_inline(&user.inline),
         });
         let custom = state.policies.iter().filter_map(|(name, policy)| {
             policy.record().map(|record| BackupPolicy { name: name.to_string(), record })
@@ -32,18 +41,34 @@ impl Identity {
             record: account.record.clone(),
             secret: account.secret.text.clone(),
         });
+        let access_keys = state.access_keys.iter().map(|(access_key, key)| BackupAccessKey {
+            access_key: access_key.to_string(),
+            record: key.record.clone(),
+            secret: key.secret.text.clone(),
+        });
+        let roles = state.roles.values().map(|role| BackupRole {
+            name: role.name.to_string(),
+            record: role.record.clone(),
+            inline_policies: of_inline(&role.inline),
+        });
         let mut token_key = Vec::new();
         if let Some(key) = &state.token_key {
             hex::encode_into(key.expose(), &mut token_key);
         }
         tracing::info!("exported the identity store");
-        Backup {
+        let mut backup = Backup {
             format: FORMAT,
             users: users.collect(),
             policies: custom.collect(),
             service_accounts: accounts.collect(),
+            access_keys: access_keys.collect(),
+            roles: roles.collect(),
             token_key: SecretText::new(String::from_utf8_lossy(&token_key).into_owned()),
+        };
+        if !writes(&backup, None).iter().any(Write::is_of_iam) {
+            backup.format = FORMAT_WITHOUT_IAM;
         }
+        backup
     }
 
     /// Fills an empty store, or with `replace` puts a backup in the place of everything there is.
@@ -54,6 +79,7 @@ impl Identity {
         let mut state = self.state.lock();
         let is_empty = state.users.is_empty()
             && state.service_accounts.is_empty()
+            && state.roles.is_empty()
             && state.policies.len() == BUILT_IN_POLICIES.len();
         if !is_empty && !replace {
             let message = "the store holds users or policies; import into an empty one, or replace all of it with \
@@ -71,10 +97,13 @@ impl Identity {
             users: backup.users.len(),
             policies: backup.policies.len(),
             service_accounts: backup.service_accounts.len(),
+            roles: backup.roles.len(),
         };
         state.users = next.users;
         state.policies = next.policies;
         state.service_accounts = next.service_accounts;
+        state.access_keys = next.access_keys;
+        state.roles = next.roles;
         state.token_key = next.token_key;
         self.publish(&mut state);
         tracing::info!(users = imported.users, policies = imported.policies, "imported an identity store");
@@ -84,9 +113,9 @@ impl Identity {
 
 /// The rules that each value had to follow when it was made, and that a start does not check again.
 fn check(backup: &Backup) -> Result<(), Error> {
-    if backup.format != FORMAT {
+    if backup.format != FORMAT && backup.format != FORMAT_WITHOUT_IAM {
         return Err(malformed(format!(
-            "it has format {} and this server knows {FORMAT}; import it with the release that made it",
+            "it has format {} and this server knows formats up to {FORMAT}; import it with the release that made it",
             backup.format
         )));
     }
@@ -94,6 +123,8 @@ fn check(backup: &Backup) -> Result<(), Error> {
         ("users", backup.users.len(), record::USERS_MAX),
         ("policies", backup.policies.len(), record::POLICIES_MAX),
         ("service accounts", backup.service_accounts.len(), record::SERVICE_ACCOUNTS_MAX),
+        ("access keys", backup.access_keys.len(), record::USERS_MAX * record::ACCESS_KEYS_PER_USER_MAX),
+        ("roles", backup.roles.len(), record::ROLES_MAX),
     ];
     for (what, count, limit) in limits {
         if count > limit {
@@ -103,8 +134,16 @@ fn check(backup: &Backup) -> Result<(), Error> {
     }
     let mut names = BTreeSet::new();
     for user in &backup.users {
-        record::check_user_name(&user.name)
-            .and_then(|()| record::check_secret(&user.secret))
+        let name = &user.name;
+        if user.secret.is_none() != user.record.keys_only {
+            return Err(malformed(format!(
+                "the user {name:?} has no secret, or one that it should not have"
+            )));
+        }
+        check_entity("user", name, user.record.path(), user.record.account.as_deref())?;
+        check_inline("user", name, &user.inline_policies)?;
+        record::check_user_name(name)
+            .and_then(|()| user.secret.as_ref().map_or(Ok(()), record::check_secret))
             .and_then(|()| record::check_owner_id("posix-uid", user.record.posix_uid))
             .and_then(|()| record::check_owner_id("posix-gid", user.record.posix_gid))
             .map_err(|error| malformed(format!("user {:?}: {error}", user.name)))?;
@@ -120,7 +159,26 @@ fn check(backup: &Backup) -> Result<(), Error> {
             return Err(malformed(format!("the policy {:?} stands in it twice", policy.name)));
         }
     }
+    for role in &backup.roles {
+        let name = &role.name;
+        let of_api = |refusal: Refusal| malformed(format!("role {name:?}: {}", refusal.message));
+        names::check_role_name(name).map_err(of_api)?;
+        check_entity("role", name, &role.record.path, role.record.account.as_deref())?;
+        check_inline("role", name, &role.inline_policies)?;
+    }
     let mut keys = BTreeSet::new();
+    for key in &backup.access_keys {
+        let access_key = &key.access_key;
+        record::check_user_name(access_key)
+            .and_then(|()| record::check_secret(&key.secret))
+            .map_err(|error| malformed(format!("access key {access_key:?}: {error}")))?;
+        if !names.contains(&key.record.user) {
+            return Err(malformed(format!("the user of the access key {access_key:?} is missing")));
+        }
+        if !keys.insert(access_key) {
+            return Err(malformed(format!("the access key {access_key:?} stands in it twice")));
+        }
+    }
     for account in &backup.service_accounts {
         let key = &account.access_key;
         record::check_user_name(key)
@@ -136,6 +194,42 @@ fn check(backup: &Backup) -> Result<(), Error> {
     Ok(())
 }
 
+/// The path and the account, which stand in the ARN.
+fn check_entity(what: &str, name: &str, path: &str, account: Option<&str>) -> Result<(), Error> {
+    names::check_path(path).map_err(|refusal| malformed(format!("{what} {name:?}: {}", refusal.message)))?;
+    match account.filter(|account| !names::is_account(account)) {
+        None => Ok(()),
+        Some(account) => Err(malformed(format!("{what} {name:?}: {account:?} is no account"))),
+    }
+}
+
+fn check_inline(what: &str, name: &str, policies: &[BackupPolicy]) -> Result<(), Error> {
+    let mut seen = BTreeSet::new();
+    for policy in policies {
+        names::check_policy_name(&policy.name)
+            .map_err(|refusal| malformed(format!("a policy of the {what} {name:?}: {}", refusal.message)))?;
+        if !seen.insert(&policy.name) {
+            return Err(malformed(format!("the {what} {name:?} has the policy {:?} twice", policy.name)));
+        }
+    }
+    if policies.len() > record::INLINE_POLICIES_MAX {
+        return Err(malformed(format!(
+            "the {what} {name:?} has more than {} policies",
+            record::INLINE_POLICIES_MAX
+        )));
+    }
+    Ok(())
+}
+
+fn of_inline(inline: &Inline) -> Vec<BackupPolicy> {
+    let policies = inline.policies().iter();
+    policies.map(|(name, record)| BackupPolicy { name: name.clone(), record: record.clone() }).collect()
+}
+
+fn to_inline(policies: &[BackupPolicy]) -> BTreeMap<String, PolicyRecord> {
+    policies.iter().map(|policy| (policy.name.clone(), policy.record.clone())).collect()
+}
+
 fn token_key(text: &SecretText) -> Result<Secret, Error> {
     let mut key = vec![0; TOKEN_KEY_BYTES];
     match hex::decode(text.expose().as_bytes(), &mut key) {
@@ -149,8 +243,9 @@ fn contents(backup: &Backup, sequence: u64, token_key: Secret) -> Contents {
     let users = backup.users.iter().map(|user| {
         let stored = StoredUser {
             record: user.record.clone(),
-            secret: secret(&user.secret),
+            secret: user.secret.as_ref().map(secret),
             policy: user.policy.clone(),
+            inline: to_inline(&user.inline_policies),
         };
         (user.name.clone(), stored)
     });
@@ -159,11 +254,21 @@ fn contents(backup: &Backup, sequence: u64, token_key: Secret) -> Contents {
         let stored = StoredServiceAccount { record: account.record.clone(), secret: secret(&account.secret) };
         (account.access_key.clone(), stored)
     });
+    let access_keys = backup.access_keys.iter().map(|key| {
+        let stored = StoredAccessKey { record: key.record.clone(), secret: secret(&key.secret) };
+        (key.access_key.clone(), stored)
+    });
+    let roles = backup.roles.iter().map(|role| {
+        let stored = StoredRole { record: role.record.clone(), inline: to_inline(&role.inline_policies) };
+        (role.name.clone(), stored)
+    });
     Contents {
         sequence,
         users: users.collect(),
         policies: policies.collect(),
         service_accounts: accounts.collect(),
+        access_keys: access_keys.collect(),
+        roles: roles.collect(),
         token_key: Some(token_key),
     }
 }
@@ -176,8 +281,20 @@ fn writes<'a>(backup: &'a Backup, token_key: Option<&'a Secret>) -> Vec<Write<'a
     }
     for user in &backup.users {
         writes.push(Write::PutUser(&user.name, &user.record));
-        writes.push(Write::PutUserSecret(&user.name, &user.secret));
+        writes.extend(user.secret.as_ref().map(|secret| Write::PutUserSecret(&user.name, secret)));
         writes.extend(user.policy.as_deref().map(|policy| Write::Attach(&user.name, policy)));
+        writes.extend(user.inline_policies.iter().map(|policy| {
+            Write::PutInlinePolicy(HolderKind::User, &user.name, &policy.name, &policy.record)
+        }));
+    }
+    for role in &backup.roles {
+        writes.push(Write::PutRole(&role.name, &role.record));
+        writes.extend(role.inline_policies.iter().map(|policy| {
+            Write::PutInlinePolicy(HolderKind::Role, &role.name, &policy.name, &policy.record)
+        }));
+    }
+    for key in &backup.access_keys {
+        writes.push(Write::PutAccessKey(&key.access_key, &key.record, &key.secret));
     }
     for account in &backup.service_accounts {
         writes.push(Write::PutServiceAccount(&account.access_key, &account.record, &account.secret));
@@ -208,7 +325,7 @@ mod tests {
         identity.add_policy("mine", document, false).unwrap();
         let secret = SecretText::new("Passw0rd".to_owned());
         let owner = PosixOwner { uid: 5, gid: 6 };
-        let new = NewUser { name: "alice", secret: &secret, owner, policy: Some("mine") };
+        let new = NewUser { name: "alice", secret: &secret, owner, policy: Some("mine"), account_root: None };
         identity.add_user(&new).unwrap();
         identity.add_service_account("alice", Some(document)).unwrap();
         identity.export()
@@ -220,7 +337,8 @@ mod tests {
         let text = serde_json::to_string(&backup).unwrap();
         let (directory, identity) = identity();
         let imported = identity.import(serde_json::from_str(&text).unwrap(), false).unwrap();
-        assert_eq!(imported, wire::Imported { users: 1, policies: 1, service_accounts: 1 });
+        assert_eq!(imported, wire::Imported { users: 1, policies: 1, service_accounts: 1, roles: 0 });
+        assert!(text.starts_with("{\"format\":1,"), "an earlier release reads it: {text}");
         assert_eq!(serde_json::to_string(&identity.export()).unwrap(), text);
         drop(identity);
         let identity = Identity::open(directory.path(), None).unwrap();
@@ -233,7 +351,8 @@ mod tests {
         let (_directory, identity) = identity();
         let secret = SecretText::new("Passw0rd".to_owned());
         let owner = PosixOwner { uid: 5, gid: 6 };
-        identity.add_user(&NewUser { name: "bob", secret: &secret, owner, policy: None }).unwrap();
+        let bob = NewUser { name: "bob", secret: &secret, owner, policy: None, account_root: None };
+        identity.add_user(&bob).unwrap();
         let error = identity.import(filled(), false).unwrap_err();
         assert_eq!(error.kind, ErrorKind::StoreNotEmpty);
         identity.import(filled(), true).unwrap();
@@ -252,7 +371,7 @@ mod tests {
             assert!(error.message.contains(expected) && !error.message.contains("Passw0rd"), "{error}");
             assert!(identity.users().is_empty() && identity.policies().len() == BUILT_IN_POLICIES.len());
         };
-        check(|backup| backup.format = 2, "format 2");
+        check(|backup| backup.format = 3, "format 3");
         check(|backup| backup.users[0].name = "a/b".into(), "a/b");
         check(|backup| backup.users[0].policy = Some("nonesuch".into()), "nonesuch");
         check(|backup| backup.users.clear(), "is missing");

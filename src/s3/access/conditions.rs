@@ -3,18 +3,17 @@
 //!
 //! Spec: Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3".
 
-use std::fmt::Write;
-
 use super::Caller;
 use crate::codec::dates::Timestamp;
-use crate::iam::{ACCOUNT, Action, AuthType, Context, PrincipalType, User};
+use crate::iam::{Action, AuthType, Context, PrincipalType};
 use crate::s3::operation::Operation;
 use crate::s3::xml::reader::parse_time;
 use crate::sigv4;
+use crate::storage::layout::ObjectKey;
 
 impl Caller<'_> {
     /// What holds for every action.
-    pub(super) fn context<'a>(&'a self, arn: &'a mut ArnBuffer) -> Context<'a> {
+    pub(super) fn context(&self) -> Context<'_> {
         let mut context = Context {
             principal_type: Some(PrincipalType::Anonymous),
             userid: Some("anonymous"),
@@ -25,14 +24,17 @@ impl Caller<'_> {
             user_agent: self.head.header("user-agent"),
             referer: self.head.header("referer"),
             requested_region: Some(&self.service.region),
-            account: Some(ACCOUNT),
+            account: Some(self.snapshot.account()).filter(|account| !account.is_empty()),
             ..Context::default()
         };
         if let Some(user) = self.user() {
             context.principal_type = Some(PrincipalType::User);
             context.username = Some(&user.name);
             context.userid = Some(&user.unique_id);
-            context.principal_arn = Some(arn.of(user));
+        }
+        if let Some(principal) = self.principal() {
+            context.principal_arn = Some(&principal.arn);
+            context.principal_account = Some(&*principal.account).filter(|account| !account.is_empty());
         }
         if let Some(session) = self.session() {
             if session.arn.is_some() {
@@ -42,17 +44,30 @@ impl Caller<'_> {
             context.session_arn = session.arn.as_deref();
             context.token_issue_time = Some(session.issued);
         }
+        if self.role().is_some() {
+            // As at AWS, a role is no user.
+            context.username = None;
+        }
         if let Some(claim) = &self.claim {
             context.auth_type = Some(match claim.auth_type() {
                 sigv4::AuthType::Header => AuthType::Header,
                 sigv4::AuthType::Query => AuthType::Query,
             });
             context.signature_version = Some("AWS4-HMAC-SHA256");
-            let age = self.now.seconds.saturating_sub(claim.signed_at().seconds).max(0) as u64;
-            context.signature_age_ms = Some(age.saturating_mul(1000));
+            context.signature_age_ms = Some(self.age_ms(claim.signed_at()));
             context.content_sha256 = claim.content_sha256();
         }
+        if let Some(form) = &self.form {
+            context.auth_type = Some(AuthType::Post);
+            context.signature_version = Some(form.version);
+            context.signature_age_ms = form.signed_at.map(|signed_at| self.age_ms(signed_at));
+        }
         context
+    }
+
+    fn age_ms(&self, signed_at: Timestamp) -> u64 {
+        let age = self.now.seconds.saturating_sub(signed_at.seconds).max(0) as u64;
+        age.saturating_mul(1000)
     }
 
     /// What the Service Authorization Reference lists for one action.
@@ -71,19 +86,25 @@ impl Caller<'_> {
                     Operation::ListObjectVersions(list) => Some(&list.settings),
                     _ => None,
                 };
+                // Whether a missing object is told to be missing depends on whether its key could be listed.
+                let key = match operation {
+                    Operation::GetObject(get) => Some(&get.key),
+                    Operation::HeadObject(get) => Some(&get.key),
+                    _ => None,
+                };
+                context.prefix = key.map(ObjectKey::as_bytes);
                 if let Some(settings) = settings {
                     context.prefix = Some(settings.prefix.as_bytes());
                     context.delimiter = settings.delimiter.as_deref().map(str::as_bytes);
                     context.max_keys = Some(settings.max_keys.into());
                 }
             }
+            Action::PutObjectAcl | Action::PutObjectVersionAcl | Action::PutBucketAcl => {
+                self.add_acl(context);
+                context.version_id = operation.version_id().map(|version| version.as_str().as_bytes());
+            }
             Action::PutObject => {
-                context.acl = header("x-amz-acl");
-                context.grant_read = header("x-amz-grant-read");
-                context.grant_write = header("x-amz-grant-write");
-                context.grant_read_acp = header("x-amz-grant-read-acp");
-                context.grant_write_acp = header("x-amz-grant-write-acp");
-                context.grant_full_control = header("x-amz-grant-full-control");
+                self.add_acl(context);
                 context.copy_source = header("x-amz-copy-source");
                 context.metadata_directive = header("x-amz-metadata-directive");
                 context.server_side_encryption = header("x-amz-server-side-encryption");
@@ -104,18 +125,18 @@ impl Caller<'_> {
                         | Operation::CopyObject(_)
                         | Operation::PostObject(_)
                         | Operation::CompleteMultipartUpload(_)
+                        | Operation::RenameObject(_)
                 ));
             }
             Action::DeleteObject => context.if_match = header("if-match"),
             Action::CreateBucket => {
-                context.acl = header("x-amz-acl");
+                self.add_acl(context);
                 context.object_ownership = header("x-amz-object-ownership");
             }
             Action::GetObjectVersion
             | Action::GetObjectVersionAcl
             | Action::GetObjectVersionAttributes
             | Action::GetObjectVersionTagging
-            | Action::PutObjectVersionAcl
             | Action::PutObjectVersionTagging
             | Action::DeleteObjectVersion
             | Action::DeleteObjectVersionTagging => {
@@ -123,6 +144,22 @@ impl Caller<'_> {
             }
             _ => {}
         }
+    }
+}
+
+impl<'h> Caller<'h> {
+    /// The list that the headers of the request set.
+    fn add_acl<'a>(&self, context: &mut Context<'a>)
+    where
+        'h: 'a,
+    {
+        let header = |name| self.head.header(name);
+        context.acl = header("x-amz-acl");
+        context.grant_read = header("x-amz-grant-read");
+        context.grant_write = header("x-amz-grant-write");
+        context.grant_read_acp = header("x-amz-grant-read-acp");
+        context.grant_write_acp = header("x-amz-grant-write-acp");
+        context.grant_full_control = header("x-amz-grant-full-control");
     }
 }
 
@@ -136,18 +173,3 @@ pub(super) fn add_retain_until(context: &mut Context<'_>, until: Option<Timestam
 }
 
 const DAY_SECONDS: i64 = 86_400;
-
-/// Room for `arn:aws:iam::<account>:user/<name>` without an allocation for each decision.
-#[derive(Default)]
-pub(super) struct ArnBuffer(String);
-
-impl ArnBuffer {
-    fn of(&mut self, user: &User) -> &str {
-        self.0.reserve(ARN_BYTES);
-        // Writing to a string cannot fail.
-        let _ = write!(self.0, "arn:aws:iam::{ACCOUNT}:user/{}", user.name);
-        &self.0
-    }
-}
-
-const ARN_BYTES: usize = 128;

@@ -20,6 +20,7 @@ use crate::s3::attributes;
 use crate::s3::error::S3Error;
 use crate::s3::operation::{Operation, Requirement};
 use crate::s3::settings::BucketSettings;
+use crate::storage::Bucket;
 use crate::storage::bucket::{self, Maker};
 use crate::storage::layout::{BucketName, ObjectKey};
 use crate::storage::record::{Retention, Tags};
@@ -172,8 +173,15 @@ fn reads_existing_object(action: Action, operation: &Operation) -> bool {
 fn owner_of_bucket(caller: &Caller<'_>, bucket: &str) -> Result<Option<Box<str>>, S3Error> {
     let Ok(name) = BucketName::parse(bucket.as_bytes()) else { return Ok(None) };
     let Some(bucket) = caller.service.root.bucket(&name)? else { return Ok(None) };
-    let maker = bucket::maker(&bucket)?;
-    Ok(maker.and_then(|maker| user_of(&caller.snapshot, &maker)).map(|user| (*user.name).into()))
+    Ok(caller.owner_of(&bucket)?.map(|user| (*user.name).into()))
+}
+
+impl Caller<'_> {
+    /// The user who made a bucket.
+    pub fn owner_of(&self, bucket: &Bucket) -> Result<Option<Arc<User>>, S3Error> {
+        let maker = bucket::maker(bucket)?;
+        Ok(maker.and_then(|maker| user_of(&self.snapshot, &maker)).cloned())
+    }
 }
 
 /// The user who made a bucket, if what the directory says of it can be believed.

@@ -11,6 +11,8 @@ pub enum Code {
     AccessControlListNotSupported,
     /// No policy allows the call, or one denies it.
     AccessDenied,
+    /// A page of another origin may not do this.
+    AccessForbidden,
     /// A grant names an e-mail address.
     AmbiguousGrantByEmailAddress,
     /// The credential scope or a part of the header is wrong.
@@ -216,8 +218,9 @@ pub enum Code {
 impl Code {
     /// Every code, in alphabetical order.
     #[rustfmt::skip]
-    pub const ALL: [Code; 102] = [
-        Code::AccessControlListNotSupported, Code::AccessDenied, Code::AmbiguousGrantByEmailAddress,
+    pub const ALL: [Code; 103] = [
+        Code::AccessControlListNotSupported, Code::AccessDenied, Code::AccessForbidden,
+        Code::AmbiguousGrantByEmailAddress,
         Code::AuthorizationHeaderMalformed, Code::AuthorizationQueryParametersError, Code::BadDigest,
         Code::BadRequest, Code::BucketAlreadyExists, Code::BucketAlreadyOwnedByYou, Code::BucketNotEmpty,
         Code::ConditionalRequestConflict, Code::CredentialsNotSupported, Code::EncryptionTypeMismatch,
@@ -257,6 +260,7 @@ impl Code {
         match self {
             Self::AccessControlListNotSupported => "AccessControlListNotSupported",
             Self::AccessDenied => "AccessDenied",
+            Self::AccessForbidden => "AccessForbidden",
             Self::AmbiguousGrantByEmailAddress => "AmbiguousGrantByEmailAddress",
             Self::AuthorizationHeaderMalformed => "AuthorizationHeaderMalformed",
             Self::AuthorizationQueryParametersError => "AuthorizationQueryParametersError",
@@ -425,6 +429,7 @@ impl Code {
             | Self::UserKeyMustBeSpecified
             | Self::XAmzContentSHA256Mismatch => 400,
             Self::AccessDenied
+            | Self::AccessForbidden
             | Self::InvalidAccessKeyId
             | Self::InvalidChunkSizeError
             | Self::InvalidObjectState
@@ -475,6 +480,7 @@ impl Code {
         match self {
             Self::AccessControlListNotSupported => "The bucket does not allow ACLs.",
             Self::AccessDenied => "Access Denied",
+            Self::AccessForbidden => "CORSResponse: This CORS request is not allowed.",
             Self::AmbiguousGrantByEmailAddress => {
                 "The email address you provided is associated with more than one account."
             }

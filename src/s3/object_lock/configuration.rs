@@ -1,6 +1,7 @@
 //! The configuration of a bucket's object lock, and its document.
 
 use crate::codec::dates::Timestamp;
+use crate::s3::context::Service;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::settings::{BucketSettings, Setting};
 use crate::s3::xml::Writer;
@@ -96,6 +97,14 @@ impl Setting for ObjectLock {
     /// What is locked stays locked.
     fn when_damaged() -> Option<Self> {
         Some(Self::default())
+    }
+
+    fn check(&self, _service: &Service, beside: &BucketSettings) -> Result<(), S3Error> {
+        if beside.versioning.is_some_and(|versioning| versioning.enabled) {
+            return Ok(());
+        }
+        Err(Code::InvalidBucketState
+            .because("Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration"))
     }
 }
 

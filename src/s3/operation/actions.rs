@@ -1,7 +1,8 @@
 //! Which permissions an operation needs, and on what.
 //!
 //! All of them must be granted. Two things are known only later and are asked for by the handlers: the tags that a copy
-//! takes along ([`CopySource::tag_requirement`]), and the single keys of DeleteObjects and PostObject.
+//! takes along ([`CopySource::tag_requirement`]), and the single keys of DeleteObjects. PostObject needs what the PutObject
+//! needs that its form stands for.
 //!
 //! Invariant: the match over the operations is exhaustive, so that a new one cannot be forgotten here.
 //! Spec: "Required permissions for Amazon S3 API operations" in the Amazon S3 user guide, and the Service Authorization
@@ -32,10 +33,10 @@ impl Operation {
     /// The permissions the caller needs before anything is done.
     ///
     /// None are needed, because another check decides, by [`DeleteObjects`](Operation::DeleteObjects) and
-    /// [`PostObject`](Operation::PostObject) (each key by itself), [`Preflight`](Operation::Preflight) (the bucket's
-    /// CORS rules) and [`Sts`](Operation::Sts) (rules of its own); and by [`CreateSession`](Operation::CreateSession),
-    /// [`RenameObject`](Operation::RenameObject) and [`WriteGetObjectResponse`](Operation::WriteGetObjectResponse),
-    /// which belong to other services and are never carried out.
+    /// [`PostObject`](Operation::PostObject) (the keys are in the body), [`Preflight`](Operation::Preflight) (the bucket's
+    /// CORS rules), [`Sts`](Operation::Sts) and [`Iam`](Operation::Iam) (rules of their own); and by
+    /// [`CreateSession`](Operation::CreateSession) and [`WriteGetObjectResponse`](Operation::WriteGetObjectResponse), which
+    /// belong to other services and are never carried out.
     #[must_use]
     pub fn actions(&self, head: &Head) -> Requirements<'_> {
         use Action as A;
@@ -44,8 +45,8 @@ impl Operation {
             | Self::PostObject(_)
             | Self::Preflight(_)
             | Self::Sts
+            | Self::Iam
             | Self::CreateSession(_)
-            | Self::RenameObject(_)
             | Self::WriteGetObjectResponse => return Requirements::new(),
 
             // Several permissions.
@@ -56,6 +57,14 @@ impl Operation {
                 let mut needed = write_object(&copy.bucket, &copy.key, head);
                 needed.push(copy.source.requirement());
                 return needed;
+            }
+            Self::RenameObject(rename) => {
+                // AWS has it only in directory buckets, with other permissions: these are those of its effect.
+                return smallvec![
+                    on_object(A::GetObject, &rename.bucket, &rename.source),
+                    on_object(A::DeleteObject, &rename.bucket, &rename.source),
+                    on_object(A::PutObject, &rename.bucket, &rename.key),
+                ];
             }
             Self::UploadPartCopy(part) => {
                 return smallvec![

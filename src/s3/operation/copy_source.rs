@@ -32,8 +32,13 @@ impl CopySource {
     /// # Errors
     /// `InvalidArgument` that says what is wrong.
     pub fn parse(value: &[u8]) -> Result<Self, S3Error> {
+        Self::parse_header(HEADER, value)
+    }
+
+    /// As [`parse`](Self::parse), from the header `name`, which has the same form.
+    pub(super) fn parse_header(name: &'static str, value: &[u8]) -> Result<Self, S3Error> {
         let refuse =
-            |message: String| S3Error::invalid_argument(HEADER, String::from_utf8_lossy(value), message);
+            |message: String| S3Error::invalid_argument(name, String::from_utf8_lossy(value), message);
         let (path, version) = match memchr::memmem::rfind(value, VERSION_SEPARATOR) {
             None => (value, None),
             Some(at) => (&value[..at], Some(&value[at + VERSION_SEPARATOR.len()..])),
@@ -49,7 +54,7 @@ impl CopySource {
         let path = percent::decode(path).map_err(|error| refuse(sentence(&error)))?;
         let path = path.strip_prefix(b"/").unwrap_or(&path);
         let slash = memchr::memchr(b'/', path).filter(|at| at + 1 < path.len()).ok_or_else(|| {
-            refuse("Copy Source must mention the source bucket and key: sourcebucket/sourcekey".to_owned())
+            refuse("The source must mention the source bucket and key: sourcebucket/sourcekey".to_owned())
         })?;
         let bucket = BucketName::parse(&path[..slash]).map_err(|error| refuse(error.to_string()))?;
         let key = ObjectKey::parse(&path[slash + 1..]).map_err(|error| refuse(error.to_string()))?;

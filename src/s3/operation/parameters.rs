@@ -195,6 +195,17 @@ pub struct CopyObject {
     pub source: Box<CopySource>,
 }
 
+/// Options of RenameObject; its conditions are headers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RenameObject {
+    /// The bucket of both keys.
+    pub bucket: BucketName,
+    /// The new key.
+    pub key: ObjectKey,
+    /// The key that the object has. Boxed as in [`CopyObject`].
+    pub source: Box<ObjectKey>,
+}
+
 /// CreateMultipartUpload. Its options are headers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CreateMultipartUpload {

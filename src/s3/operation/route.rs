@@ -6,7 +6,8 @@ use super::copy_source::{self, CopySource};
 use super::parameters::{
     AbortMultipartUpload, CompleteMultipartUpload, CopyObject, DeleteObject, GetObject, HeadObject,
     ListBuckets, ListMultipartUploads, ListObjectVersions, ListObjects, ListObjectsV2, ListParts,
-    ObjectVersion, PartNumber, Preflight, PutObject, ResponseOverrides, UploadId, UploadPart, UploadPartCopy,
+    ObjectVersion, PartNumber, Preflight, PutObject, RenameObject, ResponseOverrides, UploadId, UploadPart,
+    UploadPartCopy,
 };
 use super::query::{Query, decimal};
 use super::subresource::Subresource;
@@ -14,6 +15,8 @@ use crate::http::head::{Head, Method};
 use crate::s3::error::{Code, S3Error};
 use crate::storage::layout::{BucketName, ObjectKey};
 
+/// Names the object that RenameObject renames.
+const RENAME_SOURCE: &str = "x-amz-rename-source";
 /// Most buckets of one page of ListBuckets.
 const BUCKETS_PAGE_MAX: u64 = 10_000;
 
@@ -76,7 +79,9 @@ fn route_service(request: &Request<'_>) -> Result<Operation, S3Error> {
                 bucket_region: query.filled("bucket-region")?,
             }))
         }
-        Method::Post if request.has_content_type("application/x-www-form-urlencoded") => Ok(Operation::Sts),
+        Method::Post if request.has_content_type("application/x-www-form-urlencoded") => {
+            Ok(if request.is_signed_for(b"iam") { Operation::Iam } else { Operation::Sts })
+        }
         _ => Err(S3Error::method_not_allowed(head.method_bytes(), "SERVICE", "GET, POST, OPTIONS")),
     }
 }
@@ -320,6 +325,17 @@ pub(super) fn abort_multipart_upload(
     Ok(Operation::AbortMultipartUpload(AbortMultipartUpload { bucket, key, upload_id }))
 }
 
+pub(super) fn rename_object(object: ObjectVersion, request: &Request<'_>) -> Result<Operation, S3Error> {
+    let ObjectVersion { bucket, key, .. } = object;
+    let value = request.head.header(RENAME_SOURCE).unwrap_or_default();
+    let source = CopySource::parse_header(RENAME_SOURCE, value)?;
+    if source.bucket != bucket || source.version_id.is_some() {
+        let message = "An object is renamed within its bucket, and not a version of it: bucket/key.";
+        return Err(S3Error::invalid_argument(RENAME_SOURCE, String::from_utf8_lossy(value), message));
+    }
+    Ok(Operation::RenameObject(RenameObject { bucket, key, source: Box::new(source.key) }))
+}
+
 /// Other object stores append with `?append&position=`; to them it is no PutObject, so it must not be one here.
 pub(super) fn append(_: ObjectVersion, _: &Request<'_>) -> Result<Operation, S3Error> {
     Err(S3Error::not_implemented("Query", "append"))
@@ -405,6 +421,16 @@ impl Request<'_> {
         let value = self.head.header("content-type").unwrap_or_default();
         let end = memchr::memchr(b';', value).unwrap_or(value.len());
         value[..end].trim_ascii().eq_ignore_ascii_case(media_type.as_bytes())
+    }
+
+    /// Whether the signature claims to be made for this service. At AWS the host tells calls of IAM from those of STS;
+    /// here they share it, and the scope of the signature tells them apart.
+    fn is_signed_for(&self, service: &[u8]) -> bool {
+        let line = self.head.header("authorization").unwrap_or_default();
+        let credential = memchr::memmem::find(line, b"Credential=").map_or(&b""[..], |at| &line[at..]);
+        let end = memchr::memchr2(b',', b' ', credential).unwrap_or(credential.len());
+        let mut scope = credential[..end].rsplit(|byte| *byte == b'/');
+        scope.next() == Some(b"aws4_request") && scope.next() == Some(service)
     }
 }
 

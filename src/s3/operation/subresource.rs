@@ -270,7 +270,7 @@ static SUBRESOURCES: [Subresource; 41] = [
             .put(Plain(Operation::PutPublicAccessBlock))
             .delete(Plain(Operation::DeletePublicAccessBlock)),
     ),
-    on_object("renameObject", Methods::NONE.put(Plain(Operation::RenameObject))),
+    on_object("renameObject", Methods::NONE.put(Parsed(route::rename_object))),
     on_bucket(
         "replication",
         Methods::NONE

@@ -9,6 +9,8 @@ use super::*;
 use crate::http::head::Head;
 use crate::s3::error::{Code, S3Error};
 
+const FORM_FOR_IAM: &str = "content-type: application/x-www-form-urlencoded\r\n\
+    authorization: AWS4-HMAC-SHA256 Credential=a/b/20261126//iam/aws4_request, SignedHeaders=host, Signature=0\r\n";
 const FORM: &str = "content-type: application/x-www-form-urlencoded; charset=utf-8\r\n";
 const MULTIPART: &str = "Content-Type: Multipart/Form-Data; boundary=x\r\n";
 
@@ -128,7 +130,6 @@ const LINES: &[(&str, &str)] = &[
     ("PUT /b01/k?encryption", "UpdateObjectEncryption"),
     ("GET /b01/k?legal-hold", "GetObjectLegalHold"),
     ("PUT /b01/k?legal-hold", "PutObjectLegalHold"),
-    ("PUT /b01/k?renameObject", "RenameObject"),
     ("POST /b01/k?restore", "RestoreObject"),
     ("GET /b01/k?retention", "GetObjectRetention"),
     ("PUT /b01/k?retention", "PutObjectRetention"),
@@ -142,9 +143,11 @@ const LINES: &[(&str, &str)] = &[
 /// The same with a header.
 const LINES_WITH_HEADER: &[(&str, &str, &str)] = &[
     ("POST /", FORM, "Sts"),
+    ("POST /", FORM_FOR_IAM, "Iam"),
     ("POST /b01", MULTIPART, "PostObject"),
     ("PUT /b01/k", "x-amz-copy-source: b02/s\r\n", "CopyObject"),
     ("PUT /b01/k?partNumber=1&uploadId=u", "x-amz-copy-source: /b02/s\r\n", "UploadPartCopy"),
+    ("PUT /b01/k?renameObject", "x-amz-rename-source: /b01/s\r\n", "RenameObject"),
 ];
 
 pub(super) fn every_line() -> impl Iterator<Item = &'static str> {
@@ -170,7 +173,7 @@ fn every_operation_has_its_request() {
         assert_eq!(operation.key().map(ObjectKey::as_str), key, "{line}");
     }
     // As many as the enum has variants.
-    assert_eq!(names.len(), 109);
+    assert_eq!(names.len(), 110);
 }
 
 #[test]

@@ -137,7 +137,10 @@ impl Objects<'_> {
         let mut writer = Writer::document(out);
         writer.open_root("ListBucketResult");
         writer.text("Name", page.bucket);
-        writer.listed("Prefix", page.prefix, page.encoding);
+        // botocore does not decode it here, minio-go does: what decodes to itself is written so that both are right.
+        let decodes_to_itself = page.prefix.iter().all(|byte| !matches!(byte, b'%' | b'+'));
+        let plain = decodes_to_itself && super::can_carry(page.prefix);
+        writer.listed("Prefix", page.prefix, page.encoding.filter(|_| !plain));
         writer.listed("Marker", self.marker, page.encoding);
         if let Some(next_marker) = self.next_marker {
             writer.listed("NextMarker", next_marker, page.encoding);

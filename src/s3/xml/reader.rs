@@ -1,8 +1,8 @@
 //! Pulls elements and text out of a document that a client sent.
 //!
 //! Strict: the root and every element must be one the call takes, none twice where one is allowed, no attributes but
-//! namespace declarations, no DTD, no processing instructions, no entities but the five of XML and character references,
-//! nothing after the root. Elements may come in any order, because clients write them in any order. Namespaces are not
+//! namespace declarations and those of XML Schema (`xsi:type`), no DTD, no processing instructions, no entities but the
+//! five of XML and character references, nothing after the root. Elements may come in any order, because clients write them in any order. Namespaces are not
 //! looked at beyond that: clients send several, or none.
 //!
 //! Bounded: the body by [`XML_BODY_BYTES_MAX`], entries by the limit of the call, depth by the elements that are known
@@ -104,6 +104,14 @@ impl<'x> Reader<'x> {
         }
     }
 
+    /// As [`text`](Self::text), but only of characters that XML can carry: what is to be given back as it came.
+    pub fn kept_text(&mut self) -> Result<String, Malformed> {
+        let text = self.text()?;
+        let is_lost =
+            |c: char| c < ' ' && !matches!(c, '\t' | '\n' | '\r') || matches!(c, '\u{fffe}' | '\u{ffff}');
+        if text.contains(is_lost) { Err(Malformed) } else { Ok(text) }
+    }
+
     /// Makes sure that nothing but comments and blanks follows the root.
     pub fn finish(mut self) -> Result<(), Malformed> {
         loop {
@@ -126,11 +134,12 @@ pub fn name<'s>(start: &'s BytesStart<'_>) -> &'s str {
     start.name().into_inner()
 }
 
-/// The name of an element that has no attributes but declarations of namespaces.
+/// The name of an element that has no attributes but declarations of namespaces and types: what is in an element says
+/// its type as well.
 fn checked_name<'s>(start: &'s BytesStart<'_>) -> Result<&'s str, Malformed> {
     for attribute in start.attributes() {
         let key = attribute.map_err(|_| Malformed)?.key.into_inner();
-        if key != "xmlns" && !key.starts_with("xmlns:") {
+        if key != "xmlns" && !key.starts_with("xmlns:") && !key.starts_with("xsi:") {
             return Err(Malformed);
         }
     }

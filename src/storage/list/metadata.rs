@@ -29,7 +29,7 @@ pub(super) struct Metadata {
 /// regular file, or no longer.
 ///
 /// This takes two calls, neither of which opens the file or follows a link: a third faster than [`inspect`], which judges
-/// where the two disagree because the file was replaced in between.
+/// where the two disagree because the file was replaced or deleted in between.
 pub(super) fn inspect_name(
     directory: BorrowedFd<'_>,
     proc_path: &mut ProcPath,
@@ -40,8 +40,15 @@ pub(super) fn inspect_name(
         Err(errno) if is_absence(errno) => return Ok(None),
         Err(errno) => return Err(errno).at(Subject::Object, OP_STAT),
     };
-    match read_summary(|buffer| fs::lgetxattr(proc_path.of(name), XATTR_NAME, buffer))? {
+    let mut is_there = true;
+    let record = read_summary(|buffer| {
+        let read = fs::lgetxattr(proc_path.of(name), XATTR_NAME, buffer);
+        is_there &= !matches!(read, Err(errno) if is_absence(errno));
+        read
+    })?;
+    match record {
         Some(record) if !matches_stat(&record, &stat) => inspect(directory, name),
+        None if !is_there => inspect(directory, name),
         record => Ok(Metadata::of(&stat, record)),
     }
 }

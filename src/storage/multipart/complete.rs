@@ -2,8 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, AtFlags, Mode, OFlags};
+use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
+use smallvec::smallvec;
 
 use super::super::commit::Change;
 use super::super::error::{At, Result, Subject};
@@ -11,10 +12,11 @@ use super::super::object::{self, Condition};
 use super::super::record::{ETag, PartChecksums, PartTable, Record, StoredChecksum};
 use super::super::root::{Bucket, Root};
 use super::super::writer::Staged;
-use super::super::{layout, recover, walk};
-use super::{COMPLETING_SUFFIX, DATA, Part, Place, Upload, has_claims, part_name};
+use super::super::{layout, walk};
+use super::{ABORTING_SUFFIX, COMPLETING_SUFFIX, DATA, Part, Place, Upload, part_name, remove};
 use crate::digest::{Checksum, ChecksumType, FullObject, Md5State, composite};
 use crate::limits;
+use crate::runtime::file;
 
 /// A part as the client's CompleteMultipartUpload names it.
 #[derive(Clone, Debug)]
@@ -76,7 +78,8 @@ pub fn complete<E>(
 ) -> Result<std::result::Result<Completed, CompleteError<E>>> {
     // Once before anybody else is shut out, so that a mistaken call disturbs nobody.
     if let Err(error) = assemble(upload, wanted, expected)? {
-        return Ok(Err(error));
+        // Parts may be missing because somebody else has just completed or aborted it.
+        return Ok(Err(if upload.exists(root)? { error } else { CompleteError::NoSuchUpload }));
     }
     let above = walk::open_directory(root.uploads.as_fd(), upload.bucket.as_bytes())
         .at(Subject::Upload, "open the uploads of the bucket")?;
@@ -89,8 +92,11 @@ pub fn complete<E>(
     let completed = complete_alone(root, bucket, upload, wanted, expected, condition);
     match &completed {
         Ok(Ok(_)) => {
-            recover::remove_content(upload.directory.as_fd(), recover::DEPTH_MAX);
-            let _ = fs::unlinkat(&above, aside.as_str(), AtFlags::REMOVEDIR);
+            // From here on the upload is over, also after a crash.
+            let over = format!("{}{ABORTING_SUFFIX}", upload.id.as_str());
+            let renamed = fs::renameat(&above, aside.as_str(), &above, over.as_str());
+            let name = if renamed.is_ok() { over } else { aside };
+            remove(above.as_fd(), name.as_bytes(), upload.directory.as_fd());
         }
         _ => {
             let _ = fs::renameat(&above, aside.as_str(), &above, upload.id.as_str());
@@ -107,18 +113,18 @@ fn complete_alone<E>(
     expected: &Expected,
     condition: &Condition<'_, E>,
 ) -> Result<std::result::Result<Completed, CompleteError<E>>> {
-    let (parts, mut record) = match assemble(upload, wanted, expected)? {
+    let Assembled { parts, last_in_data, mut record } = match assemble(upload, wanted, expected)? {
         Ok(assembled) => assembled,
         Err(error) => return Ok(Err(error)),
     };
     let owner = upload.description.owner;
     let key = &upload.description.key;
     let in_place = match upload.part_size()? {
-        Some(size) if fits(&parts, size) && !has_claims(upload.directory.as_fd())? => Some(size),
+        Some(size) if fits(&parts, size, last_in_data) => take_data(upload, &parts)?.map(|data| (data, size)),
         _ => None,
     };
     let staged = match in_place {
-        Some(size) => laid_out(root, upload, &parts, size)?,
+        Some((data, size)) => laid_out(root, upload, &parts, data, size)?,
         None => copied(root, bucket, upload, &parts)?,
     };
     Ok(object::publish(root, bucket, key, staged, &mut record, owner, condition)?
@@ -126,8 +132,15 @@ fn complete_alone<E>(
         .map_err(CompleteError::Refused))
 }
 
-/// The parts as they are to be put together, and what the object's record will say.
-type Assembled = (Vec<Part>, Record);
+/// What an object is put together from.
+struct Assembled {
+    /// The parts, in order.
+    parts: Vec<Part>,
+    /// The greatest number of a part in `data`, be it wanted or not; 0 if there is none.
+    last_in_data: u32,
+    /// What the object's record will say.
+    record: Record,
+}
 
 /// Checks the parts and computes what the object's record says.
 fn assemble<E>(
@@ -174,7 +187,9 @@ fn assemble<E>(
     if let Err(error) = checksums(upload, &parts, expected, &mut record) {
         return Ok(Err(error));
     }
-    Ok(Ok((parts, record)))
+    let in_data = there.iter().rev().find(|part| part.place == Place::Data);
+    let last_in_data = in_data.map_or(0, |part| part.number);
+    Ok(Ok(Assembled { parts, last_in_data, record }))
 }
 
 fn checksums<E>(
@@ -208,32 +223,54 @@ fn checksums<E>(
     }
 }
 
-/// Whether the parts are numbered from 1 without a gap and all but the last have the size `data` is laid out for.
-fn fits(parts: &[Part], size: u64) -> bool {
+/// Whether `data` can become the object: the parts are numbered from 1 without a gap, all but the last have the size it is
+/// laid out for, and no part stands behind them in it, which would be lost if the object is not published after all.
+fn fits(parts: &[Part], size: u64, last_in_data: u32) -> bool {
     let Some((last, most)) = parts.split_last() else { return false };
     parts.iter().zip(1..).all(|(part, number)| part.number == number)
         && most.iter().all(|part| part.size == size)
-        && last.size <= size
+        && last_in_data <= last.number
+}
+
+/// Opens `data` and locks all of it. `Ok(None)`: a part is still being written into it.
+fn take_data(upload: &Upload, parts: &[Part]) -> Result<Option<OwnedFd>> {
+    // It is made only if it has nothing to hold yet.
+    let create = parts.iter().all(|part| part.place != Place::Data);
+    let mut flags = OFlags::RDWR | OFlags::CLOEXEC;
+    flags.set(OFlags::CREATE, create);
+    let data =
+        fs::openat(&upload.directory, DATA, flags, walk::FILE_MODE).at(Subject::Object, OP_ASSEMBLE)?;
+    let locked = file::lock_range(data.as_fd(), 0, 0).at(Subject::Upload, OP_ASSEMBLE)?;
+    Ok(locked.then_some(data))
 }
 
 /// `data` itself, with the parts that are not in their places copied there.
-fn laid_out<'r>(root: &'r Root, upload: &Upload, parts: &[Part], size: u64) -> Result<Staged<'r>> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-    let data =
-        fs::openat(&upload.directory, DATA, flags, walk::FILE_MODE).at(Subject::Upload, OP_ASSEMBLE)?;
+fn laid_out<'r>(
+    root: &'r Root,
+    upload: &Upload,
+    parts: &[Part],
+    data: OwnedFd,
+    size: u64,
+) -> Result<Staged<'r>> {
+    let mut copied = false;
     for part in parts {
         if let Place::Beside(id) = part.place {
             let from = open_part(upload.directory.as_fd(), &part_name(id))?;
             copy(from.as_fd(), 0, data.as_fd(), u64::from(part.number - 1) * size, part.size)?;
+            copied = true;
         }
     }
     let total = parts.iter().map(|part| part.size).sum::<u64>();
     if fs::fstat(&data).at(Subject::Upload, OP_ASSEMBLE)?.st_size as u64 != total {
-        // Parts that the client left out stood behind.
+        // Parts that did not arrive whole stood behind.
         fs::ftruncate(&data, total).at(Subject::Upload, OP_ASSEMBLE)?;
     }
     let directory = upload.directory.try_clone().at(Subject::Upload, OP_ASSEMBLE)?;
-    Ok(Staged::standing(root, directory, DATA, data))
+    let staged = Staged::standing(root, directory, DATA, data);
+    if copied {
+        flush_copies(root, &staged)?;
+    }
+    Ok(staged)
 }
 
 /// A new file with everything copied into it.
@@ -250,12 +287,23 @@ fn copied<'r>(root: &'r Root, bucket: &Bucket, upload: &Upload, parts: &[Part]) 
         copy(file.as_fd(), from, staged.as_fd(), offset, part.size)?;
         offset += part.size;
     }
+    flush_copies(root, &staged)?;
     Ok(staged)
+}
+
+/// What was copied is on the disk before the object has its name: the parts are removed right after, and a power cut
+/// must not leave the name alone.
+fn flush_copies(root: &Root, staged: &Staged<'_>) -> Result<()> {
+    if !root.committer.is_durable() {
+        return Ok(());
+    }
+    let file = staged.as_fd().try_clone_to_owned().at(Subject::Object, OP_ASSEMBLE)?;
+    Change { files: smallvec![file], wide: false }.flush(root)
 }
 
 fn open_part(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     fs::openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .at(Subject::Upload, OP_ASSEMBLE)
+        .at(Subject::Object, OP_ASSEMBLE)
 }
 
 /// Copies a range inside the kernel, which shares the blocks where the file system can.

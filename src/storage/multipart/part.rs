@@ -1,11 +1,16 @@
 //! One part on its way into an upload: from a client ([`PartWriter`]) or from another object ([`copy_part`]).
 //!
 //! Both take a [`Spot`] first, which says where the part's data goes, and enter the part into the table when the data is
-//! there. A part that was not entered was never there.
+//! there and as durable as configured: the table may reach the disk at any time, and must not name what is not there. A
+//! part that was not entered was never there.
+//!
+//! A part is written into its place in `data` under a lock of that range, which belongs to the open file. So the kernel
+//! gives it up with the last write in flight, also of a part whose client has gone, and of a process that was killed;
+//! nobody else writes there, and Complete does not publish `data`, while such a write could still arrive.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, AtFlags, Dir, FlockOperation, OFlags};
+use rustix::fs::{self, AtFlags, OFlags};
 use rustix::io::Errno;
 use smallvec::smallvec;
 
@@ -17,11 +22,11 @@ use super::super::walk;
 use super::super::writer::{self, Writer};
 use super::complete::copy;
 use super::table::{Part, Place, Table};
-use super::{DATA, PRIVATE_FILE, Upload};
+use super::{DATA, Upload};
 use crate::codec::dates::Timestamp;
 use crate::digest::{BodyDigests, Checksum, Wanted};
-use crate::limits;
-use crate::runtime::AlignedBuf;
+use crate::limits::{self, DIRECT_ALIGNMENT};
+use crate::runtime::{AlignedBuf, file};
 
 /// One part that a client sends.
 pub struct PartWriter<'r> {
@@ -38,9 +43,11 @@ impl<'r> PartWriter<'r> {
         number: u32,
         length: Option<u64>,
     ) -> Result<PartWriter<'r>> {
-        let direct = root.capabilities.direct_io;
-        let (spot, fd) = Spot::take(root, upload, number, length, direct)?;
-        let writer = Writer::at(root, fd, direct, spot.offset)?;
+        let (spot, fd) = Spot::take(root, upload, number, length, root.capabilities.direct_io)?;
+        if let Some(length) = length.filter(|length| *length >= limits::PART_BYTES_MIN) {
+            writer::allocate(fd.as_fd(), spot.offset, length)?;
+        }
+        let writer = Writer::at(root, fd, spot.direct, spot.offset)?;
         Ok(PartWriter { root, spot, writer })
     }
 
@@ -61,11 +68,33 @@ impl<'r> PartWriter<'r> {
         md5: [u8; 16],
         checksum: Option<Checksum>,
         modified: Timestamp,
-    ) -> Result<Option<(Part, Change)>> {
+    ) -> Result<Option<Entered>> {
         let PartWriter { root, spot, writer } = self;
         let (staged, size) = writer.finish().await?;
+        let file = staged.into_fd()?;
+        root.committer.commit(data_of(&file)?).await?;
         let part = Part { number: spot.number, size, modified, md5, checksum, place: spot.place };
-        spot.enter(root, part, staged.into_fd()?)
+        spot.enter(root, part, &file)
+    }
+}
+
+/// A part that is in the table.
+pub struct Entered {
+    part: Part,
+    change: Change,
+    /// The file of the part that had the number before, in this directory.
+    superseded: Option<(OwnedFd, String)>,
+}
+
+impl Entered {
+    /// Makes the entry as durable as configured, and removes what it supersedes only then: after a power cut the table
+    /// may be the old one.
+    pub async fn commit(self, root: &Root) -> Result<Part> {
+        root.committer.commit(self.change).await?;
+        if let Some((directory, name)) = self.superseded {
+            let _ = fs::unlinkat(&directory, name.as_str(), AtFlags::empty());
+        }
+        Ok(self.part)
     }
 }
 
@@ -94,7 +123,7 @@ pub fn copy_part(
     number: u32,
     source: &Source,
     modified: Timestamp,
-) -> Result<Option<(Part, Change)>> {
+) -> Result<Option<Entered>> {
     let (spot, fd) = Spot::take(root, upload, number, Some(source.length), false)?;
     copy(source.file.as_fd(), source.offset, fd.as_fd(), spot.offset, source.length)?;
     let (mut md5, mut checksum) = source.known;
@@ -110,9 +139,12 @@ pub fn copy_part(
         checksum = checksum.or(digests.checksums[0]);
     }
     source.content.check(source.file.as_fd())?;
+    if root.committer.is_durable() {
+        data_of(&fd)?.flush(root)?;
+    }
     let md5 = md5.unwrap_or_default();
     let part = Part { number, size: source.length, modified, md5, checksum, place: spot.place };
-    spot.enter(root, part, fd)
+    spot.enter(root, part, &fd)
 }
 
 /// Computes digests over a range of a file.
@@ -138,13 +170,15 @@ pub fn read_digests(
     Ok(digests.finish())
 }
 
-/// Where a part's data goes.
+/// Where a part's data goes. Dropped before it is entered, it takes a file of the part's own with it.
 struct Spot<'u> {
     upload: &'u Upload,
     number: u32,
     place: Place,
     offset: u64,
-    claim: Option<Claim<'u>>,
+    /// Whether the file is open for direct writes.
+    direct: bool,
+    entered: bool,
 }
 
 impl<'u> Spot<'u> {
@@ -157,146 +191,84 @@ impl<'u> Spot<'u> {
         direct: bool,
     ) -> Result<(Spot<'u>, OwnedFd)> {
         let part_size = length.map(|length| upload.settle_part_size(length)).transpose()?.flatten();
-        let claimed = match part_size {
-            Some(size) if length.is_some_and(|length| length <= size) => {
-                claim(root, upload, number)?.map(|claim| (claim, size))
+        let spot = |place, offset, direct| Spot { upload, number, place, offset, direct, entered: false };
+        if let Some(size) = part_size
+            && length.is_some_and(|length| length <= size)
+            && u64::from(number).saturating_mul(size) <= limits::OBJECT_BYTES_MAX
+        {
+            let offset = u64::from(number - 1) * size;
+            let direct = direct && offset.is_multiple_of(DIRECT_ALIGNMENT as u64);
+            let data = open(upload, DATA, direct)?;
+            // The lock first: whoever held it before has entered its part by now, and Complete takes the upload its name
+            // before it locks everything, so one of the two sees the other.
+            let locked = file::lock_range(data.as_fd(), offset, size);
+            if locked.at(Subject::Upload, "lock the part's place")? && upload.exists(root)? {
+                let table = Table::open(upload.directory.as_fd(), false)?;
+                if table.map(|table| table.read(number)).transpose()?.flatten().is_none() {
+                    return Ok((spot(Place::Data, offset, direct), data));
+                }
             }
-            _ => None,
-        };
-        let mut flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-        if direct {
-            flags |= OFlags::DIRECT;
         }
-        let (place, offset, name, claim) = match claimed {
-            Some((claim, size)) => (Place::Data, u64::from(number - 1) * size, DATA.to_owned(), Some(claim)),
-            None => {
-                let mut random = [0; 8];
-                getrandom::fill(&mut random)
-                    .map_err(|_| Errno::IO)
-                    .at(Subject::Upload, "draw a random id")?;
-                let id = u64::from_ne_bytes(random);
-                (Place::Beside(id), 0, part_name(id), None)
-            }
-        };
-        let fd = fs::openat(&upload.directory, name.as_str(), flags, walk::FILE_MODE)
-            .at(Subject::Upload, "open the part's file")?;
-        if let Some(length) = length.filter(|length| *length >= limits::PART_BYTES_MIN) {
-            writer::allocate(fd.as_fd(), offset, length)?;
-        }
-        Ok((Spot { upload, number, place, offset, claim }, fd))
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|_| Errno::IO).at(Subject::Upload, "draw a random id")?;
+        let id = u64::from_ne_bytes(random);
+        let beside = open(upload, &part_name(id), direct)?;
+        Ok((spot(Place::Beside(id), 0, direct), beside))
     }
 
     /// Enters the part into the table. `Ok(None)`: the upload is gone meanwhile.
-    fn enter(self, root: &Root, part: Part, file: OwnedFd) -> Result<Option<(Part, Change)>> {
-        let Spot { upload, number, claim, .. } = self;
-        let Some(table) = Table::open(upload.directory.as_fd(), true)? else { return Ok(None) };
-        let replaced = {
-            let _order = root.lock_bytes(&upload.id.0, &number.to_le_bytes());
-            let replaced = table.read(number)?;
-            table.write(&part)?;
-            replaced
-        };
-        drop(claim);
-        if let Some(Part { place: Place::Beside(id), .. }) = replaced {
-            let _ = fs::unlinkat(&upload.directory, part_name(id).as_str(), AtFlags::empty());
-        }
+    fn enter(mut self, root: &Root, part: Part, file: &OwnedFd) -> Result<Option<Entered>> {
+        let upload = self.upload;
         if !upload.exists(root)? {
             return Ok(None);
         }
-        let directory = upload.directory.try_clone().at(Subject::Upload, "open the upload")?;
-        Ok(Some((part, Change { files: smallvec![table.into_fd(), file, directory], wide: false })))
+        let Some(table) = Table::open(upload.directory.as_fd(), true)? else { return Ok(None) };
+        let replaced = {
+            let _order = root.lock_bytes(&upload.id.0, &self.number.to_le_bytes());
+            let replaced = table.read(self.number)?;
+            table.write(&part)?;
+            replaced
+        };
+        self.entered = true;
+        if part.place == Place::Data {
+            // Nothing is in flight any more. The file itself is closed some time later, the lock must be free by the answer.
+            file::unlock(file.as_fd()).at(Subject::Upload, "unlock the part's place")?;
+        }
+        // Should a Complete that began meanwhile be undone, the part is there.
+        if !upload.exists(root)? {
+            return Ok(None);
+        }
+        let clone = || upload.directory.try_clone().at(Subject::Upload, "open the upload");
+        let superseded = match replaced {
+            Some(Part { place: Place::Beside(id), .. }) => Some((clone()?, part_name(id))),
+            _ => None,
+        };
+        let change = Change { files: smallvec![table.into_fd(), clone()?], wide: false };
+        Ok(Some(Entered { part, change, superseded }))
     }
 }
 
-/// The right to write a part into its place, given back when dropped. The lock on its file says that its holder is alive:
-/// a claim that a crash left behind holds up nobody.
-struct Claim<'r> {
-    upload: &'r Upload,
-    number: u32,
-    _lock: OwnedFd,
-}
-
-impl Drop for Claim<'_> {
+impl Drop for Spot<'_> {
     fn drop(&mut self) {
-        let _ = fs::unlinkat(&self.upload.directory, claim_name(self.number).as_str(), AtFlags::empty());
+        if let (Place::Beside(id), false) = (self.place, self.entered) {
+            let _ = fs::unlinkat(&self.upload.directory, part_name(id).as_str(), AtFlags::empty());
+        }
     }
 }
 
-/// Claims the place of a part in `data`, unless the part is there already or on its way, or the upload is over: Complete
-/// takes the upload its name first and looks for claims then, so one of the two sees the other.
-fn claim<'u>(root: &Root, upload: &'u Upload, number: u32) -> Result<Option<Claim<'u>>> {
-    let Some(lock) = claim_file(upload, number).at(Subject::Upload, "claim the part's place")? else {
-        return Ok(None);
-    };
-    let claim = Claim { upload, number, _lock: lock };
-    if !upload.exists(root)? {
-        return Ok(None);
-    }
-    // Looked up after the claim: whoever held it before has entered its part by now.
-    let taken = match Table::open(upload.directory.as_fd(), false)? {
-        Some(table) => table.read(number)?.is_some(),
-        None => false,
-    };
-    Ok((!taken).then_some(claim))
+fn open(upload: &Upload, name: &str, direct: bool) -> Result<OwnedFd> {
+    let mut flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    flags.set(OFlags::DIRECT, direct);
+    fs::openat(&upload.directory, name, flags, walk::FILE_MODE).at(Subject::Upload, "open the part's file")
 }
 
-/// The locked file of a claim. `Ok(None)`: somebody else has it.
-fn claim_file(upload: &Upload, number: u32) -> rustix::io::Result<Option<OwnedFd>> {
-    let (name, flags) = (claim_name(number), OFlags::WRONLY | OFlags::CLOEXEC);
-    for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
-        let create = OFlags::CREATE | OFlags::EXCL;
-        let (file, made) = match fs::openat(&upload.directory, name.as_str(), flags | create, PRIVATE_FILE) {
-            Ok(file) => (file, true),
-            Err(Errno::EXIST) => match fs::openat(&upload.directory, name.as_str(), flags, PRIVATE_FILE) {
-                Ok(file) => (file, false),
-                Err(Errno::NOENT) => continue,
-                Err(errno) => return Err(errno),
-            },
-            Err(errno) => return Err(errno),
-        };
-        match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            // Without locks a claim is its name alone, and what a crash left behind stays.
-            Err(_) if made => {}
-            Err(_) => return Ok(None),
-        }
-        // Its last holder may have removed it between our two calls.
-        if fs::fstat(&file)?.st_nlink > 0 {
-            return Ok(Some(file));
-        }
-    }
-    Ok(None)
-}
-
-/// Whether a part is being written into its place right now.
-pub(super) fn has_claims(directory: BorrowedFd<'_>) -> Result<bool> {
-    let op = "read the upload's directory";
-    for entry in Dir::read_from(directory).at(Subject::Upload, op)? {
-        let entry = entry.at(Subject::Upload, op)?;
-        let name = entry.file_name();
-        if !name.to_bytes().starts_with(CLAIM_PREFIX.as_bytes()) {
-            continue;
-        }
-        let left_behind = match fs::openat(directory, name, OFlags::WRONLY | OFlags::CLOEXEC, PRIVATE_FILE) {
-            Ok(file) => fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok(),
-            Err(Errno::NOENT) => true,
-            Err(errno) => return Err(errno).at(Subject::Upload, op),
-        };
-        if !left_behind {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn claim_name(number: u32) -> String {
-    format!("{CLAIM_PREFIX}{number}")
+/// The data of a part, as a change of its own.
+fn data_of(file: &OwnedFd) -> Result<Change> {
+    let file = file.try_clone().at(Subject::Upload, "open the part's file")?;
+    Ok(Change { files: smallvec![file], wide: false })
 }
 
 /// The file of a part that is not in its place.
 pub(super) fn part_name(id: u64) -> String {
     format!("part-{id:016x}")
 }
-
-const CLAIM_PREFIX: &str = "claim-";

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::digest::Algorithm;
+use crate::iam::acl::{Grant, Grantee, Permission};
 
 const MTIME: Timestamp = Timestamp { seconds: 1_763_900_000, nanos: 123_456_789 };
 
@@ -32,7 +33,15 @@ fn full_record() -> Record {
     record.version = Some([7; 16]);
     record.retention = Some(Retention { mode: RetentionMode::Compliance, until_seconds: 1_893_456_000 });
     record.legal_hold = Some(true);
+    record.acl = Some(acl("AIDA1"));
     record
+}
+
+fn acl(id: &str) -> Acl {
+    let grantees =
+        [Grantee::Owner, Grantee::AllUsers, Grantee::AuthenticatedUsers, Grantee::user(id).unwrap()];
+    let grants = grantees.into_iter().zip(Permission::ALL);
+    Acl::new(grants.map(|(grantee, permission)| Grant { grantee, permission }).collect()).unwrap()
 }
 
 #[test]
@@ -135,6 +144,11 @@ fn the_largest_record_is_within_its_bound() {
     record.version = Some([7; 16]);
     record.retention = Some(Retention { mode: RetentionMode::Compliance, until_seconds: i64::MIN });
     record.legal_hold = Some(true);
+    let longest = Grant {
+        grantee: Grantee::user(&"A".repeat(Grantee::ID_BYTES_MAX)).unwrap(),
+        permission: Permission::FullControl,
+    };
+    record.acl = Acl::new(vec![longest; Acl::GRANTS_MAX]);
     let bytes = encoded(&record);
     assert!(bytes.len() <= RECORD_BYTES_MAX, "{} of {RECORD_BYTES_MAX}", bytes.len());
     assert_eq!(Record::decode(&bytes), Ok(record));
@@ -183,6 +197,15 @@ fn damaged_records() {
     check(&[11, 6, 99, 0, 0, 0, 0, 0], RecordError::Checksum);
     check(&[11, 6, 1, 2, 0, 0, 0, 0], RecordError::Checksum);
     check(&[11, 5, 1, 0, 0, 0, 0], RecordError::Checksum);
+    check(&[19, 1, 0x40], RecordError::Acl);
+    check(&[19, 1, 0x50], RecordError::Acl);
+    check(&[19, 1, 0x04], RecordError::Acl);
+    check(&[19, 1, 0x03], RecordError::Truncated);
+    check(&[19, 2, 0x03, 0], RecordError::Acl);
+    check(&[19, 3, 0x03, 1, b'-'], RecordError::Acl);
+    check(&[19, 4, 0x03, 0x81, 0, b'A'], RecordError::Varint);
+    check(&[&[19, 101][..], &[0x01; 101]].concat(), RecordError::Acl);
+    check(&[18, 0], RecordError::Field { number: 18 });
     check(&[9, 4, 1, b'A', 1, b'v'], RecordError::UserMetadata);
     check(&[9, 3, 0, 1, b'v'], RecordError::UserMetadata);
     check(&[9, 8, 1, b'b', 1, b'v', 1, b'a', 1, b'v'], RecordError::UserMetadata);
@@ -203,6 +226,20 @@ fn damaged_records() {
     assert_eq!(with(2, 3), Err(RecordError::ETag));
     assert_eq!(with(3, 99), Err(RecordError::ContentType));
     assert_eq!(with(13, 0xFF), Err(RecordError::Mtime));
+}
+
+#[test]
+fn lists_byte_for_byte() {
+    let base = Record::new(5, MTIME, ETag::Md5([0; 16]));
+    let check = |acl: Option<Acl>, tail: &[u8]| {
+        let record = Record { acl, ..base.clone() };
+        let bytes = encoded(&record);
+        assert_eq!(bytes[encoded(&base).len()..], *tail);
+        assert_eq!(Record::decode(&bytes), Ok(record));
+    };
+    check(None, &[]);
+    check(Acl::new(Vec::new()), &[19, 0]);
+    check(Some(acl("AB")), &[19, 7, 0x00, 0x11, 0x22, 0x33, 2, b'A', b'B']);
 }
 
 #[test]

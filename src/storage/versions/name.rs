@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::super::error::{At, Result, Subject};
+use crate::codec::dates::Timestamp;
 use crate::codec::hex;
 use rustix::io::Errno;
 
@@ -37,6 +38,15 @@ impl Version {
     /// The version of an object whose record says this.
     pub(in crate::storage) fn of_record(version: Option<[u8; 16]>) -> Version {
         version.map_or(Version::Null, Version::Named)
+    }
+
+    /// When it was made; `None` of the null version, whose times can be anything.
+    #[must_use]
+    pub fn created(&self) -> Option<Timestamp> {
+        let Version::Named(id) = self else { return None };
+        let nanos = nanos_of(id);
+        let seconds = i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX);
+        Some(Timestamp { seconds, nanos: (nanos % 1_000_000_000) as u32 })
     }
 
     fn parse_hex(text: &[u8]) -> Option<[u8; 16]> {

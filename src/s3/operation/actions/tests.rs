@@ -113,6 +113,11 @@ fn copies_and_uploads() {
     check("PUT /b01/k?partNumber=1&uploadId=u", "x-amz-acl: private\r\n", "PutObject");
     check("PUT /b01/k?partNumber=1&uploadId=u", "x-amz-copy-source: b02/s\r\n", "PutObject GetObject@b02/s");
     check("POST /b01/k?uploadId=u", "", "PutObject");
+    check(
+        "PUT /b01/k?renameObject",
+        "x-amz-rename-source: b01/s\r\n",
+        "GetObject@b01/s DeleteObject@b01/s PutObject",
+    );
     check("DELETE /b01/k?uploadId=u", "", "AbortMultipartUpload");
     check("GET /b01/k?uploadId=u", "", "ListMultipartUploadParts");
     let source = CopySource::parse(b"b02/s?versionId=v").expect("a source");
@@ -128,7 +133,6 @@ fn other_checks_decide() {
     check("POST /", "content-type: application/x-www-form-urlencoded\r\n", "");
     check("OPTIONS /b01/k", "", "");
     check("GET /b01?session", "", "");
-    check("PUT /b01/k?renameObject", "", "");
     check("POST /WriteGetObjectResponse", "", "");
 }
 

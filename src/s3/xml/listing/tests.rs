@@ -101,6 +101,23 @@ fn url_encoding_reaches_every_key_like_element() {
 }
 
 #[test]
+fn the_prefix_of_version_1_reads_the_same_decoded_or_not() {
+    for (prefix, written) in [
+        (&b"a b/\n"[..], "a b/&#10;"),
+        (b"\xc3\xa9<", "\u{e9}&lt;"),
+        (b"100%", "100%25"),
+        (b"a+b", "a%2Bb"),
+        (b"\x01", "%01"),
+    ] {
+        let page = Page { prefix, encoding: Some(Encoding::Url), ..EMPTY_PAGE };
+        let mut out = Vec::new();
+        Objects { page, marker: b"", next_marker: None }.write(&mut out, [], []);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains(&format!("<Prefix>{written}</Prefix>")), "{text}");
+    }
+}
+
+#[test]
 fn objects_v2() {
     let plain = ObjectsV2 {
         page: EMPTY_PAGE,

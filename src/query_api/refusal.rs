@@ -1,10 +1,10 @@
-//! What a call of STS is refused with: a code of AWS and a sentence for the caller.
+//! What a call of STS or IAM is refused with: a code of AWS and a sentence for the caller.
 //!
-//! Spec: AWS STS API reference, "Common errors" and the errors of AssumeRole.
+//! Spec: AWS STS and IAM API references, "Common errors" and the errors of each action.
 
 use std::borrow::Cow;
 
-/// Why a call got no credentials.
+/// Why a call was not carried out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
     /// The code.
@@ -13,18 +13,24 @@ pub struct Refusal {
     pub message: Cow<'static, str>,
 }
 
-/// The codes of STS that this server answers with.
+/// The codes that this server answers with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)] // The variants are the codes themselves.
 pub enum Code {
     AccessDenied,
+    DeleteConflict,
+    EntityAlreadyExists,
     InvalidAction,
+    InvalidInput,
+    LimitExceeded,
     MalformedPolicyDocument,
     MalformedQueryString,
     MissingAction,
     MissingAuthenticationToken,
     MissingParameter,
+    NoSuchEntity,
     PackedPolicyTooLarge,
+    ServiceFailure,
     ValidationError,
 }
 
@@ -34,13 +40,19 @@ impl Code {
     pub const fn name(self) -> &'static str {
         match self {
             Self::AccessDenied => "AccessDenied",
+            Self::DeleteConflict => "DeleteConflict",
+            Self::EntityAlreadyExists => "EntityAlreadyExists",
             Self::InvalidAction => "InvalidAction",
+            Self::InvalidInput => "InvalidInput",
+            Self::LimitExceeded => "LimitExceeded",
             Self::MalformedPolicyDocument => "MalformedPolicyDocument",
             Self::MalformedQueryString => "MalformedQueryString",
             Self::MissingAction => "MissingAction",
             Self::MissingAuthenticationToken => "MissingAuthenticationToken",
             Self::MissingParameter => "MissingParameter",
+            Self::NoSuchEntity => "NoSuchEntity",
             Self::PackedPolicyTooLarge => "PackedPolicyTooLarge",
+            Self::ServiceFailure => "ServiceFailure",
             Self::ValidationError => "ValidationError",
         }
     }
@@ -50,7 +62,11 @@ impl Code {
     pub const fn status(self) -> u16 {
         match self {
             Self::AccessDenied | Self::MissingAuthenticationToken => 403,
+            Self::NoSuchEntity => 404,
+            Self::DeleteConflict | Self::EntityAlreadyExists | Self::LimitExceeded => 409,
+            Self::ServiceFailure => 500,
             Self::InvalidAction
+            | Self::InvalidInput
             | Self::MalformedPolicyDocument
             | Self::MalformedQueryString
             | Self::MissingAction

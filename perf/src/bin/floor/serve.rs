@@ -1,0 +1,289 @@
+//! Floors behind a socket, on monoio.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use monoio::fs::File;
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use monoio::net::{ListenerOpts, TcpListener, TcpStream};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+use sluicegate_perf::buffer::{ALIGNMENT, Aligned};
+use sluicegate_perf::content::Contents;
+
+use super::{Hash, Path};
+
+/// What is read from or written to a file or socket at a time.
+pub const PIECE_BYTES: usize = 1024 * 1024;
+/// Operations on one file at a time.
+pub const IN_FLIGHT: usize = 4;
+
+/// A read or write of a file under way, with its buffer.
+type Operation = Pin<Box<dyn Future<Output = (io::Result<usize>, Aligned)>>>;
+
+/// A fixed answer, whatever is asked.
+pub async fn reply(port: u16, size: usize) -> io::Result<()> {
+    let body = Contents::new(size).of(0).to_vec();
+    let head = head_of(size as u64);
+    let whole: Rc<[u8]> = [&head[..], &body].concat().into();
+    let head: Rc<[u8]> = head.into();
+    accept(port, move |stream| {
+        let (whole, head) = (whole.clone(), head.clone());
+        async move { reply_to(stream, &whole, &head).await }
+    })
+    .await
+}
+
+async fn reply_to(mut stream: TcpStream, whole: &[u8], head: &[u8]) -> io::Result<()> {
+    let mut ahead = Vec::with_capacity(16 * 1024);
+    let mut out = Vec::with_capacity(whole.len());
+    loop {
+        let Some((end, is_head, _)) = read_head(&mut stream, &mut ahead).await? else { return Ok(()) };
+        ahead.drain(..end);
+        out.clear();
+        out.extend_from_slice(if is_head { head } else { whole });
+        let (sent, back) = stream.write_all(out).await;
+        sent?;
+        out = back;
+    }
+}
+
+/// Bodies of requests to unnamed files.
+pub async fn receive(port: u16, directory: PathBuf, hash: Hash, path: Path) -> io::Result<()> {
+    let directory = Rc::new(directory);
+    accept(port, move |stream| {
+        let directory = directory.clone();
+        async move { receive_from(stream, &directory, hash, path).await }
+    })
+    .await
+}
+
+async fn receive_from(
+    mut stream: TcpStream,
+    directory: &std::path::Path,
+    hash: Hash,
+    path: Path,
+) -> io::Result<()> {
+    let mut ahead = Vec::with_capacity(16 * 1024);
+    let mut spare: Vec<Aligned> = Vec::new();
+    loop {
+        let Some((end, _, length)) = read_head(&mut stream, &mut ahead).await? else { return Ok(()) };
+        ahead.drain(..end);
+        let file = Rc::new(File::from_std(open_unnamed(directory, path, length)?)?);
+        let mut digests = Digests::new(hash);
+        let mut writes: VecDeque<Operation> = VecDeque::new();
+        let mut offset = 0;
+        while offset < length {
+            let mut buf = match spare.pop() {
+                Some(buf) => buf,
+                None => Aligned::new(PIECE_BYTES),
+            };
+            let wanted = PIECE_BYTES.min((length - offset) as usize);
+            let mut filled = ahead.len().min(wanted);
+            buf.select(0, PIECE_BYTES);
+            buf[..filled].copy_from_slice(&ahead[..filled]);
+            ahead.drain(..filled);
+            while filled < wanted {
+                buf.select(filled, wanted);
+                let (read, back) = stream.read(buf).await;
+                buf = back;
+                match read? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    count => filled += count,
+                }
+            }
+            buf.select(0, wanted);
+            digests.update(&buf);
+            if path == Path::Cache {
+                rustix::io::pwrite(borrow(&file), &buf, offset)?;
+                spare.push(buf);
+            } else {
+                let (file, at) = (file.clone(), offset);
+                let write = Box::pin(async move { file.write_at(buf, at).await });
+                writes.push_back(spawn_now(write));
+                if writes.len() >= IN_FLIGHT
+                    && let Some(write) = writes.pop_front()
+                {
+                    let (written, back) = write.await;
+                    written?;
+                    spare.push(back);
+                }
+            }
+            offset += wanted as u64;
+        }
+        for write in writes {
+            let (written, back) = write.await;
+            written?;
+            spare.push(back);
+        }
+        digests.finish();
+        stream.write_all(head_of(0)).await.0?;
+    }
+}
+
+/// Hands an operation to the ring at once; what comes back waits for its end.
+fn spawn_now<T: 'static>(operation: Pin<Box<dyn Future<Output = T>>>) -> Pin<Box<dyn Future<Output = T>>> {
+    Box::pin(monoio::spawn(operation))
+}
+
+/// The content of one file to whoever asks.
+pub async fn send(port: u16, file: PathBuf, path: Path) -> io::Result<()> {
+    let file = Rc::new(file);
+    accept(port, move |stream| {
+        let file = file.clone();
+        async move { send_to(stream, &file, path).await }
+    })
+    .await
+}
+
+async fn send_to(mut stream: TcpStream, path: &std::path::Path, how: Path) -> io::Result<()> {
+    let mut ahead = Vec::with_capacity(16 * 1024);
+    let mut spare: Vec<Aligned> = Vec::new();
+    loop {
+        let Some((end, _, _)) = read_head(&mut stream, &mut ahead).await? else { return Ok(()) };
+        ahead.drain(..end);
+        let flags = OFlags::RDONLY
+            | OFlags::CLOEXEC
+            | if how == Path::Direct { OFlags::DIRECT } else { OFlags::empty() };
+        let fd = rustix::fs::open(path, flags, Mode::empty())?;
+        let length = rustix::fs::fstat(&fd)?.st_size as u64;
+        stream.write_all(head_of(length)).await.0?;
+        let file = Rc::new(File::from_std(std::fs::File::from(fd))?);
+        let mut reads: VecDeque<Operation> = VecDeque::new();
+        let (mut asked, mut sent) = (0, 0);
+        while sent < length {
+            while asked < length && reads.len() < IN_FLIGHT {
+                let mut buf = match spare.pop() {
+                    Some(buf) => buf,
+                    None => Aligned::new(PIECE_BYTES),
+                };
+                buf.select(0, PIECE_BYTES);
+                let (file, at) = (file.clone(), asked);
+                asked += PIECE_BYTES as u64;
+                if how == Path::Cache {
+                    let count = rustix::io::pread(borrow(&file), &mut buf[..], at)?;
+                    reads.push_back(Box::pin(std::future::ready((Ok(count), buf))));
+                    break;
+                }
+                reads.push_back(spawn_now(Box::pin(async move { file.read_at(buf, at).await })));
+            }
+            let Some(read) = reads.pop_front() else { return Err(io::ErrorKind::UnexpectedEof.into()) };
+            let (count, mut buf) = read.await;
+            let count = count?.min((length - sent) as usize);
+            buf.select(0, count);
+            let (written, buf) = stream.write_all(buf).await;
+            written?;
+            spare.push(buf);
+            sent += count as u64;
+        }
+    }
+}
+
+async fn accept<F: Future<Output = io::Result<()>> + 'static>(
+    port: u16,
+    serve: impl Fn(TcpStream) -> F,
+) -> io::Result<()> {
+    let listener = TcpListener::bind_with_config(("127.0.0.1", port), &ListenerOpts::default())?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let served = serve(stream);
+        drop(monoio::spawn(async move {
+            // The load hangs up when its time is over.
+            let _ = served.await;
+        }));
+    }
+}
+
+/// Reads until a whole head is in `ahead`: where it ends, whether it is of a HEAD, and its Content-Length.
+async fn read_head(stream: &mut TcpStream, ahead: &mut Vec<u8>) -> io::Result<Option<(usize, bool, u64)>> {
+    loop {
+        if let Some(found) = head_end(ahead) {
+            return Ok(Some(found));
+        }
+        let mut buf = std::mem::take(ahead);
+        buf.reserve(8 * 1024);
+        let (filled, end) = (buf.len(), buf.capacity());
+        let (read, window) = stream.read(monoio::buf::IoBufMut::slice_mut(buf, filled..end)).await;
+        *ahead = window.into_inner();
+        if read? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+/// As [`read_head`], of what is there.
+pub fn head_end(ahead: &[u8]) -> Option<(usize, bool, u64)> {
+    let end = ahead.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    const NAME: &[u8] = b"Content-Length: ";
+    let length = ahead[..end].windows(NAME.len()).position(|window| window == NAME).map_or(0, |at| {
+        let digits = ahead[at + NAME.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+        digits.fold(0, |length, digit| length * 10 + u64::from(digit - b'0'))
+    });
+    Some((end, ahead.starts_with(b"HEAD"), length))
+}
+
+/// The head of an answer, as long as that of an S3 server.
+pub fn head_of(length: u64) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 200 OK\r\nx-amz-request-id: 0123456789ABCDEF\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\
+         Server: floor\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\
+         ETag: \"d41d8cd98f00b204e9800998ecf8427e\"\r\nAccept-Ranges: bytes\r\n\
+         Content-Type: binary/octet-stream\r\nContent-Length: {length}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// An unnamed file with its space allocated.
+pub fn open_unnamed(directory: &std::path::Path, path: Path, length: u64) -> io::Result<std::fs::File> {
+    if !length.is_multiple_of(ALIGNMENT as u64) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the floors take bodies of whole pages"));
+    }
+    let direct = if path == Path::Direct { OFlags::DIRECT } else { OFlags::empty() };
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC | direct;
+    let file = rustix::fs::open(directory, flags, Mode::from_raw_mode(0o644))?;
+    if path == Path::Direct && length > 0 {
+        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length)?;
+    }
+    Ok(std::fs::File::from(file))
+}
+
+fn borrow(file: &File) -> std::os::fd::BorrowedFd<'_> {
+    // SAFETY: the file is open as long as the reference that the result borrows.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(file.as_raw_fd()) }
+}
+
+/// What is computed of a body.
+pub struct Digests {
+    md5: Option<md5::Md5>,
+    sha256: Option<sha2::Sha256>,
+}
+
+impl Digests {
+    /// Nothing seen yet.
+    pub fn new(hash: Hash) -> Digests {
+        Digests {
+            md5: matches!(hash, Hash::Md5 | Hash::Both).then(Default::default),
+            sha256: matches!(hash, Hash::Sha256 | Hash::Both).then(Default::default),
+        }
+    }
+
+    /// The next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        if let Some(md5) = &mut self.md5 {
+            md5::Digest::update(md5, piece);
+        }
+        if let Some(sha256) = &mut self.sha256 {
+            sha2::Digest::update(sha256, piece);
+        }
+    }
+
+    /// The end; the digests themselves are of no interest, but have to be computed.
+    pub fn finish(self) {
+        std::hint::black_box(self.md5.map(md5::Digest::finalize));
+        std::hint::black_box(self.sha256.map(sha2::Digest::finalize));
+    }
+}
