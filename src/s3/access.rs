@@ -37,7 +37,7 @@ use crate::limits;
 use crate::sigv4::{self, Authorization, Claim, Rules, Seed, SigningKeys};
 use crate::storage::bucket::Maker;
 use crate::storage::layout::{BucketName, ObjectKey};
-use crate::storage::object;
+use crate::storage::versions::{self, Absence, Version};
 use crate::sts::{Invalid, Requester, Session, Sessions, token};
 
 /// What the connection knows of the peer.
@@ -420,8 +420,14 @@ impl Caller<'_> {
             (Operation::GetObject(_) | Operation::HeadObject(_), Ok(Some(bucket))) => {
                 let key = ObjectKey::parse(requirement.key).ok()?;
                 let may_know = self.may_also(Action::ListBucket, requirement.bucket, b"", operation);
-                (may_know && matches!(object::open(root, &bucket, &key), Ok(None)))
-                    .then(|| Code::NoSuchKey.with("Key", key.as_str()))
+                let version = operation.version_id().and_then(|id| Version::parse(id.as_str()));
+                match (versions::find(root, &bucket, &key, version), version) {
+                    (Ok(Err(_)), None) if may_know => Some(Code::NoSuchKey.with("Key", key.as_str())),
+                    (Ok(Err(Absence::Nothing)), Some(version)) if may_know => {
+                        Some(Code::NoSuchVersion.with("VersionId", version.to_string()))
+                    }
+                    _ => None,
+                }
             }
             _ => None,
         }
