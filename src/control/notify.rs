@@ -318,7 +318,7 @@ const SYSTEM_AUTHORITIES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// How often a notice is tried. The pauses between add up to 51 s; a try takes at most [`CALL_TIME`] more.
+/// How often a notice is tried. The pauses between add up to 51 s; each try takes at most 10 s more.
 pub const ATTEMPTS_MAX: u32 = 10;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
