@@ -36,10 +36,15 @@ pub fn open_beneath(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::
 
 /// Opens one path of at most [`layout::HOP_BYTES_MAX`] bytes beneath `dir`.
 pub fn openat2(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    let mut moved = 0;
     loop {
         match fs::openat2(dir, path, flags, mode, BENEATH) {
             // A rename raced with the resolution, or a signal came.
             Err(Errno::AGAIN | Errno::INTR) => {}
+            // Without links and `..` nothing leads out of `dir`, but what was found may have been moved out of it before
+            // the kernel looked where it is: an object that was replaced, say, or became a version. What stands there now
+            // is found by looking again.
+            Err(Errno::XDEV) if moved < limits::PUBLICATION_ATTEMPTS_MAX => moved += 1,
             done => return done,
         }
     }
