@@ -419,7 +419,12 @@ impl Caller<'_> {
             (_, Ok(None)) => Some(Code::NoSuchBucket.with("BucketName", name.as_str())),
             (Operation::GetObject(_) | Operation::HeadObject(_), Ok(Some(bucket))) => {
                 let key = ObjectKey::parse(requirement.key).ok()?;
-                let may_know = self.may_also(Action::ListBucket, requirement.bucket, b"", operation);
+                // Nothing is told of what a policy denies by name.
+                let bucket_policy = self.snapshot.bucket_policy(requirement.bucket).map(|policy| &**policy);
+                let facts = Facts::gather(self, self.reads(bucket_policy), requirement, operation).ok()?;
+                let decision = self.decide(requirement, Some(operation), bucket_policy, &facts);
+                let may_know = !matches!(decision, Decision::ExplicitDeny { .. })
+                    && self.may_also(Action::ListBucket, requirement.bucket, b"", operation);
                 let version = operation.version_id().and_then(|id| Version::parse(id.as_str()));
                 match (versions::find(root, &bucket, &key, version), version) {
                     (Ok(Err(_)), None) if may_know => Some(Code::NoSuchKey.with("Key", key.as_str())),

@@ -246,8 +246,10 @@ def test_a_list_leaves_the_object_as_it_is(server, bucket):
     server.alice.put_object_acl(Bucket=bucket, Key="a", ACL="public-read", VersionId="null")
     assert grants(server.alice.get_object_acl(Bucket=bucket, Key="a", VersionId="null")) == CANNED["public-read"]
     with refused("NoSuchVersion", 404):
+        server.alice.get_object_acl(Bucket=bucket, Key="a", VersionId="0" * 32)
+    with refused("InvalidArgument", 400):
         server.alice.get_object_acl(Bucket=bucket, Key="a", VersionId="other")
-    for version in ["null", "other"]:
+    for version in ["null", "0" * 32, "other"]:
         with denied():
             server.bob.get_object_acl(Bucket=bucket, Key="a", VersionId=version)
 
@@ -329,7 +331,7 @@ def test_keys_with_a_limit_reach_no_further(server, bucket):
     only_a = allow("s3:GetObject", arn(f"{bucket}/a"))
     sts = boto3.client("sts", endpoint_url=server.endpoint, region_name="us-east-1", aws_access_key_id="bob",
                        aws_secret_access_key=SECRET, config=botocore.config.Config(retries={"total_max_attempts": 1}))
-    role = {"RoleArn": "arn:aws:iam::000000000000:role/any", "RoleSessionName": "test"}
+    role = {"RoleArn": "arn:x:any:role:of:none:at:all", "RoleSessionName": "test"}
     session = sts.assume_role(**role, Policy=json.dumps(only_a))["Credentials"]
     wide = sts.assume_role(**role)["Credentials"]
 

@@ -129,7 +129,8 @@ def test_what_is_missing(s3, bucket):
     assert refused(attributes, s3=s3, bucket=bucket, key="none") == (404, "NoSuchKey")
     assert refused(attributes, s3=s3, bucket="nobodys", key="none") == (404, "NoSuchBucket")
     s3.put_object(Bucket=bucket, Key="k", Body=b"")
-    assert refused(attributes, s3=s3, bucket=bucket, key="k", VersionId="no-version") == (404, "NoSuchVersion")
+    assert refused(attributes, s3=s3, bucket=bucket, key="k", VersionId="0" * 32) == (404, "NoSuchVersion")
+    assert refused(attributes, s3=s3, bucket=bucket, key="k", VersionId="no-version") == (400, "InvalidArgument")
     assert attributes(s3, bucket, "k", VersionId="null")["ObjectSize"] == 0
 
 

@@ -315,7 +315,7 @@ def test_what_is_refused_stores_nothing(server, s3, bucket, writer):
     check(400, "BadDigest", **{"Content-MD5": base64.b64encode(bytes(16)).decode()})
     check(400, "InvalidDigest", **{"Content-MD5": "x"})
     check(400, "BadDigest", **{"x-amz-checksum-sha256": base64.b64encode(bytes(32)).decode()})
-    check(400, "InvalidRequest", **{"x-amz-checksum-sha256": "sailor"})
+    check(400, "BadDigest", **{"x-amz-checksum-sha256": "sailor"})
     check(400, "InvalidStorageClass", **{"x-amz-storage-class": "COLD"})
     check(501, "NotImplemented", **{"x-amz-server-side-encryption": "aws:kms"})
     check(400, "MetadataTooLarge", **{"x-amz-meta-a": "x" * 2048})

@@ -231,11 +231,11 @@ impl State {
         let mut builder = SnapshotBuilder::new(self.generation);
         let mut users = BTreeMap::new();
         builder.account(self.account.clone());
-        // Whom the cluster admin made comes first: the owner of files of a shared UID is never somebody whom a user of
-        // the IAM API has added to it.
-        let (made_by_api, made_by_admin): (Vec<_>, Vec<_>) =
-            self.users.iter().partition(|(_, entry)| entry.record.keys_only);
-        for (name, entry) in made_by_admin.into_iter().chain(made_by_api) {
+        // Whom the cluster admin made comes first, then who was made first: the owner of files of a shared UID is never
+        // somebody whom a user of the IAM API, or anybody later, has added to it.
+        let mut users_in_order: Vec<_> = self.users.iter().collect();
+        users_in_order.sort_by_key(|(_, entry)| (entry.record.keys_only, entry.record.created));
+        for (name, entry) in users_in_order {
             let attached = entry.policy.as_ref().map(|name| (name, &self.policies[name].compiled));
             let (policy, policy_names) = entry.inline.behind(attached);
             let user = Arc::new(User {
