@@ -7,7 +7,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::error::{At, Error, Result, Subject};
@@ -255,20 +255,56 @@ fn file_to_directory(
             fs::renameat(&root.staging, aside.as_str(), &directory, layout::SELF_NAME)
         } else {
             // Anything else is theirs, with all that may be in it: it goes back, and the next attempt looks again.
-            fs::renameat_with(&root.staging, aside.as_str(), at, name, fs::RenameFlags::EXCHANGE)?;
+            put_back(root, &aside, at, name)?;
             Err(Errno::NOENT)
         }
     })();
-    if swapped.is_err() {
-        if let Ok(directory) = open_directory(root.staging.as_fd(), aside.as_bytes()) {
-            let _ = fs::unlinkat(&directory, layout::SELF_NAME, AtFlags::empty());
+    if swapped.is_err()
+        && let Ok(directory) = open_directory(root.staging.as_fd(), aside.as_bytes())
+    {
+        let _ = fs::unlinkat(&directory, layout::SELF_NAME, AtFlags::empty());
+        for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
+            match fs::unlinkat(&root.staging, aside.as_str(), AtFlags::REMOVEDIR) {
+                // While it stood in the bucket, a program made names in it. They go to where it wanted them.
+                Err(Errno::NOTEMPTY | Errno::EXIST) => move_names(root, &aside, directory.as_fd(), at, name),
+                _ => break,
+            }
         }
-        let _ = fs::unlinkat(&root.staging, aside.as_str(), AtFlags::REMOVEDIR);
     }
     match swapped {
         // The file went away: the next attempt makes a plain directory.
         Err(Errno::NOENT) => Ok(()),
         other => other.at(Subject::Directory, "turn an object into a directory beside it"),
+    }
+}
+
+/// Puts what a program had at `name` back from under `aside`, in exchange for our directory if that still stands there.
+fn put_back(root: &Root, aside: &str, at: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+    for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
+        for flags in [fs::RenameFlags::EXCHANGE, fs::RenameFlags::NOREPLACE] {
+            match fs::renameat_with(&root.staging, aside, at, name, flags) {
+                // The program has removed ours, or has put something there again: the other way.
+                Err(Errno::NOENT | Errno::EXIST) => {}
+                done => return done,
+            }
+        }
+    }
+    Err(Errno::BUSY)
+}
+
+/// Moves all names of `directory`, which stands under `aside`, into the directory `name` of `at`; a newer file takes the
+/// place of an older one. If nothing is there, the directory itself goes there.
+fn move_names(root: &Root, aside: &str, directory: BorrowedFd<'_>, at: BorrowedFd<'_>, name: &[u8]) {
+    let Ok(to) = open_directory(at, name) else {
+        let _ = fs::renameat_with(&root.staging, aside, at, name, fs::RenameFlags::NOREPLACE);
+        return;
+    };
+    let Ok(entries) = Dir::read_from(directory) else { return };
+    for entry in entries.flatten() {
+        let entry = entry.file_name();
+        if !matches!(entry.to_bytes(), b"." | b"..") {
+            let _ = fs::renameat(directory, entry, &to, entry);
+        }
     }
 }
 
