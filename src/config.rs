@@ -80,6 +80,9 @@ pub struct ServeArgs {
     /// Connections per worker; beyond it, the answer is 503 SlowDown
     #[arg(long, value_name = "COUNT", hide_long_help = true)]
     pub connections_max: Option<String>,
+    /// Objects per worker that stay open for a second after they were read; 0 for none
+    #[arg(long, value_name = "COUNT", hide_long_help = true)]
+    pub object_cache: Option<String>,
     /// How often lifecycle rules are carried out
     #[arg(long, value_name = "TIME", hide_long_help = true)]
     pub lifecycle_interval: Option<String>,
@@ -142,6 +145,7 @@ impl ServeArgs {
             "idle-timeout" => self.idle_timeout.clone(),
             "drain-timeout" => self.drain_timeout.clone(),
             "connections-max" => self.connections_max.clone(),
+            "object-cache" => self.object_cache.clone(),
             "lifecycle-interval" => self.lifecycle_interval.clone(),
             "lifecycle-day" => self.lifecycle_day.clone(),
             "log-level" => self.log_level.clone(),
@@ -191,6 +195,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Per worker.
     pub connections_max: usize,
+    /// Objects that stay open for a second, per worker.
+    pub object_cache: usize,
     /// From one run of the lifecycle rules to the next.
     pub lifecycle_interval: Duration,
     /// How long a day of the lifecycle rules lasts.
@@ -382,6 +388,7 @@ impl Sources<'_> {
             idle_timeout: time(&self.require("idle-timeout")?)?,
             drain_timeout: time(&self.require("drain-timeout")?)?,
             connections_max: count(&self.require("connections-max")?, 1, 1_000_000)?,
+            object_cache: count(&self.require("object-cache")?, 0, 1_000_000)?,
             lifecycle_interval: time(&self.require("lifecycle-interval")?)?,
             lifecycle_day: time(&self.require("lifecycle-day")?)?,
             log_level: choice(

@@ -14,6 +14,13 @@ pub const HEADERS_MAX: usize = 100;
 /// The read buffer a connection starts with: one page holds the head of every SDK, and thousands of idle
 /// connections stay cheap.
 pub const READ_BUFFER_BYTES_MIN: usize = 4 * 1024;
+/// The buffer of an answer: its head and a small body behind it.
+pub const ANSWER_BUFFER_BYTES: usize = 8 * 1024;
+/// Buffers of answers one core keeps for reuse.
+pub const ANSWER_BUFFERS_KEPT: usize = 256;
+/// Up to this size a body is put behind its head, to leave in one write.
+pub const JOINED_BYTES_MAX: usize = 64 * 1024;
+const _: () = assert!(JOINED_BYTES_MAX <= TRANSFER_BYTES);
 /// What one read of a body that has to be decoded asks the socket for.
 pub const DECODE_BUFFER_BYTES: usize = 128 * 1024;
 
@@ -119,6 +126,8 @@ pub const FLUSH_THREADS: usize = 64;
 pub const PUBLICATION_STRIPES: usize = 1024;
 /// How often a publication is tried again when a parent directory disappears under it.
 pub const PUBLICATION_ATTEMPTS_MAX: usize = 64;
+/// Objects one core keeps open for a second, unless configured otherwise; each takes a descriptor and about a kilobyte.
+pub const OBJECT_CACHE_MAX: usize = 4096;
 /// Sorted directory snapshots kept for listings, in bytes, per process.
 pub const DIRECTORY_CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Records put aside for the size of their attributes are left alone for so long, in seconds, before they are judged

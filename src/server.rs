@@ -111,7 +111,7 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     start_log(&config);
     // Modes of new files and directories are ours to say.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    raise_descriptor_limit();
+    let descriptors_max = raise_descriptor_limit();
     let root = Root::open(&config.root, config.durability).map_err(|error| Failure(error.to_string()))?;
     let key = MasterKey::from_environment().map_err(|error| Failure(error.to_string()))?;
     let identity = Arc::new(Identity::open(&config.root, key).map_err(|error| Failure(error.to_string()))?);
@@ -163,6 +163,8 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             idle: config.idle_timeout,
             drain: config.drain_timeout,
             connections_max: config.connections_max,
+            // Connections come first: at most a quarter of the descriptors may be taken by objects.
+            objects_max: config.object_cache.min(descriptors_max / 4 / config.workers.max(1)),
         },
     };
     let service = shared.service.clone();
@@ -436,13 +438,16 @@ fn start_log(config: &Config) {
     };
 }
 
-/// As many descriptors as the system allows: a connection needs one, a request a few more.
-fn raise_descriptor_limit() {
+/// As many descriptors as the system allows: a connection needs one, a request a few more. Returns how many.
+fn raise_descriptor_limit() -> usize {
     let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    let before = limit.current;
     limit.current = limit.maximum;
     if rustix::process::setrlimit(Resource::Nofile, limit).is_err() {
         tracing::warn!("the limit of open files could not be raised");
+        limit.current = before;
     }
+    limit.current.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 fn allowed_cpus() -> Vec<usize> {

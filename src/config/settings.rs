@@ -87,6 +87,12 @@ pub const SETTINGS: &[Setting] = &[
     row("idle-timeout", "TIME", "75s", "How long a connection may wait for its next request"),
     row("drain-timeout", "TIME", "30s", "How long requests under way may take to end after SIGTERM"),
     row("connections-max", "COUNT", "20000", "Connections per worker; beyond it, the answer is 503 SlowDown"),
+    row(
+        "object-cache",
+        "COUNT",
+        "4096",
+        "Objects per worker that stay open for a second after they were read; 0 for none",
+    ),
     row("lifecycle-interval", "TIME", "1h", "How often lifecycle rules are carried out"),
     row(
         "lifecycle-day",

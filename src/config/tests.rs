@@ -40,6 +40,7 @@ fn defaults() {
     assert_eq!(config.lifecycle_interval, Duration::from_secs(60 * 60));
     assert_eq!(config.lifecycle_day, Duration::from_secs(24 * 60 * 60));
     assert_eq!(config.connections_max, crate::limits::CONNECTIONS_MAX);
+    assert_eq!(config.object_cache, crate::limits::OBJECT_CACHE_MAX);
     assert_eq!(config.admin_socket, Path::new("./sluicegate-data/.sluicegate/admin.sock"));
     assert_eq!(config.user_socket, Path::new("./sluicegate-data/.sluicegate-user.sock"));
     assert_eq!(config.anonymous, PosixOwner { uid: 65534, gid: 65534 });

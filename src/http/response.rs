@@ -126,6 +126,11 @@ impl<'b> ResponseHead<'b> {
         self.header("Connection", b"keep-alive")
     }
 
+    /// One of the two.
+    pub fn connection(&mut self, keep_alive: bool) -> &mut Self {
+        if keep_alive { self.connection_keep_alive() } else { self.connection_close() }
+    }
+
     /// `Transfer-Encoding: chunked`, for a body whose length is not known; never for HTTP/1.0 clients.
     pub fn transfer_encoding_chunked(&mut self) -> &mut Self {
         self.header("Transfer-Encoding", b"chunked")

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
+use bytes::BytesMut;
 use monoio::buf::{IoBuf, IoBufMut};
 
 use crate::limits::{self, BUFFERED_BYTES_MAX, DIRECT_ALIGNMENT, TRANSFER_BYTES};
@@ -56,6 +57,7 @@ pub struct Exhausted;
 thread_local! {
     static FREE: [RefCell<Vec<AlignedBuf>>; 2] = const { [const { RefCell::new(Vec::new()) }; 2] };
     static HANDED_OUT_BYTES: Cell<usize> = const { Cell::new(0) };
+    static ANSWERS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
 
 impl AlignedBuf {
@@ -216,6 +218,25 @@ unsafe impl IoBufMut for Window {
     }
 
     unsafe fn set_init(&mut self, _position: usize) {}
+}
+
+/// A buffer for the head of an answer and a small body behind it, recycled if the core has one.
+pub fn take_answer() -> BytesMut {
+    let recycled = ANSWERS.with(|free| free.borrow_mut().pop());
+    recycled.unwrap_or_else(|| BytesMut::with_capacity(limits::ANSWER_BUFFER_BYTES))
+}
+
+/// Gives the buffer of an answer back once that is sent. Those that grew larger go back to the allocator.
+pub fn give_back_answer(mut answer: BytesMut) {
+    answer.clear();
+    if answer.capacity() == limits::ANSWER_BUFFER_BYTES {
+        let _ = ANSWERS.try_with(|free| {
+            let mut free = free.borrow_mut();
+            if free.len() < limits::ANSWER_BUFFERS_KEPT {
+                free.push(answer);
+            }
+        });
+    }
 }
 
 #[cfg(test)]

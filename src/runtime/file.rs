@@ -4,6 +4,7 @@ use std::fs::File as StdFile;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use bytes::BytesMut;
 use monoio::fs::File;
 
 use super::buffer::AlignedBuf;
@@ -69,6 +70,23 @@ impl RingFile {
         }
         (Ok(at - start), buf)
     }
+}
+
+/// Appends what the page cache has of the `length` bytes at `offset` of a file, without waiting for the disk; returns how
+/// many bytes that were.
+pub fn read_cached(file: BorrowedFd<'_>, to: &mut BytesMut, length: usize, offset: u64) -> usize {
+    to.reserve(length);
+    let room = &mut to.spare_capacity_mut()[..length];
+    let Ok(offset) = libc::off_t::try_from(offset) else { return 0 };
+    let iov = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    // SAFETY: the kernel writes at most `iov_len` bytes behind `iov_base`, which is memory of `to` that nobody else refers
+    // to; the descriptor is open as long as it is borrowed.
+    let read = unsafe { libc::preadv2(file.as_raw_fd(), &raw const iov, 1, offset, libc::RWF_NOWAIT) };
+    // EAGAIN: not in the cache; EOPNOTSUPP: the file system cannot say.
+    let read = usize::try_from(read).unwrap_or(0).min(length);
+    // SAFETY: the kernel has written so many bytes from the start of the spare capacity on, which has at least `length`.
+    unsafe { to.set_len(to.len() + read) };
+    read
 }
 
 /// Locks a range of a file for writing, if nobody has locked any of it; `length` 0 is all from `start` on. False: somebody

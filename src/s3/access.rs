@@ -107,8 +107,8 @@ pub struct Verified<'h> {
     pub caller: Caller<'h>,
     /// How the body is protected.
     pub payload: sigv4::Payload,
-    /// What chunk signatures continue from.
-    pub seed: Option<Seed>,
+    /// What chunk signatures continue from, if the body comes in signed chunks.
+    pub seed: Option<Box<Seed>>,
 }
 
 /// Verifies the signature of a request. A request without one is anonymous.
@@ -154,14 +154,16 @@ pub fn verify<'h>(
         Identity::Session(session, ..) => (session.secret_id, &session.secret),
     };
     let key = keyring.signing_keys.get_or_derive(&claim.key_id(secret_id), secret.expose());
-    let seed = sigv4::verify(head, &claim, key, body_sha256.as_ref())?;
+    let proof = sigv4::verify(head, &claim, key, body_sha256.as_ref())?;
+    let payload = *claim.payload();
+    let seed =
+        matches!(payload, sigv4::Payload::Streaming { signed: true, .. }).then(|| Box::new(proof.seed()));
     if let (Identity::Lasting(_), Some(token)) = (&identity, claim.session_token()) {
         // No token belongs to the keys of users and service accounts.
         return Err(S3Error::invalid_token(&token));
     }
-    let payload = *claim.payload();
     let caller = Caller { head, service, snapshot, identity, claim: Some(claim), form: None, peer, now };
-    Ok(Verified { caller, payload, seed: Some(seed) })
+    Ok(Verified { caller, payload, seed })
 }
 
 /// Whose keys a signature names. What a token says is looked at before the signature: it is authentic by itself, and

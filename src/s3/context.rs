@@ -22,7 +22,7 @@ use crate::query_api::Refusal;
 use crate::runtime::Offload;
 use crate::sigv4;
 use crate::storage::layout::ObjectKey;
-use crate::storage::{Bucket, BucketName, Root, Versioning};
+use crate::storage::{Bucket, BucketName, ObjectCache, Root, Versioning};
 
 /// What all requests on all cores share.
 pub struct Service {
@@ -72,6 +72,8 @@ impl Service {
 pub struct Ctx<'c> {
     /// What all requests share.
     pub service: &'c Arc<Service>,
+    /// What this core opened a moment ago.
+    pub objects: &'c ObjectCache,
     /// The request's head.
     pub head: &'c Head,
     /// The request's body.

@@ -1,6 +1,11 @@
 //! GetObject and HeadObject.
 //!
+//! An object that this core read a moment ago is answered from [`ObjectCache`](crate::storage::ObjectCache), if it still is
+//! what it was; the answer is made by the same function either way.
+//!
 //! Spec: GetObject and HeadObject in the Amazon S3 API reference; RFC 9110 sections 13 and 14.
+
+use std::os::fd::AsFd;
 
 use super::access::Authorized;
 use super::attributes;
@@ -15,6 +20,8 @@ use crate::digest::{CHECKSUM_BASE64_BYTES_MAX, Checksum};
 use crate::http::conditional::{ReadConditions, ReadOutcome, Validators};
 use crate::http::range::{self, ByteRange, RangeOutcome};
 use crate::iam::Action;
+use crate::limits::JOINED_BYTES_MAX;
+use crate::runtime::file::read_cached;
 use crate::storage::layout::{BucketName, ObjectKey};
 use crate::storage::object::Object;
 use crate::storage::record::HeaderField;
@@ -40,11 +47,30 @@ struct Read {
     is_head: bool,
 }
 
+/// Bytes of an object's file.
+#[derive(Clone, Copy)]
+struct Extent {
+    offset: u64,
+    length: u64,
+}
+
+impl Extent {
+    /// Whether they are put behind the head, to leave in one write.
+    fn is_small(self) -> bool {
+        self.length <= JOINED_BYTES_MAX as u64
+    }
+}
+
 async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     if read.overrides.is_some() && ctx.caller.user().is_none() {
         return Err(Code::InvalidRequest
             .because("Request specific response headers cannot be used for anonymous GET requests."));
     }
+    let may_keep = may_use_cache(ctx, read);
+    if may_keep && let Some(answered) = answer_from_cache(ctx, read) {
+        return answered;
+    }
+    let versioning = ctx.service.root.versioning(&read.bucket);
     let bucket = ctx.bucket(&read.bucket)?;
     let version_id = read.version_id.as_ref();
     let found = match read.is_head {
@@ -56,8 +82,59 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
         Code::NoSuchKey if !read.is_head && has_c1_control(&read.key) => Code::InvalidURI.into(),
         _ => error,
     })?;
-    let mut etag = Vec::with_capacity(40);
-    object.etag.write_into(&mut etag);
+    let (mut reply, extent) = answer(ctx, read, &object)?;
+    if let Some(extent) = extent
+        && !(extent.is_small() && read_into(&mut reply, &object, extent))
+    {
+        let Extent { offset, length } = extent;
+        reply.body = Body::File(FileRange { content: object.content(), file: object.file, offset, length });
+        return Ok(reply);
+    }
+    if extent.is_some() {
+        object.content().check(object.file.as_fd())?;
+    }
+    if may_keep {
+        ctx.objects.keep(&ctx.service.root, (&read.bucket, &read.key), versioning, object, ctx.now);
+    }
+    Ok(reply)
+}
+
+/// Whether the answer may come from what this core opened a moment ago, for whoever may read the object.
+fn may_use_cache(ctx: &Ctx<'_>, read: &Read) -> bool {
+    // Of a browser's request the answer gets more headers later, which cannot be added behind the body.
+    read.version_id.is_none() && ctx.head.header("origin").is_none()
+}
+
+/// As the rest of [`read_object`], from an object that this core opened a moment ago, if that still stands. `None`: it has
+/// to be opened.
+fn answer_from_cache(ctx: &Ctx<'_>, read: &Read) -> Option<Result<Reply, S3Error>> {
+    let root = &ctx.service.root;
+    let cached = ctx.objects.find(root, &read.bucket, &read.key)?;
+    let answered = match answer(ctx, read, &cached.object) {
+        Ok((mut reply, Some(extent))) => {
+            if !(extent.is_small() && read_into(&mut reply, &cached.object, extent)) {
+                return None;
+            }
+            Ok(reply)
+        }
+        other => other.map(|(reply, _)| reply),
+    };
+    // Asked last of all: everything that was read above is then of one state of the file.
+    if cached.stands(root) {
+        return Some(answered);
+    }
+    ctx.objects.forget(&read.bucket, &read.key);
+    None
+}
+
+/// Puts the bytes behind the head, if the page cache has them all.
+fn read_into(reply: &mut Reply, object: &Object, Extent { offset, length }: Extent) -> bool {
+    reply.join(length as usize, |to| read_cached(object.file.as_fd(), to, length as usize, offset))
+}
+
+/// The answer without its body, and what of the file is its body.
+fn answer(ctx: &Ctx<'_>, read: &Read, object: &Object) -> Result<(Reply, Option<Extent>), S3Error> {
+    let etag = object.etag.text();
     let validators = Validators { etag: &etag, last_modified: object.modified };
     match ReadConditions::of_request(ctx.head).evaluate(&validators) {
         ReadOutcome::Proceed => {}
@@ -67,10 +144,10 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
             reply.header("Last-Modified", &object.modified.http());
             reply.resume().etag(&etag);
             versioning::write_version(ctx.service, &read.bucket, object.version, &mut reply);
-            return Ok(reply);
+            return Ok((reply, None));
         }
     }
-    let selected = select(ctx, read, &object, &validators)?;
+    let selected = select(ctx, read, object, &validators)?;
     // The last part of an upload may be empty, which no Content-Range can say.
     let empty_part = read.part_number.is_some() && selected.is_none() && object.size > 0;
     let mut reply = Reply::new(ctx, if selected.is_some() || empty_part { 206 } else { 200 });
@@ -81,7 +158,7 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     }
     versioning::write_version(ctx.service, &read.bucket, object.version, &mut reply);
     object_lock::write(ctx, &read.bucket, &read.key, object.record.as_ref(), &mut reply);
-    write_parts_and_checksum(ctx, read, &object, selected, &mut reply);
+    write_parts_and_checksum(ctx, read, object, selected, &mut reply);
     if read.version_id.is_none() {
         let tags = object.record.as_ref().map(|record| &record.tags);
         write_expiration(ctx, &read.bucket, &read.key, (object.size, object.modified), tags, &mut reply);
@@ -100,14 +177,13 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
         None if empty_part => (0, 0),
         None => (0, object.size),
     };
-    reply.body = if read.is_head {
-        Body::Omitted(length)
-    } else if length == 0 {
-        Body::Empty
+    let extent = if read.is_head {
+        reply.body = Body::Omitted(length);
+        None
     } else {
-        Body::File(FileRange { content: object.content(), file: object.file, offset, length })
+        (length > 0).then_some(Extent { offset, length })
     };
-    Ok(reply)
+    Ok((reply, extent))
 }
 
 /// The bytes that are asked for; none for the whole object, and for a part without any.

@@ -32,7 +32,8 @@ pub struct Payload<'c> {
     /// Bytes that came with the head; after the body, what belongs to the next request.
     ahead: &'c mut BytesMut,
     outer: BodyDecoder,
-    chunks: Option<sigv4::Decoder>,
+    /// On the heap, because every request moves its payload and few are in chunks.
+    chunks: Option<Box<sigv4::Decoder>>,
     length: Option<u64>,
     /// The peer waits to be told, as far as one can know: nothing of its body came yet.
     continue_wanted: bool,
@@ -85,9 +86,9 @@ impl<'c> Payload<'c> {
         &mut self,
         head: &Head,
         payload: &sigv4::Payload,
-        seed: Option<Seed>,
+        seed: Option<Box<Seed>>,
     ) -> Result<(), S3Error> {
-        self.chunks = sigv4::Decoder::new(head, payload, seed)?;
+        self.chunks = sigv4::Decoder::new(head, payload, seed.map(|seed| *seed))?.map(Box::new);
         if let Some(chunks) = &self.chunks {
             self.length = Some(chunks.decoded_length());
         }
@@ -101,7 +102,7 @@ impl<'c> Payload<'c> {
 
     /// The trailers of the body, once it is read.
     pub fn trailers(&self) -> &[Trailer] {
-        self.chunks.as_ref().map_or(&[], sigv4::Decoder::trailers)
+        self.chunks.as_ref().map_or(&[], |chunks| chunks.trailers())
     }
 
     /// From here on the content is the file of a form. How long it is nobody has said: that is known only if all of it

@@ -8,6 +8,7 @@ use super::context::{Ctx, RequestId};
 use super::error::{Code, S3Error, Subject};
 use crate::codec::dates::Timestamp;
 use crate::http::response::ResponseHead;
+use crate::runtime::buffer;
 use crate::storage::object::Content;
 
 /// The answer to one request. What depends on the connection (Content-Length, Connection) is added when it is sent.
@@ -26,6 +27,11 @@ pub enum Body {
     Omitted(u64),
     /// Bytes in memory.
     Bytes(Bytes),
+    /// Bytes that stand behind the head already, which is complete but for what depends on the connection.
+    Joined {
+        /// Where the head ends, with its empty line.
+        head_bytes: usize,
+    },
     /// A range of a file.
     File(FileRange),
 }
@@ -50,7 +56,7 @@ impl Reply {
 
     /// As [`Reply::new`], before there is a context.
     pub fn begin(status: u16, now: Timestamp, request_id: RequestId) -> Reply {
-        let mut head = BytesMut::with_capacity(HEAD_BYTES);
+        let mut head = buffer::take_answer();
         ResponseHead::new(&mut head, status)
             .date(&now.http())
             .header("x-amz-request-id", &request_id.0)
@@ -101,6 +107,7 @@ impl Reply {
 
     /// Adds a header.
     pub fn header(&mut self, name: &'static str, value: &[u8]) -> &mut Reply {
+        debug_assert!(!matches!(self.body, Body::Joined { .. }), "nothing is added behind the body");
         self.resume().header(name, value);
         self
     }
@@ -130,6 +137,22 @@ impl Reply {
         self
     }
 
+    /// Ends the head and puts the body behind it, which `read` reads: it appends up to `length` bytes. False: it had
+    /// fewer, and the answer is what it was before. Nothing can be added to the head afterwards.
+    pub fn join(&mut self, length: usize, read: impl FnOnce(&mut BytesMut) -> usize) -> bool {
+        let before = self.head.len();
+        let mut head = ResponseHead::resume(&mut self.head, self.status);
+        head.content_length(length as u64);
+        head.finish();
+        let head_bytes = self.head.len();
+        if read(&mut self.head) != length {
+            self.head.truncate(before);
+            return false;
+        }
+        self.body = Body::Joined { head_bytes };
+        true
+    }
+
     /// Ends the head; the connection is closed afterwards unless `keep_alive`.
     pub fn finish(mut self, keep_alive: bool, http10: bool) -> (BytesMut, Body) {
         let length = match &self.body {
@@ -137,21 +160,28 @@ impl Reply {
             Body::Omitted(length) => *length,
             Body::Bytes(bytes) => bytes.len() as u64,
             Body::File(range) => range.length,
+            Body::Joined { .. } if keep_alive && !http10 => return (self.head, self.body),
+            Body::Joined { head_bytes } => {
+                // What is to be said comes before the empty line; the body moves.
+                let body = self.head.split_off(*head_bytes);
+                self.head.truncate(head_bytes - b"\r\n".len());
+                let mut head = ResponseHead::resume(&mut self.head, self.status);
+                head.connection(keep_alive);
+                head.finish();
+                let head_bytes = self.head.len();
+                self.head.unsplit(body);
+                return (self.head, Body::Joined { head_bytes });
+            }
         };
         let mut head = ResponseHead::resume(&mut self.head, self.status);
         // A 304 has no body, and its Content-Length would be the object's.
         if self.status != 304 {
             head.content_length(length);
         }
-        if !keep_alive {
-            head.connection_close();
-        } else if http10 {
-            head.connection_keep_alive();
+        if !keep_alive || http10 {
+            head.connection(keep_alive);
         }
         head.finish();
         (self.head, self.body)
     }
 }
-
-/// A typical head with room to grow: one allocation for each answer.
-const HEAD_BYTES: usize = 1024;

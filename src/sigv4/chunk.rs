@@ -27,7 +27,7 @@ use crate::codec::hex;
 use crate::http::body::Step;
 use crate::http::head::Head;
 
-/// What the signatures of chunks continue from: made by [`super::verify`], so it proves that the head was verified.
+/// What the signatures of chunks continue from: made of a [`super::Proof`], so the head was verified.
 #[derive(Clone, Debug)]
 pub struct Seed {
     pub(super) key: SigningKey,

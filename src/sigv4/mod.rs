@@ -2,7 +2,7 @@
 //!
 //! [`authorization`] reads a head and makes every check that needs no key: form, dates, scope, coverage. Its
 //! [`Claim`] names the access key; the caller looks that up, takes the [`SigningKey`] from its [`SigningKeys`] and
-//! calls [`verify`]. The [`Seed`] that comes back proves it, and is what a [`chunk::Decoder`] continues from.
+//! calls [`verify`]. The [`Proof`] that comes back makes the [`Seed`] that a [`chunk::Decoder`] continues from.
 //!
 //! This looks up no keys, checks no session tokens and reads no clock: `now` comes in with [`Rules`]. The hash of a
 //! plain body is compared by whoever reads the body; [`Payload::Sha256`] says which one it must be.
@@ -165,12 +165,12 @@ pub fn authorization<'h>(head: &'h Head, rules: &Rules<'_>) -> Result<Authorizat
 /// # Errors
 /// [`Error::SignatureDoesNotMatch`]; [`Error::ContentSha256Mismatch`] if the claim names another hash than
 /// `body_hash`.
-pub fn verify(
+pub fn verify<'c, 'h>(
     head: &Head,
-    claim: &Claim<'_>,
-    key: &SigningKey,
+    claim: &'c Claim<'h>,
+    key: &'c SigningKey,
     body_hash: Option<&[u8; 32]>,
-) -> Result<Seed, Error> {
+) -> Result<Proof<'c, 'h>, Error> {
     let body_hex;
     let payload: &[u8] = match (claim.content_sha256, claim.service, body_hash) {
         (Some(text), ..) => text,
@@ -209,12 +209,29 @@ pub fn verify(
     {
         return Err(Error::ContentSha256Mismatch { client, computed });
     }
-    Ok(Seed {
-        key: key.clone(),
-        access_key: SmallVec::from_slice(claim.access_key().as_bytes()),
-        scope: SmallVec::from_slice(&text[ALGORITHM_LINE.len()..text.len() - 64]),
-        signature: computed,
-    })
+    Ok(Proof { claim, key })
+}
+
+/// A claim that [`verify`] has proven.
+#[derive(Debug)]
+pub struct Proof<'c, 'h> {
+    claim: &'c Claim<'h>,
+    key: &'c SigningKey,
+}
+
+impl Proof<'_, '_> {
+    /// What the signatures of chunks continue from.
+    #[must_use]
+    pub fn seed(&self) -> Seed {
+        let Proof { claim, key } = self;
+        let text = string_to_sign(claim, &[0; 32]);
+        Seed {
+            key: SigningKey::clone(key),
+            access_key: SmallVec::from_slice(claim.access_key().as_bytes()),
+            scope: SmallVec::from_slice(&text[ALGORITHM_LINE.len()..text.len() - 64]),
+            signature: claim.signature,
+        }
+    }
 }
 
 /// What both ways of signing say.

@@ -6,6 +6,7 @@
 
 pub mod bucket;
 pub mod bucket_config;
+pub mod cache;
 pub mod commit;
 pub mod error;
 pub mod layout;
@@ -22,6 +23,7 @@ mod walk;
 pub mod writer;
 
 pub use bucket::Entry as BucketEntry;
+pub use cache::ObjectCache;
 pub use commit::{Change, Durability};
 pub use error::{Error, Result};
 pub use layout::{BucketName, ObjectKey};

@@ -18,7 +18,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::fs::{self, AtFlags, FileType, Stat, Timespec, Timestamps};
+use rustix::fs::{self, AtFlags, FileType, Stat, Statx, Timespec, Timestamps};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use smallvec::smallvec;
@@ -50,6 +50,10 @@ pub struct Object {
     pub record: Option<Record>,
     /// Who owns the file.
     pub owner: PosixOwner,
+    /// What its file was when the rest was read of it.
+    pub file_id: FileId,
+    /// Whether its file stands in the directory that has the path of its key (see [`KeyPath::in_directory`]).
+    pub in_directory: bool,
     /// Which version of its key it is; always the null one in a bucket that never kept versions.
     pub version: Version,
 }
@@ -67,7 +71,10 @@ fn open_at(root: &Root, bucket: &Bucket, path: &KeyPath) -> Result<Option<Object
             Ok(Some(inspect_current(root, bucket, file, &stat)?))
         }
         FileType::Directory => match walk::open_regular(bucket.fd.as_fd(), path.in_directory().as_bytes())? {
-            Some((file, stat)) => Ok(Some(inspect_current(root, bucket, file, &stat)?)),
+            Some((file, stat)) => {
+                let object = inspect_current(root, bucket, file, &stat)?;
+                Ok(Some(Object { in_directory: true, ..object }))
+            }
             None => Ok(None),
         },
         _ => Ok(None),
@@ -100,13 +107,35 @@ pub fn inspect(root: &Root, file: OwnedFd, stat: &Stat) -> Result<Object> {
     let size = stat.st_size as u64;
     let modified = modified(stat);
     let record = read_record(root, file.as_fd(), stat)?.filter(|record| record.matches(size, modified));
+    let file_id = FileId::of(stat);
     let etag = match &record {
         Some(record) => record.etag.clone(),
-        None => ETag::foreign(&stamp(stat)),
+        None => ETag::foreign(&file_id.stamp),
     };
     let owner = PosixOwner { uid: stat.st_uid, gid: stat.st_gid };
     let version = Version::of_record(record.as_ref().and_then(|record| record.version));
-    Ok(Object { file, size, modified, etag, record, owner, version })
+    Ok(Object { file, size, modified, etag, record, owner, file_id, in_directory: false, version })
+}
+
+/// What tells one state of a file from every other one, of this file or another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FileId {
+    /// The device that its file system is on.
+    pub device: u64,
+    /// Everything else.
+    pub stamp: FileStamp,
+}
+
+impl FileId {
+    fn of(stat: &Stat) -> FileId {
+        FileId { device: stat.st_dev, stamp: stamp(stat) }
+    }
+}
+
+impl From<&Statx> for FileId {
+    fn from(stat: &Statx) -> FileId {
+        FileId { device: fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), stamp: FileStamp::from(stat) }
+    }
 }
 
 /// What tells one content of a file from another: every program that writes to the file changes it.

@@ -24,6 +24,7 @@ use crate::runtime::mailbox::{self, Reply};
 use crate::runtime::{Listener, now, sleep, spawn, watch};
 use crate::s3::access::Keyring;
 use crate::s3::context::{RequestId, Service};
+use crate::storage::{ObjectCache, cache};
 
 /// What a core is started with; the same for all cores.
 #[derive(Clone)]
@@ -49,12 +50,15 @@ pub struct Limits {
     pub drain: Duration,
     /// Connections of this core.
     pub connections_max: usize,
+    /// Objects that this core keeps open for a moment.
+    pub objects_max: usize,
 }
 
 /// The state of one core.
 pub struct Core {
     shared: Shared,
     keyring: RefCell<Keyring>,
+    objects: ObjectCache,
     requests: Cell<u64>,
 }
 
@@ -63,7 +67,8 @@ impl Core {
         // Ids of different cores and of different runs are far apart.
         let start = now().seconds as u64;
         let requests = Cell::new((start << 24) ^ ((index as u64) << 56));
-        Core { shared, keyring: RefCell::default(), requests }
+        let objects = ObjectCache::new(shared.limits.objects_max);
+        Core { shared, keyring: RefCell::default(), objects, requests }
     }
 
     fn request_id(&self) -> RequestId {
@@ -93,6 +98,7 @@ pub async fn run(
     for listener in &listeners {
         spawn(accept(core.clone(), listener.clone()));
     }
+    spawn(sweep_objects(core.clone()));
     stop().await;
     for listener in &listeners {
         let _ = listener.stop();
@@ -137,6 +143,14 @@ async fn accept(core: Rc<Core>, listener: Rc<Listener>) {
     }
 }
 
+/// Closes what was opened a moment ago once it is of no use any more.
+async fn sweep_objects(core: Rc<Core>) {
+    loop {
+        let pause = if core.objects.sweep() { cache::TRUST } else { SWEEP_PAUSE };
+        sleep(pause).await;
+    }
+}
+
 /// The address the first listener is bound to, for messages.
 pub fn bound_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     listeners
@@ -146,4 +160,5 @@ pub fn bound_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
 }
 
 const DRAIN_STEP: Duration = Duration::from_millis(20);
+const SWEEP_PAUSE: Duration = Duration::from_millis(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -10,6 +10,7 @@
 
 use std::cell::OnceCell;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
@@ -50,11 +51,14 @@ pub async fn answer(
     // Declared before the payload, because what is in it is borrowed together with the payload.
     let posted = OnceCell::new();
     let mut payload = Some(Payload::new(head, stream, watch, ahead, core.shared.service.stall));
-    let operation = route(head, &core.shared.service.domains);
-    let result = match &operation {
+    let routed = route(head, &core.shared.service.domains);
+    let name = routed.as_ref().map_or("unknown", Operation::name);
+    let bucket = routed.as_ref().ok().and_then(Operation::bucket).copied();
+    let result = match routed {
         Ok(operation) => {
             let arrival = Arrival { head, body_sha256: None, peer, now, service: &core.shared.service };
-            let run = carry_out(core, arrival, request_id, operation, &posted, &mut payload);
+            // Pinned where it is made: it is some kilobytes, which nothing has to move.
+            let run = pin!(carry_out(core, arrival, request_id, operation, &posted, &mut payload));
             match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(result) => result,
                 Err(_) => {
@@ -63,10 +67,11 @@ pub async fn answer(
                 }
             }
         }
-        Err(error) => Err(error.clone()),
+        Err(error) => Err(error),
     };
-    let operation = operation.ok();
     let mut reply = result.unwrap_or_else(|error| {
+        // The operation has gone to its handler. Errors are rare: it is found out again.
+        let operation = route(head, &core.shared.service.domains).ok();
         if let Some(operation @ (Operation::Sts | Operation::Iam)) = &operation {
             let api = if *operation == Operation::Sts { query_answer::STS } else { query_answer::IAM };
             return query_answer::refuse(api, &error, now, request_id);
@@ -79,10 +84,8 @@ pub async fn answer(
         Reply::error(&error, &subject, head.method() == Method::Head, now, request_id)
     });
     if head.header("origin").is_some() {
-        let bucket = operation.as_ref().and_then(Operation::bucket);
-        cors::tell(&core.shared.service, head, bucket, &mut reply);
+        cors::tell(&core.shared.service, head, bucket.as_ref(), &mut reply);
     }
-    let name = operation.as_ref().map_or("unknown", Operation::name);
     tracing::debug!(request_id = request_id.as_str(), operation = name, status = reply.status(), "answered");
     let rest = match payload {
         Some(payload) => payload.abandon(),
@@ -95,17 +98,17 @@ async fn carry_out<'c>(
     core: &'c Core,
     arrival: Arrival<'c>,
     request_id: RequestId,
-    operation: &Operation,
+    operation: Operation,
     posted: &'c OnceCell<Box<Form>>,
     payload: &mut Option<Payload<'c>>,
 ) -> Result<Reply, S3Error> {
     let service = &core.shared.service;
     let Arrival { head, now, .. } = arrival;
-    if let Operation::Preflight(preflight) = operation {
+    if let Operation::Preflight(preflight) = &operation {
         // Without a signature: browsers send none, and the URL may be presigned for another method.
         return cors::preflight(service, head, preflight, now, request_id);
     }
-    let form = match (operation, payload.as_mut()) {
+    let form = match (&operation, payload.as_mut()) {
         (Operation::Sts | Operation::Iam, Some(body)) => {
             Some(body.read_all(limits::FORM_BODY_BYTES_MAX).await?)
         }
@@ -114,8 +117,8 @@ async fn carry_out<'c>(
     let body_sha256 = form.as_ref().map(|form| Sha256::digest(form).into());
     let snapshot = core.shared.identities.load_full();
     let arrival = Arrival { body_sha256, ..arrival };
-    let mut verified = verify(arrival, operation, snapshot, &mut core.keyring.borrow_mut())?;
-    if let (Operation::PostObject(bucket), Some(body)) = (operation, payload.as_mut()) {
+    let mut verified = verify(arrival, &operation, snapshot, &mut core.keyring.borrow_mut())?;
+    if let (Operation::PostObject(bucket), Some(body)) = (&operation, payload.as_mut()) {
         // The fields of a form say who asks and for what; what follows them is the body of that.
         let form = Box::new(post_object::read(head, bucket, body).await?);
         let form = posted.get_or_init(|| form);
@@ -125,11 +128,12 @@ async fn carry_out<'c>(
     }
     let posted = posted.get().map(|form| &**form);
     let head = posted.map_or(head, |form| &form.head);
-    let permit = authorize(&verified.caller, posted.map_or(operation, |form| &form.operation))?;
+    let permit = authorize(&verified.caller, posted.map_or(&operation, |form| &form.operation))?;
     let Some(mut body) = payload.take() else { return Err(Code::InternalError.into()) };
     let unwrapped = body.unwrap_chunks(head, &verified.payload, verified.seed);
     let mut ctx = Ctx {
         service,
+        objects: &core.objects,
         head,
         payload: body,
         form,
@@ -140,7 +144,7 @@ async fn carry_out<'c>(
         request_id,
     };
     let result = match unwrapped {
-        Ok(()) => dispatch(&mut ctx, operation.clone(), permit).await,
+        Ok(()) => dispatch(&mut ctx, operation, permit).await,
         Err(error) => Err(error),
     };
     *payload = Some(ctx.payload);

@@ -1,7 +1,7 @@
 //! Answers on their way to the socket.
 //!
-//! A small file goes out with its head in one write: it is read behind the head, from the page cache if it is there and
-//! through the ring if not, so that a cold file never stalls the core. A large one that is not in the page cache is read
+//! A small file goes out with its head in one write: its handler has read it behind the head, if it is in the page cache;
+//! else it is read through the ring, so that a cold file never stalls the core. A large one that is not in the page cache is read
 //! past it (O_DIRECT), several reads in flight, while the previous piece is being sent.
 //!
 //! A program may change a file in place while it is sent. What follows the head is the content that the head speaks of, or
@@ -18,8 +18,8 @@ use futures_util::stream::{FuturesOrdered, StreamExt};
 use rustix::fs::{self, OFlags};
 use rustix::io::{IoSliceMut, ReadWriteFlags};
 
-use crate::limits::{self, DIRECT_ALIGNMENT, TRANSFER_BYTES};
-use crate::runtime::{AlignedBuf, Phase, RingFile, Stream, Watch};
+use crate::limits::{self, DIRECT_ALIGNMENT, JOINED_BYTES_MAX, TRANSFER_BYTES};
+use crate::runtime::{AlignedBuf, Phase, RingFile, Stream, Watch, buffer};
 use crate::s3::reply::{Body, FileRange, Reply};
 use crate::storage::object::Content;
 use crate::storage::{self, Root};
@@ -44,44 +44,42 @@ pub async fn send(
 ) -> io::Result<Sent> {
     let (mut head, body) = reply.finish(keep_alive, http10);
     watch.allow(Phase::Peer, stall);
-    let sent = match body {
-        Body::Empty | Body::Omitted(_) => stream.write(head.freeze()).await,
+    let rest = match body {
+        Body::Empty | Body::Omitted(_) | Body::Joined { .. } => None,
         Body::Bytes(bytes) if bytes.len() <= JOINED_BYTES_MAX => {
             head.extend_from_slice(&bytes);
-            stream.write(head.freeze()).await
+            None
         }
-        Body::Bytes(bytes) => match stream.write(head.freeze()).await {
-            Ok(()) => stream.write(bytes).await,
-            Err(error) => Err(error),
-        },
         Body::File(range) if range.length <= JOINED_BYTES_MAX as u64 => {
             match read_whole(&mut head, range).await? {
-                Ok(()) => stream.write(head.freeze()).await,
+                Ok(()) => None,
                 Err(changed) => return Ok(Sent::Nothing(changed)),
             }
         }
-        Body::File(range) => send_file(root, stream, watch, stall, head, range).await,
+        large => Some(large),
     };
+    let (sent, head) = stream.write_answer(head).await;
+    buffer::give_back_answer(head);
+    sent?;
+    match rest {
+        Some(Body::Bytes(bytes)) => stream.write(bytes).await?,
+        Some(Body::File(range)) => send_file(root, stream, watch, stall, range).await?,
+        _ => {}
+    }
     watch.working();
-    sent.map(|()| Sent::Whole)
+    Ok(Sent::Whole)
 }
 
 /// Appends a small range of a file to the head. The inner error: another program changed the file.
 async fn read_whole(head: &mut BytesMut, range: FileRange) -> io::Result<storage::Result<()>> {
     let FileRange { file, offset, length, content } = range;
-    let (body, length) = (head.len(), length as usize);
-    head.resize(body + length, 0);
-    let cached = read_cached(file.as_fd(), &mut head[body..], offset);
-    if cached == length {
-        return Ok(content.check(file.as_fd()));
-    }
     let file = RingFile::new(file)?;
     let buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    let (read, buf) = file.read_at(buf, length - cached, offset + cached as u64).await;
-    if read? < length - cached {
+    let (read, buf) = file.read_at(buf, length as usize, offset).await;
+    if read? < length as usize {
         return Ok(Err(Content::changed()));
     }
-    head[body + cached..].copy_from_slice(&buf);
+    head.extend_from_slice(&buf);
     Ok(content.check(file.as_fd()))
 }
 
@@ -90,11 +88,9 @@ async fn send_file(
     stream: &mut Stream,
     watch: &Watch,
     stall: Duration,
-    head: BytesMut,
     range: FileRange,
 ) -> io::Result<()> {
     let FileRange { file, offset, length, content } = range;
-    stream.write(head.freeze()).await?;
     let mut buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     let first = TRANSFER_BYTES.min(length as usize);
     let cached = buf.append_with(first, |to| Ok::<_, io::Error>(read_cached(file.as_fd(), to, offset)))?;
@@ -196,7 +192,3 @@ fn read_cached(file: BorrowedFd<'_>, to: &mut [u8], offset: u64) -> usize {
     // EAGAIN: not in the cache; EOPNOTSUPP: the file system cannot say. Both are read through the ring.
     read.unwrap_or(0)
 }
-
-/// Up to this size a body is put behind its head, to leave in one write.
-const JOINED_BYTES_MAX: usize = 64 * 1024;
-const _: () = assert!(JOINED_BYTES_MAX <= TRANSFER_BYTES);

@@ -30,7 +30,7 @@ fn decoder(head: &Head) -> Result<Decoder, Error> {
     let (payload, seed) = match authorization(head, &rules)? {
         Authorization::Anonymous => (Payload::of_anonymous(head)?, None),
         Authorization::Signed(claim) => {
-            (*claim.payload(), Some(verify(head, &claim, &key_of(&claim, SECRET), None)?))
+            (*claim.payload(), Some(verify(head, &claim, &key_of(&claim, SECRET), None)?.seed()))
         }
     };
     Ok(Decoder::new(head, &payload, seed)?.expect("a streamed payload"))

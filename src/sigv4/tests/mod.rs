@@ -39,7 +39,7 @@ fn key_of(claim: &Claim<'_>, secret: &str) -> SigningKey {
 /// Reads and verifies a head with the example secret.
 fn verified(head: &Head, rules: &Rules<'_>) -> Result<Seed, Error> {
     let claim = claim(head, rules)?;
-    verify(head, &claim, &key_of(&claim, SECRET), None)
+    verify(head, &claim, &key_of(&claim, SECRET), None).map(|proof| proof.seed())
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::RecordError;
@@ -99,17 +100,23 @@ impl ETag {
         if legal { Ok(Self::Opaque(OpaqueETag(text.into()))) } else { Err(RecordError::ETag) }
     }
 
+    /// The text, without quotes. It allocates only for one that another server made longer than S3's own.
+    pub fn text(&self) -> SmallVec<[u8; 40]> {
+        match self {
+            Self::Md5(digest) => SmallVec::from_slice(&hex::encode16(digest)),
+            Self::Parts { digest, part_count } => {
+                let mut text = SmallVec::from_slice(&hex::encode16(digest));
+                text.push(b'-');
+                push_decimal(*part_count, &mut text);
+                text
+            }
+            Self::Opaque(text) => SmallVec::from_slice(&text.0),
+        }
+    }
+
     /// Appends the text, without quotes.
     pub fn write_into(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Md5(digest) => out.extend_from_slice(&hex::encode16(digest)),
-            Self::Parts { digest, part_count } => {
-                out.extend_from_slice(&hex::encode16(digest));
-                out.push(b'-');
-                push_decimal(*part_count, out);
-            }
-            Self::Opaque(text) => out.extend_from_slice(&text.0),
-        }
+        out.extend_from_slice(&self.text());
     }
 
     /// Appends the text in quotes, as a header shows it.
@@ -176,7 +183,7 @@ fn parse_part_count(digits: &[u8]) -> Option<u16> {
     (value <= PARTS_MAX).then_some(value as u16)
 }
 
-fn push_decimal(value: u16, out: &mut Vec<u8>) {
+fn push_decimal(value: u16, out: &mut SmallVec<[u8; 40]>) {
     let mut digits = [0; 5];
     let mut start = digits.len();
     let mut rest = value;

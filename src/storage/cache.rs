@@ -1,0 +1,251 @@
+//! Objects that this core opened a moment ago, still open, so that the next request for one need not open it again.
+//!
+//! Opening an object takes some ten system calls: its bucket, its path without following a link, its record. Of an object
+//! that is in here, one tells whether all of that would give the same again: [`CachedObject::stands`] asks what stands at
+//! the object's path, and compares it with what the file was when its record was read. Whoever has read content asks
+//! afterwards, so that the answer also says that what was read is of that one state.
+//!
+//! # Invariants
+//! - Nothing in here is used unless its path names the same inode of the same device, with the same size and the same two
+//!   times. The time of the last change (ctime), which nobody can set, moves with everything that an entry holds: content,
+//!   record (an attribute of the file), owner, mode and links.
+//! - That holds because a file whose ctime is young is not taken in: the next change gets another one for sure, which
+//!   within one tick of the clock of files it would not ([`SETTLED_MS`], [`COARSE_SETTLED`]).
+//! - The path is not resolved as strictly here as it was at first: a symbolic link that took the place of one of its
+//!   directories is followed, and only to the very same file. So an entry is trusted for [`TRUST`] only after it was
+//!   opened, never longer, however often it is used.
+//! - Whether the bucket is served, and whether it keeps versions, is asked every time.
+//! - An entry that is not trusted any more is dropped within about a second ([`ObjectCache::sweep`]), so that files that
+//!   are deleted give their blocks back and file systems can be unmounted.
+//! - Bounded: a new entry takes the place of the one of its set that was used longest ago.
+//!
+//! Only current objects are in here; noncurrent versions are looked for every time.
+
+use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::fs::{self, AtFlags, StatxFlags};
+
+use super::layout::{self, BucketName, HOP_BYTES_MAX, ObjectKey};
+use super::object::{FileId, Object};
+use super::root::Root;
+use super::versions::Versioning;
+use crate::codec::dates::Timestamp;
+use crate::limits::SETTLED_MS;
+use crate::runtime::clock::coarse;
+
+/// The objects of one core.
+pub struct ObjectCache {
+    /// As in a processor cache, an entry has its place in one of a few slots of a set that its hash chooses: finding it
+    /// compares at most that many, and none is ever moved.
+    sets: RefCell<Box<[[Option<Slot>; WAYS]]>>,
+    entries: Cell<usize>,
+    uses: Cell<u64>,
+    /// Where the sweep goes on.
+    hand: Cell<usize>,
+    hasher: RandomState,
+}
+
+struct Slot {
+    hash: u64,
+    used: u64,
+    object: Rc<CachedObject>,
+}
+
+/// An object that was opened a moment ago.
+pub struct CachedObject {
+    /// As it was when it was opened.
+    pub object: Object,
+    bucket: BucketName,
+    key: ObjectKey,
+    /// From the root on, with a NUL at its end.
+    path: Box<[u8]>,
+    versioning: Versioning,
+    /// By [`coarse`].
+    opened: Duration,
+}
+
+impl ObjectCache {
+    /// A cache of about so many objects, each of which keeps a file open; 0 for none.
+    #[must_use]
+    pub fn new(objects_max: usize) -> ObjectCache {
+        // Rounded down: the bound of descriptors counts.
+        let sets = match objects_max / WAYS {
+            0 => 0,
+            sets => 1 << sets.ilog2(),
+        };
+        ObjectCache {
+            sets: RefCell::new((0..sets).map(|_| [const { None }; WAYS]).collect()),
+            entries: Cell::new(0),
+            uses: Cell::new(0),
+            hand: Cell::new(0),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// The object of this key, if it was opened a moment ago. Whether it still stands is the caller's to ask, once it has
+    /// read what it wants of it.
+    pub fn find(&self, root: &Root, bucket: &BucketName, key: &ObjectKey) -> Option<Rc<CachedObject>> {
+        if self.entries.get() == 0 {
+            return None;
+        }
+        let hash = self.hash(bucket, key);
+        let mut sets = self.sets.borrow_mut();
+        let set = self.set(&mut sets, hash)?;
+        let slot = set.iter_mut().flatten().find(|slot| slot.is_of(hash, bucket, key))?;
+        let cached = &slot.object;
+        if cached.is_old(coarse()) || cached.versioning != root.versioning(bucket) || root.is_unlinked(bucket)
+        {
+            return None;
+        }
+        slot.used = self.next_use();
+        Some(cached.clone())
+    }
+
+    /// Takes an object in that was opened just now as the current one of this key, unless what could be said of it later
+    /// is uncertain. `versioning` is the bucket's from before it was opened.
+    pub fn keep(
+        &self,
+        root: &Root,
+        (bucket, key): (&BucketName, &ObjectKey),
+        versioning: Versioning,
+        object: Object,
+        now: Timestamp,
+    ) {
+        if !is_settled(object.file_id.stamp.ctime, now, root.capabilities.fine_times) {
+            return;
+        }
+        let mut path = layout::path(key);
+        if object.in_directory {
+            path = path.in_directory();
+        }
+        let path = [bucket.as_bytes(), b"/", path.as_bytes(), b"\0"].concat().into_boxed_slice();
+        if path.len() > HOP_BYTES_MAX {
+            return;
+        }
+        let hash = self.hash(bucket, key);
+        let mut sets = self.sets.borrow_mut();
+        let Some(set) = self.set(&mut sets, hash) else { return };
+        let slot = match set
+            .iter_mut()
+            .position(|slot| slot.as_ref().is_none_or(|slot| slot.is_of(hash, bucket, key)))
+        {
+            Some(index) => &mut set[index],
+            None => oldest(set),
+        };
+        let cached =
+            CachedObject { object, bucket: *bucket, key: key.clone(), path, versioning, opened: coarse() };
+        let slot_of = Slot { hash, used: self.next_use(), object: Rc::new(cached) };
+        if slot.replace(slot_of).is_none() {
+            self.entries.set(self.entries.get() + 1);
+        }
+    }
+
+    /// Forgets the object of this key.
+    pub fn forget(&self, bucket: &BucketName, key: &ObjectKey) {
+        if self.entries.get() == 0 {
+            return;
+        }
+        let hash = self.hash(bucket, key);
+        let mut sets = self.sets.borrow_mut();
+        let Some(set) = self.set(&mut sets, hash) else { return };
+        let found =
+            set.iter_mut().find(|slot| slot.as_ref().is_some_and(|slot| slot.is_of(hash, bucket, key)));
+        if found.is_some_and(|slot| slot.take().is_some()) {
+            self.entries.set(self.entries.get() - 1);
+        }
+    }
+
+    /// Drops entries that are not trusted any more, but only so many that the core is not kept long by closing their
+    /// files. True: the sweep has seen all; else it wants to go on soon.
+    pub fn sweep(&self) -> bool {
+        let mut sets = self.sets.borrow_mut();
+        let now = coarse();
+        let mut dropped = 0;
+        while self.entries.get() > 0 && self.hand.get() < sets.len() {
+            if dropped >= DROPPED_AT_ONCE {
+                return false;
+            }
+            for slot in &mut sets[self.hand.get()] {
+                if slot.as_ref().is_some_and(|slot| slot.object.is_old(now)) {
+                    *slot = None;
+                    dropped += 1;
+                    self.entries.set(self.entries.get() - 1);
+                }
+            }
+            self.hand.set(self.hand.get() + 1);
+        }
+        self.hand.set(0);
+        true
+    }
+
+    fn hash(&self, bucket: &BucketName, key: &ObjectKey) -> u64 {
+        self.hasher.hash_one((bucket.as_bytes(), key.as_bytes()))
+    }
+
+    fn set<'s>(
+        &self,
+        sets: &'s mut [[Option<Slot>; WAYS]],
+        hash: u64,
+    ) -> Option<&'s mut [Option<Slot>; WAYS]> {
+        let mask = sets.len().checked_sub(1)?;
+        sets.get_mut(hash as usize & mask)
+    }
+
+    fn next_use(&self) -> u64 {
+        let next = self.uses.get() + 1;
+        self.uses.set(next);
+        next
+    }
+}
+
+fn oldest(set: &mut [Option<Slot>; WAYS]) -> &mut Option<Slot> {
+    let index = (0..WAYS).min_by_key(|index| set[*index].as_ref().map_or(0, |slot| slot.used));
+    &mut set[index.unwrap_or(0)]
+}
+
+impl Slot {
+    fn is_of(&self, hash: u64, bucket: &BucketName, key: &ObjectKey) -> bool {
+        self.hash == hash && self.object.bucket == *bucket && self.object.key == *key
+    }
+}
+
+impl CachedObject {
+    fn is_old(&self, now: Duration) -> bool {
+        now.saturating_sub(self.opened) >= TRUST
+    }
+
+    /// Whether the object's path still names the file that was opened, in the state it was in then. What was read of it
+    /// before is of that state.
+    #[must_use]
+    pub fn stands(&self, root: &Root) -> bool {
+        // On a file system of the network the server of that is asked, as it is when a file is opened.
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_FORCE_SYNC;
+        let wanted =
+            StatxFlags::TYPE | StatxFlags::INO | StatxFlags::SIZE | StatxFlags::MTIME | StatxFlags::CTIME;
+        let Ok(path) = std::ffi::CStr::from_bytes_with_nul(&self.path) else { return false };
+        fs::statx(&root.fd, path, flags, wanted).is_ok_and(|stat| FileId::from(&stat) == self.object.file_id)
+    }
+}
+
+/// Whether a change of the file from now on is sure to give it another ctime.
+fn is_settled(ctime: Timestamp, now: Timestamp, fine_times: bool) -> bool {
+    let nanos = |time: Timestamp| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
+    let needed = if fine_times { Duration::from_millis(SETTLED_MS) } else { COARSE_SETTLED };
+    // A clock that was set back says nothing.
+    u128::try_from(nanos(now) - nanos(ctime)).is_ok_and(|age| age >= needed.as_nanos())
+}
+
+/// How long an entry is trusted after it was opened.
+pub const TRUST: Duration = Duration::from_secs(1);
+/// Where a look at a file's times does not make the next change get others, they tick in milliseconds or, on the coarsest
+/// file systems, in seconds.
+const COARSE_SETTLED: Duration = Duration::from_secs(2);
+/// Files that one step of the sweep closes at most: some hundred microseconds.
+const DROPPED_AT_ONCE: usize = 256;
+const WAYS: usize = 4;
+
+#[cfg(test)]
+mod tests;

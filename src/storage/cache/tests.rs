@@ -1,0 +1,258 @@
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::rc::Weak;
+use std::thread;
+
+use rustix::fs::{Timespec, Timestamps, XattrFlags};
+
+use super::*;
+use crate::runtime::now;
+use crate::storage::commit::Durability;
+use crate::storage::record::{ETag, Record};
+use crate::storage::writer::{Staged, write_all};
+use crate::storage::{Condition, bucket, object};
+use std::os::fd::AsFd;
+
+/// A data directory with one bucket and a cache.
+struct Store {
+    directory: tempfile::TempDir,
+    root: Root,
+    name: BucketName,
+    cache: ObjectCache,
+}
+
+impl Store {
+    fn new(objects_max: usize) -> Store {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::open(directory.path(), Durability::None).unwrap();
+        let name = BucketName::parse(b"bucket").unwrap();
+        bucket::create(&root, &name, "maker", root.process_owner()).unwrap();
+        Store { directory, root, name, cache: ObjectCache::new(objects_max) }
+    }
+
+    fn put(&self, key: &str, content: &[u8]) {
+        let (bucket, key) = (self.root.bucket(&self.name).unwrap().unwrap(), parsed(key));
+        let staged = Staged::create(&self.root, &bucket, &layout::path(&key)).unwrap();
+        write_all(staged.as_fd(), content, 0).unwrap();
+        let mut record = Record::new(0, Timestamp::from_seconds(0), ETag::Md5([7; 16]));
+        let always = Condition::<()>::Always;
+        object::publish(&self.root, &bucket, &key, staged, &mut record, self.root.process_owner(), &always)
+            .unwrap()
+            .unwrap();
+    }
+
+    /// Opens an object as a request does some seconds from now, and keeps it.
+    fn open(&self, key: &str) {
+        let (bucket, parsed) = (self.root.bucket(&self.name).unwrap().unwrap(), parsed(key));
+        let versioning = self.root.versioning(&self.name);
+        let object = object::open(&self.root, &bucket, &parsed).unwrap().unwrap();
+        self.cache.keep(&self.root, (&self.name, &parsed), versioning, object, later());
+    }
+
+    fn find(&self, key: &str) -> Option<Rc<CachedObject>> {
+        self.cache.find(&self.root, &self.name, &parsed(key))
+    }
+
+    /// Whether a request for the object is answered without opening it.
+    fn serves(&self, key: &str) -> bool {
+        self.find(key).is_some_and(|cached| cached.stands(&self.root))
+    }
+
+    fn path(&self, relative: &str) -> PathBuf {
+        self.directory.path().join(relative)
+    }
+}
+
+fn parsed(key: &str) -> ObjectKey {
+    ObjectKey::parse(key.as_bytes()).unwrap()
+}
+
+fn later() -> Timestamp {
+    Timestamp { seconds: now().seconds + 5, ..now() }
+}
+
+/// Everything that may happen to an object that is kept, done to `bucket/a/b`.
+#[test]
+fn what_changed_in_any_way_is_opened_again() {
+    let check = |what: &str, expected: bool, change: &dyn Fn(&Store)| {
+        let store = Store::new(64);
+        store.put("a/b", b"content");
+        store.open("a/b");
+        assert!(store.serves("a/b"), "{what}: served before");
+        change(&store);
+        assert_eq!(store.serves("a/b"), expected, "{what}");
+    };
+    let file = |store: &Store| store.path("bucket/a/b");
+    check("nothing", true, &|_| ());
+    check("it was read", true, &|store| assert_eq!(fs::read(file(store)).unwrap(), b"content"));
+    check("another object was written", true, &|store| store.put("a/c", b"content"));
+    check("replaced by the server", false, &|store| store.put("a/b", b"content"));
+    check("replaced by a program", false, &|store| {
+        fs::write(store.path("bucket/a/x"), b"content").unwrap();
+        fs::rename(store.path("bucket/a/x"), file(store)).unwrap();
+    });
+    check("deleted", false, &|store| fs::remove_file(file(store)).unwrap());
+    check("written in place, of the same length", false, &|store| {
+        fs::write(file(store), b"CONTENT").unwrap()
+    });
+    check("written in place, and its time set back", false, &|store| {
+        let before = fs::metadata(file(store)).unwrap();
+        fs::write(file(store), b"CONTENT").unwrap();
+        let time = Timespec { tv_sec: before.mtime(), tv_nsec: before.mtime_nsec() };
+        let times = Timestamps { last_access: time, last_modification: time };
+        rustix::fs::futimens(File::open(file(store)).unwrap(), &times).unwrap();
+        let after = fs::metadata(file(store)).unwrap();
+        assert_eq!((after.size(), after.mtime_nsec()), (before.size(), before.mtime_nsec()));
+    });
+    check("cut off", false, &|store| {
+        File::options().write(true).open(file(store)).unwrap().set_len(3).unwrap();
+    });
+    check("another record", false, &|store| {
+        let file = File::open(file(store)).unwrap();
+        rustix::fs::fsetxattr(&file, "user.s3", b"x", XattrFlags::empty()).unwrap();
+    });
+    check("another mode", false, &|store| {
+        fs::set_permissions(file(store), PermissionsExt::from_mode(0o600)).unwrap();
+    });
+    check("another group", false, &|store| {
+        let group = rustix::process::getegid();
+        rustix::fs::chown(file(store), None, Some(group)).unwrap();
+    });
+    check("a second link", false, &|store| fs::hard_link(file(store), store.path("bucket/a/x")).unwrap());
+    check("moved away, and back", false, &|store| {
+        fs::rename(file(store), store.path("bucket/a/x")).unwrap();
+        fs::rename(store.path("bucket/a/x"), file(store)).unwrap();
+    });
+    check("a link in its place", false, &|store| {
+        fs::rename(file(store), store.path("bucket/a/x")).unwrap();
+        symlink("x", file(store)).unwrap();
+    });
+    check("its directory moved away", false, &|store| {
+        fs::rename(store.path("bucket/a"), store.path("bucket/x")).unwrap();
+    });
+    check("another directory in the place of its own", false, &|store| {
+        fs::rename(store.path("bucket/a"), store.path("bucket/x")).unwrap();
+        store.put("a/b", b"content");
+    });
+    check("a link to another directory in the place of its own", false, &|store| {
+        store.put("x/b", b"content");
+        fs::rename(store.path("bucket/a"), store.path("bucket/y")).unwrap();
+        symlink("x", store.path("bucket/a")).unwrap();
+    });
+    check("the bucket moved away", false, &|store| {
+        fs::rename(store.path("bucket"), store.path("other")).unwrap();
+    });
+    check("the bucket replaced", false, &|store| {
+        fs::rename(store.path("bucket"), store.path("other")).unwrap();
+        bucket::create(&store.root, &store.name, "maker", store.root.process_owner()).unwrap();
+        store.put("a/b", b"content");
+    });
+    check("the bucket not served any more", false, &|store| {
+        let _configuration = store.root.lock_configuration();
+        store.root.unlink(&store.name).unwrap();
+    });
+    check("its bucket keeps versions now", false, &|store| {
+        store.root.set_versioning(&store.name, Versioning::Enabled);
+    });
+    check("forgotten", false, &|store| store.cache.forget(&store.name, &parsed("a/b")));
+    check("another one forgotten", true, &|store| store.cache.forget(&store.name, &parsed("a/c")));
+}
+
+#[test]
+fn an_object_beside_a_directory_of_its_name() {
+    let store = Store::new(64);
+    store.put("a", b"content");
+    store.open("a");
+    store.put("a/b", b"below");
+    assert!(!store.serves("a"), "it stands in the directory now");
+    store.open("a");
+    assert!(store.serves("a"));
+    fs::remove_dir_all(store.path("bucket/a")).unwrap();
+    fs::write(store.path("bucket/a"), b"content").unwrap();
+    assert!(!store.serves("a"), "it is a plain file again");
+}
+
+/// The path is followed here even through links, so what is kept is resolved afresh in time.
+#[test]
+fn nothing_is_trusted_or_kept_open_for_long() {
+    let store = Store::new(64);
+    store.put("a/b", b"content");
+    store.open("a/b");
+    let kept: Weak<CachedObject> = Rc::downgrade(&store.find("a/b").unwrap());
+    fs::rename(store.path("bucket/a"), store.path("bucket/x")).unwrap();
+    symlink("x", store.path("bucket/a")).unwrap();
+    assert!(store.serves("a/b"), "the very same file");
+    assert!(store.cache.sweep() && store.serves("a/b"), "the sweep leaves it");
+    let until = store.find("a/b").unwrap().opened + TRUST;
+    while coarse() < until {
+        assert!(kept.upgrade().is_some());
+        thread::sleep(until.saturating_sub(coarse()));
+    }
+    assert!(store.find("a/b").is_none(), "however often it was used");
+    assert!(store.cache.sweep());
+    assert!(kept.upgrade().is_none(), "its file is closed");
+    assert_eq!(store.cache.entries.get(), 0);
+}
+
+#[test]
+fn the_number_of_objects_is_bounded_and_closing_them_goes_step_by_step() {
+    for (objects_max, expected) in [(0, 0), (3, 0), (4, 4), (7, 4), (1000, 512)] {
+        let store = Store::new(objects_max);
+        store.put("k", b"content");
+        for number in 0..2 * objects_max.max(8) {
+            let bucket = store.root.bucket(&store.name).unwrap().unwrap();
+            let object = object::open(&store.root, &bucket, &parsed("k")).unwrap().unwrap();
+            let key = parsed(&format!("k{number}"));
+            store.cache.keep(&store.root, (&store.name, &key), Versioning::Unversioned, object, later());
+        }
+        let count = store.cache.sets.borrow().iter().flatten().flatten().count();
+        assert_eq!(count, store.cache.entries.get());
+        assert!(count <= expected && count >= expected / 2, "{objects_max}: {count}");
+        let wait = TRUST.as_millis() as u64 + 20;
+        thread::sleep(Duration::from_millis(if objects_max == 1000 { wait } else { 0 }));
+        if objects_max == 1000 {
+            assert!(!store.cache.sweep(), "not all at once");
+            assert!(store.cache.entries.get() > 0 && store.cache.entries.get() < count);
+            assert!(store.cache.sweep());
+            assert_eq!(store.cache.entries.get(), 0);
+        }
+    }
+}
+
+#[test]
+fn the_one_of_a_set_that_was_used_longest_ago_gives_way() {
+    let store = Store::new(WAYS);
+    let keys: Vec<String> = (0..=WAYS).map(|number| format!("k{number}")).collect();
+    keys.iter().for_each(|key| store.put(key, b"content"));
+    keys[..WAYS].iter().for_each(|key| store.open(key));
+    assert!(store.serves("k0"));
+    store.open(&keys[WAYS]);
+    assert!(store.serves("k0") && !store.serves("k1") && store.serves(&keys[WAYS]));
+    store.put("k0", b"changed");
+    store.open("k0");
+    assert!(store.serves("k0") && store.serves("k2"), "an object has one place");
+}
+
+#[test]
+fn what_changed_just_now_is_not_kept() {
+    let at = |seconds, millis: u32| Timestamp { seconds, nanos: millis * 1_000_000 };
+    let check =
+        |now, fine, expected| assert_eq!(is_settled(at(100, 500), now, fine), expected, "{now:?} {fine}");
+    check(at(100, 500), true, false);
+    check(at(100, 519), true, false);
+    check(at(100, 520), true, true);
+    check(at(100, 520), false, false);
+    check(at(102, 499), false, false);
+    check(at(102, 500), false, true);
+    check(at(99, 999), true, false);
+    check(at(0, 0), true, false);
+
+    let store = Store::new(64);
+    store.put("k", b"content");
+    let bucket = store.root.bucket(&store.name).unwrap().unwrap();
+    let object = object::open(&store.root, &bucket, &parsed("k")).unwrap().unwrap();
+    let time = object.file_id.stamp.ctime;
+    store.cache.keep(&store.root, (&store.name, &parsed("k")), Versioning::Unversioned, object, time);
+    assert!(store.find("k").is_none());
+}
