@@ -380,7 +380,7 @@ impl Sources<'_> {
             account_id: account(&self.require("account-id")?)?,
             durability: choice(
                 &self.require("durability")?,
-                &[("commit", Durability::Commit), ("none", Durability::None)],
+                &Durability::ALL.map(|durability| (durability.name(), durability)),
             )?,
             tls: self.tls()?,
             head_timeout: time(&self.require("head-timeout")?)?,

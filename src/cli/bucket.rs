@@ -63,6 +63,11 @@ enum BucketCommand {
         #[command(subcommand)]
         command: PolicyCommand,
     },
+    /// Show and change where a bucket differs from S3, for speed
+    Profile {
+        #[command(subcommand)]
+        command: super::bucket_profile::ProfileCommand,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -132,6 +137,7 @@ pub fn run(args: &BucketArgs) -> Result<(), Failure> {
         }
         BucketCommand::LifecycleRule { command } => super::lifecycle_rule::run(&client, command),
         BucketCommand::Policy { command } => policy(&client, command),
+        BucketCommand::Profile { command } => super::bucket_profile::run(&client, command),
     }
 }
 

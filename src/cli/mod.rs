@@ -4,6 +4,7 @@
 //! to standard output, everything else to standard error. Secrets are never taken from or shown in arguments.
 
 pub mod bucket;
+mod bucket_profile;
 pub mod client;
 pub mod identity;
 mod lifecycle_rule;

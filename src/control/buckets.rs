@@ -6,6 +6,7 @@
 //! | `DELETE /v1/buckets/{name}` | delete an empty bucket |
 //! | `PUT /v1/buckets/{name}/unlinked` | forget a bucket and keep its directory |
 //! | `GET`, `PUT`, `DELETE /v1/buckets/{name}/policy` | show, set, take away the policy |
+//! | `GET`, `PATCH`, `DELETE /v1/buckets/{name}/profile` | show, change, take away the profile |
 //!
 //! The rules are those of the S3 API, whose functions do the work; a policy set here may hold no wildcard in its
 //! actions, as with WEKA.
@@ -16,6 +17,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{delete, get, put};
 use axum::{Json, Router};
+use smallvec::SmallVec;
 
 use super::admin::{Body, Name, run};
 use super::{Error, ErrorKind, record, wire};
@@ -24,10 +26,11 @@ use crate::iam::{Document, Kind, PosixOwner, Preset};
 use crate::s3;
 use crate::s3::bucket_policy::{self, Refusal};
 use crate::s3::context::Service;
-use crate::s3::settings::BucketSettings;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::settings::{self, BucketSettings};
 use crate::storage::bucket::{self, Created, Deleted};
 use crate::storage::bucket_config::{self, Item};
-use crate::storage::{self, BucketName};
+use crate::storage::{self, BucketName, Change, Durability, Profile};
 
 /// The routes of buckets, to be merged into those of the admin API.
 pub fn router(service: Arc<Service>) -> Router {
@@ -36,6 +39,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/buckets/{name}", delete(remove))
         .route("/v1/buckets/{name}/unlinked", put(unlink))
         .route("/v1/buckets/{name}/policy", get(show_policy).put(set_policy).delete(remove_policy))
+        .route("/v1/buckets/{name}/profile", get(show_profile).patch(change_profile).delete(remove_profile))
         .with_state(service)
 }
 
@@ -223,6 +227,66 @@ async fn remove_policy(State(service): Shared, Name(name): Name) -> Result<Statu
     });
     let Json(()) = removed.await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn show_profile(State(service): Shared, Name(name): Name) -> Answer<wire::BucketProfile> {
+    let name = parse_name(&name)?;
+    run(service, move |service| {
+        if service.root.bucket(&name)?.is_none() {
+            return Err(no_such_bucket(&name));
+        }
+        Ok(shown_profile(service, &name))
+    })
+    .await
+}
+
+async fn change_profile(
+    State(service): Shared,
+    Name(name): Name,
+    Body(body): Body<wire::ChangeBucketProfile>,
+) -> Answer<wire::BucketProfile> {
+    let name = parse_name(&name)?;
+    run(service, move |service| {
+        let before = service.root.durability(&name);
+        let change = |settings: &BucketSettings| {
+            let profile = settings.profile.unwrap_or_default();
+            let changed =
+                body.applied_to(profile).map_err(|message| Code::InvalidRequest.because(message))?;
+            Ok(Some(changed).filter(|changed| *changed != Profile::default()))
+        };
+        settings::update(service, &name, change).map_err(|error| refused_setting(&error, &name))?;
+        if before == Durability::None && service.root.durability(&name) == Durability::Commit {
+            // What was acknowledged before is as safe from now on.
+            Change { files: SmallVec::new(), wide: true }.flush(&service.root)?;
+        }
+        Ok(shown_profile(service, &name))
+    })
+    .await
+}
+
+async fn remove_profile(State(service): Shared, Name(name): Name) -> Result<StatusCode, Error> {
+    let all = s3::profile::Document::of(&Profile::default());
+    let Json(_) = change_profile(State(service), Name(name), Body(all)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn shown_profile(service: &Service, name: &BucketName) -> wire::BucketProfile {
+    let server_durability = service.root.committer.durability().name().to_owned();
+    let s3::profile::Document { etag, durability } = s3::profile::Document::of(&service.root.profile(name));
+    wire::BucketProfile {
+        etag: etag.unwrap_or_default(),
+        durability: durability.unwrap_or_default(),
+        server_durability,
+    }
+}
+
+/// What kept a setting from being changed.
+pub(super) fn refused_setting(error: &S3Error, name: &BucketName) -> Error {
+    match error.code() {
+        Code::NoSuchBucket => no_such_bucket(name),
+        _ if error.status() >= 500 => Error::new(ErrorKind::StoreFailure, error.message()),
+        _ => Error::new(ErrorKind::InvalidRequest, error.message()),
+    }
 }
 
 pub(super) fn parse_name(name: &str) -> Result<BucketName, Error> {

@@ -285,7 +285,7 @@ impl Run<'_> {
                     }
                 }
             }
-            commit(self.service, last)?;
+            commit(self.service, name, last)?;
             self.pace.wait(begun.elapsed())?;
             let Some((key, id)) = page.next else { return Ok(()) };
             (key_marker, id_marker) = (key, id.map_or(Vec::new(), |id| id.as_str().as_bytes().to_vec()));
@@ -294,10 +294,10 @@ impl Run<'_> {
 }
 
 /// Makes a page of changes durable: with the last one goes everything before it.
-fn commit(service: &Service, last: Option<Change>) -> storage::Result<()> {
+fn commit(service: &Service, bucket: &BucketName, last: Option<Change>) -> storage::Result<()> {
     let Some(change) = last else { return Ok(()) };
     let root = &service.root;
-    root.committer.commit_and_wait(root, &Change { wide: true, ..change })
+    root.commit_and_wait(bucket, &Change { wide: true, ..change })
 }
 
 /// What is added to the nice value of the thread: on a busy machine it gets a tenth of the time of another one, so that

@@ -17,14 +17,12 @@ use axum::routing::{delete, get};
 use axum::{Json, Router};
 
 use super::admin::{Body, Name, run};
-use super::buckets::{no_such_bucket, parse_name};
+use super::buckets::{no_such_bucket, parse_name, refused_setting};
 use super::{Error, ErrorKind, wire};
 use crate::codec::percent;
 use crate::s3::context::Service;
-use crate::s3::error::{Code, S3Error};
 use crate::s3::lifecycle::{Expiration, Filter, Lifecycle, Noncurrent, Predicates, Rule};
 use crate::s3::settings::{self, BucketSettings};
-use crate::storage::BucketName;
 
 /// The routes of lifecycle rules, to be merged into those of the admin API.
 pub fn router(service: Arc<Service>) -> Router {
@@ -63,7 +61,7 @@ async fn add(
             id = rules.rules().last().map(|rule| rule.id.clone()).unwrap_or_default();
             Ok(Some(rules))
         };
-        settings::update(service, &name, with).map_err(|error| refused(&error, &name))?;
+        settings::update(service, &name, with).map_err(|error| refused_setting(&error, &name))?;
         Ok(wire::AddedLifecycleRule { id })
     });
     Ok((StatusCode::CREATED, added.await?))
@@ -88,7 +86,7 @@ async fn remove(
                 Ok(settings.lifecycle.clone())
             }
         };
-        settings::update(service, &name, without).map_err(|error| refused(&error, &name))?;
+        settings::update(service, &name, without).map_err(|error| refused_setting(&error, &name))?;
         if found {
             return Ok(());
         }
@@ -104,7 +102,7 @@ async fn remove(
 async fn reset(State(service): Shared, Name(name): Name) -> Result<StatusCode, Error> {
     let name = parse_name(&name)?;
     let removed = run(service, move |service| {
-        settings::change::<Lifecycle>(service, &name, None).map_err(|error| refused(&error, &name))
+        settings::change::<Lifecycle>(service, &name, None).map_err(|error| refused_setting(&error, &name))
     });
     let Json(()) = removed.await?;
     Ok(StatusCode::NO_CONTENT)
@@ -166,13 +164,5 @@ fn shown(rule: &Rule) -> wire::LifecycleRule {
         upload_days: rule.abort_days,
         prefix: rule.filter.prefix().to_owned(),
         tags: rule.filter.tags().cloned().collect(),
-    }
-}
-
-fn refused(error: &S3Error, name: &BucketName) -> Error {
-    match error.code() {
-        Code::NoSuchBucket => no_such_bucket(name),
-        _ if error.status() >= 500 => Error::new(ErrorKind::StoreFailure, error.message()),
-        _ => Error::new(ErrorKind::InvalidRequest, error.message()),
     }
 }

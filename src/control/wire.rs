@@ -255,6 +255,20 @@ pub struct BucketPolicy {
     pub document: Option<String>,
 }
 
+/// `PATCH /v1/buckets/{name}/profile`: what is absent stays.
+pub type ChangeBucketProfile = crate::s3::profile::Document;
+
+/// Answer to `GET` and `PATCH /v1/buckets/{name}/profile`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BucketProfile {
+    /// `md5` or `uid`.
+    pub etag: String,
+    /// `commit`, `none`, or `default`: the server's.
+    pub durability: String,
+    /// The server's: `commit` or `none`.
+    pub server_durability: String,
+}
+
 /// Answer to `GET /v1/buckets/{name}/lifecycle`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LifecycleRules {

@@ -172,7 +172,7 @@ pub async fn put_object_acl(
         Ok(record)
     };
     let (version, change) = object::amend(root, &bucket, &key, version, &record_of)??;
-    root.committer.commit(change).await?;
+    root.commit(&name, change).await?;
     let mut reply = Reply::new(ctx, 200);
     versioning::write_version(ctx.service, &name, version, &mut reply);
     Ok(reply)

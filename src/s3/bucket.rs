@@ -87,7 +87,7 @@ pub async fn create_bucket(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>)
     let job_maker = maker.clone();
     let created = ctx.offload(move |service| Ok(make(service, &name, &job_maker, owner, initial)?)).await?;
     match created {
-        Created::Made(change) => ctx.service.root.committer.commit(change).await?,
+        Created::Made(change) => ctx.service.root.commit(&name, change).await?,
         // As ceph, for AWS would give the bucket the new list: nobody who makes a bucket again wants that.
         Created::Exists(Some(other))
             if other == maker && !has_list(ctx.service, &name, asked_acl.as_ref()) =>
@@ -171,7 +171,7 @@ pub async fn head_bucket(ctx: &Ctx<'_>, operation: Authorized<BucketName>) -> Re
 pub async fn delete_bucket(ctx: &Ctx<'_>, operation: Authorized<BucketName>) -> Result<Reply, S3Error> {
     let name = operation.into_inner();
     match ctx.offload(move |service| Ok(remove(service, &name)?)).await? {
-        Deleted::Gone(change) => ctx.service.root.committer.commit(change).await?,
+        Deleted::Gone(change) => ctx.service.root.commit(&name, change).await?,
         Deleted::Missing => return Err(Code::NoSuchBucket.with("BucketName", name.as_str())),
         Deleted::NotEmpty => return Err(Code::BucketNotEmpty.with("BucketName", name.as_str())),
     }

@@ -64,6 +64,7 @@ impl Service {
     pub fn forget_configuration(&self, bucket: &BucketName) {
         (self.publish_policy)(bucket, None);
         self.root.set_versioning(bucket, Versioning::Unversioned);
+        self.root.set_profile(bucket, None);
         self.settings.forget(bucket);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The data is copied inside the kernel (`copy_file_range`, which shares blocks where the file system can) on an offload
 //! thread. It is read only if something has to be computed: a checksum the source does not have, or the MD5 of a file
-//! that another program wrote. The copy of an object uploaded in parts keeps its parts and its ETag.
+//! that another program wrote or of an object that has only an id in its place, unless the profile of the bucket wants
+//! none. The copy of an object uploaded in parts keeps its parts and its ETag.
 //!
 //! Spec: CopyObject in the Amazon S3 API reference.
 
@@ -32,6 +33,7 @@ use crate::storage::error::{At, Subject};
 use crate::storage::layout;
 use crate::storage::multipart::{copy, read_digests};
 use crate::storage::object::{self, Condition, Object};
+use crate::storage::profile::ETagKind;
 use crate::storage::record::{ETag, HeaderField, Record, StoredChecksum};
 use crate::storage::writer::Staged;
 
@@ -81,7 +83,8 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
         decide(object::open(root, &bucket, &key)?.as_ref())?;
     }
     let staged = Staged::create(root, &bucket, &layout::path(&key))?;
-    let compute = missing_digests(&original, wanted_checksum.map(|(algorithm, _)| algorithm));
+    let kind = root.profile(&name).etag;
+    let compute = missing_digests(&original, wanted_checksum.map(|(algorithm, _)| algorithm), kind);
     let to = staged.as_fd().try_clone_to_owned().at(Subject::Object, "open a file")?;
     let (size, content) = (original.size, original.content());
     let source_file = original.file.try_clone().at(Subject::Object, "open a file")?;
@@ -96,13 +99,17 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
             Ok(digests)
         })
         .await?;
+    if original.record.is_none() {
+        // Until its MD5 is known, if it is to be.
+        record.etag = root.etag(None);
+    }
     if let Some(digests) = digests {
         apply(&digests, &mut record);
     }
     object_lock::set_default(&service, &name, ctx.now, &mut record);
     let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
     let change = object::publish(root, &bucket, &key, staged, &mut record, owner, &condition)??;
-    root.committer.commit(change).await?;
+    root.commit(&name, change).await?;
     ctx.notify(EventKind::CreatedCopy, &name, &key, &Noted::of(&record));
     let mut reply = Reply::new(ctx, 200);
     write_expiration(ctx, &name, &key, (record.size, record.mtime), Some(&record.tags), &mut reply);
@@ -173,7 +180,7 @@ fn new_record(
 }
 
 /// What has to be computed over the data, if anything.
-fn missing_digests(source: &Object, wanted: Option<Algorithm>) -> Option<Wanted> {
+fn missing_digests(source: &Object, wanted: Option<Algorithm>, kind: ETagKind) -> Option<Wanted> {
     let stored = source.record.as_ref().and_then(|record| record.checksum.as_ref());
     let has = match (wanted, stored) {
         (None, Some(_)) => true,
@@ -182,12 +189,17 @@ fn missing_digests(source: &Object, wanted: Option<Algorithm>) -> Option<Wanted>
         }
         (_, None) => false,
     };
-    let md5 = source.record.is_none();
+    let md5 = kind == ETagKind::Md5 && !source.record.as_ref().is_some_and(has_etag_of_s3);
     if has && !md5 {
         return None;
     }
     let checksum = (!has).then_some(wanted.unwrap_or(Algorithm::Crc64Nvme));
     Some(Wanted { md5, sha256: false, checksums: [checksum, None] })
+}
+
+/// Whether the ETag is one that S3 could have given: the MD5 of the content, or one of an upload in parts.
+fn has_etag_of_s3(record: &Record) -> bool {
+    matches!(record.etag, ETag::Md5(_)) || record.parts.is_some()
 }
 
 fn apply(digests: &Digests, record: &mut Record) {

@@ -58,7 +58,7 @@ pub async fn delete_object(ctx: &Ctx<'_>, operation: Authorized<DeleteObject>) -
         }
     };
     if let Some((event, version, change)) = done {
-        root.committer.commit(change).await?;
+        root.commit(&bucket.name, change).await?;
         ctx.notify(event, &bucket.name, &key, &Noted::version(version));
     }
     if marks {
@@ -189,7 +189,7 @@ pub async fn delete_objects(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>
     let (entries, change) =
         ctx.offload(move |service| Ok(delete_all(service, &bucket, entries, owner, now))).await?;
     if let Some(change) = change {
-        ctx.service.root.committer.commit(change).await?;
+        ctx.service.root.commit(&name, change).await?;
     }
     for entry in &entries {
         if let (Some((event, version)), Ok((key, _))) = (entry.event, &entry.result) {

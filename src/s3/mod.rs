@@ -32,6 +32,7 @@ pub mod object_lock;
 pub mod object_tagging;
 pub mod ownership;
 pub mod post_object;
+pub mod profile;
 pub mod public_access_block;
 pub mod put_object;
 pub mod rename_object;

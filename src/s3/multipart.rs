@@ -30,9 +30,10 @@ use crate::runtime::{AlignedBuf, sleep};
 use crate::storage::Change;
 use crate::storage::layout::{BucketName, ObjectKey};
 use crate::storage::multipart::{
-    self, CompleteError, Description, Expected, PartWanted, PartWriter, Upload, UploadId,
+    self, CompleteError, Description, Expected, PartETag, PartWanted, PartWriter, Upload, UploadId,
 };
 use crate::storage::object::{self, Condition, Object};
+use crate::storage::profile::ETagKind;
 use crate::storage::record::{ETag, Record};
 use crate::storage::versions::Versioning;
 
@@ -59,7 +60,7 @@ pub async fn create_multipart_upload(
         record,
     };
     let (id, change) = multipart::create(&ctx.service.root, &bucket, &description)?;
-    ctx.service.root.committer.commit(change).await?;
+    ctx.service.root.commit(&bucket, change).await?;
     let mut document = Vec::with_capacity(512);
     write_initiate_multipart_upload(&mut document, bucket.as_str(), key.as_bytes(), id.as_str());
     let mut reply = Reply::new(ctx, 200);
@@ -81,16 +82,19 @@ pub async fn upload_part(ctx: &mut Ctx<'_>, operation: Authorized<UploadPart>) -
     let upload = open_upload(ctx, &bucket, &key, upload_id.as_str())?;
     let algorithm = upload.description.checksum.map(|(algorithm, _)| algorithm);
     let mut part = PartWriter::create(&service.root, &upload, part_number.get(), length)?;
-    let digests = receive(&mut ctx.payload, integrity.wanted(true, algorithm), &mut part).await?;
+    let md5 = service.root.profile(&bucket).etag == ETagKind::Md5;
+    let digests = receive(&mut ctx.payload, integrity.wanted(md5, algorithm), &mut part).await?;
     integrity.verify(&digests, ctx.payload.trailers())?;
-    let md5 = digests.md5.unwrap_or_default();
+    let etag = service.root.part_etag(digests.md5.filter(|_| md5));
     let of_upload = digests.checksums.into_iter().flatten().find(|sum| Some(sum.algorithm()) == algorithm);
-    let Some(entered) = part.finish(md5, of_upload, ctx.now).await? else {
+    let Some(entered) = part.finish(etag, of_upload, ctx.now).await? else {
         return Err(no_such_upload(upload_id.as_str()));
     };
     entered.commit(&service.root).await?;
     let mut reply = Reply::new(ctx, 200);
-    reply.resume().etag(&hex::encode16(&md5));
+    let mut text = Vec::with_capacity(40);
+    etag.shown().write_into(&mut text);
+    reply.resume().etag(&text);
     if let Some(checksum) = digests.checksums[0].or(of_upload) {
         let mut buffer = [0; CHECKSUM_BASE64_BYTES_MAX];
         reply.header(checksum.algorithm().header_name(), checksum.base64(&mut buffer).as_bytes());
@@ -174,7 +178,7 @@ async fn complete_once(
                 .map_err(complete_error)
         })
         .await?;
-    ctx.service.root.committer.commit(completed.change).await?;
+    ctx.service.root.commit(name, completed.change).await?;
     let subject = Noted::of(&completed.record);
     ctx.notify(EventKind::CreatedCompleteMultipartUpload, name, key, &subject);
     Ok(complete_answer(ctx, name, key, &completed.record))
@@ -197,7 +201,7 @@ async fn completed_before(
     match object::open(root, &ctx.bucket(name)?, key)?.filter(made) {
         Some(Object { file, record: Some(record), .. }) => {
             // Whoever completed it may still wait for the disk.
-            root.committer.commit(Change { files: smallvec![file], wide: false }).await?;
+            root.commit(name, Change { files: smallvec![file], wide: false }).await?;
             Ok(complete_answer(ctx, name, key, &record))
         }
         _ => Err(no_such_upload(upload_id.as_str())),
@@ -280,8 +284,6 @@ fn parts_wanted(request: &xml::CompleteMultipartUpload, upload: &Upload) -> Resu
         // A client that sent a part twice may name it twice: the last one counts.
         .filter(|(part, next)| next.is_none_or(|next| next.part_number != part.part_number))
         .map(|(part, _)| {
-            let mut md5 = [0; 16];
-            let md5 = hex::decode(part.etag.as_bytes(), &mut md5).then_some(md5);
             // A checksum in another algorithm than the upload's was verified with the part and not kept.
             let of_upload = part.checksums.iter().find_map(|(element, text)| {
                 let named = Algorithm::from_element_name(element.as_bytes())?;
@@ -294,7 +296,7 @@ fn parts_wanted(request: &xml::CompleteMultipartUpload, upload: &Upload) -> Resu
                         .ok_or_else(|| S3Error::invalid_checksum(named.element_name()))?,
                 ),
             };
-            Ok(PartWanted { number: part.part_number, md5, checksum })
+            Ok(PartWanted { number: part.part_number, etag: PartETag::parse(part.etag.as_bytes()), checksum })
         })
         .collect()
 }
@@ -330,7 +332,7 @@ pub async fn abort_multipart_upload(
     let aborted =
         ctx.offload(move |service| Ok(multipart::abort(&service.root, &bucket, &key, &id)?)).await?;
     let Some(change) = aborted else { return Err(no_such_upload(upload_id.as_str())) };
-    ctx.service.root.committer.commit(change).await?;
+    ctx.service.root.commit(&bucket, change).await?;
     Ok(Reply::new(ctx, 204))
 }
 
@@ -352,7 +354,9 @@ pub async fn list_parts(ctx: &Ctx<'_>, operation: Authorized<ListParts>) -> Resu
             let mut buffer = [0; CHECKSUM_BASE64_BYTES_MAX];
             let checksum =
                 part.checksum.map(|sum| (sum.algorithm().element_name(), sum.base64(&mut buffer).to_owned()));
-            (hex::encode16(&part.md5), checksum)
+            let mut etag = Vec::with_capacity(40);
+            part.etag.shown().write_into(&mut etag);
+            (etag, checksum)
         })
         .collect();
     let mut document = Vec::with_capacity(1024 + 256 * page.len());

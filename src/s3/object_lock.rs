@@ -149,7 +149,7 @@ async fn change(
         Ok::<_, S3Error>(record)
     };
     let (version, change) = object::amend(root, &ctx.bucket(name)?, key, version, &record_of)??;
-    root.committer.commit(change).await?;
+    root.commit(name, change).await?;
     let mut reply = Reply::new(ctx, 200);
     versioning::write_version(ctx.service, name, version, &mut reply);
     Ok(reply)

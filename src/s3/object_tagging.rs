@@ -82,7 +82,7 @@ async fn replace(
         Ok::<_, S3Error>(record)
     };
     let (version, change) = object::amend(root, &ctx.bucket(name)?, key, version, &record_of)??;
-    root.committer.commit(change).await?;
+    root.commit(name, change).await?;
     ctx.notify(event, name, key, &Noted::version(version));
     let mut reply = Reply::new(ctx, status);
     versioning::write_version(ctx.service, name, version, &mut reply);

@@ -25,6 +25,7 @@ use crate::runtime::AlignedBuf;
 use crate::runtime::lanes::update_md5;
 use crate::storage::layout;
 use crate::storage::object::{self, Condition, Object};
+use crate::storage::profile::ETagKind;
 use crate::storage::record::{ETag, Record, StoredChecksum};
 use crate::storage::writer::Writer;
 
@@ -59,17 +60,18 @@ pub async fn store(ctx: &mut Ctx<'_>, put: &PutObject) -> Result<Record, S3Error
         // Before the body is asked for; decided again, for good, when the object is published.
         decide(object::open(root, &bucket, key)?.as_ref())?;
     }
+    let md5 = root.profile(&bucket.name).etag == ETagKind::Md5;
     let mut writer = Writer::create(root, &bucket, &layout::path(key), length)?;
-    let digests =
-        receive(&mut ctx.payload, integrity.wanted(true, default_checksum(&integrity)), &mut writer).await?;
+    let wanted = integrity.wanted(md5, default_checksum(&integrity));
+    let digests = receive(&mut ctx.payload, wanted, &mut writer).await?;
     integrity.verify(&digests, ctx.payload.trailers())?;
     let (staged, _) = writer.finish().await?;
-    record.etag = ETag::Md5(digests.md5.unwrap_or_default());
+    record.etag = root.etag(digests.md5.filter(|_| md5));
     record.checksum = stored_checksum(&digests);
     object_lock::set_default(&service, &bucket.name, ctx.now, &mut record);
     let condition = if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
     let change = object::publish(root, &bucket, key, staged, &mut record, owner, &condition)??;
-    root.committer.commit(change).await?;
+    root.commit(&bucket.name, change).await?;
     Ok(record)
 }
 

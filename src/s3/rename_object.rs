@@ -62,7 +62,7 @@ pub async fn rename_object(ctx: &Ctx<'_>, operation: Authorized<RenameObject>) -
     let Some(change) = rename(root, &bucket, &source, &key, owner, &decide)?? else {
         return Err(missing(ctx, &name, &source));
     };
-    root.committer.commit(change).await?;
+    root.commit(&name, change).await?;
     if let Some(token) = token {
         ctx.service.renames.remember(token, parameters);
     }

@@ -1,6 +1,6 @@
 //! What is configured for a bucket besides its policy: tags, versioning, CORS, and the like, one [`Setting`] each.
 //!
-//! A setting is an XML document. It is parsed once, when it is put or when the server starts; every request looks at
+//! A setting is a document, mostly of XML. It is parsed once, when it is put or when the server starts; every request looks at
 //! the parsed values, which all cores share ([`Settings`]). What is kept on disk ([`bucket_config`]) is the document
 //! that [`Setting::write`] makes of the values, which is also what a client gets back, so that there is one parser and
 //! one writer for each setting. A change is durable before it is published, and published before its call returns.
@@ -27,7 +27,7 @@ use super::reply::Reply;
 use super::versioning::BucketVersioning;
 use crate::limits;
 use crate::storage::bucket_config::{self, Item};
-use crate::storage::{self, BucketName, Root};
+use crate::storage::{self, BucketName, Profile, Root};
 
 /// One thing that can be configured for a bucket.
 pub trait Setting: Sized + Send + 'static {
@@ -83,6 +83,8 @@ pub struct BucketSettings {
     pub object_lock: Option<ObjectLock>,
     /// Its ownership controls.
     pub ownership: Option<OwnershipControls>,
+    /// Where it differs from S3, for speed.
+    pub profile: Option<Profile>,
     /// Its public access block.
     pub public_access_block: Option<PublicAccessBlock>,
     /// Tags of the bucket.
@@ -109,6 +111,7 @@ impl Settings {
         load_all::<Notification>(root, &mut of_buckets)?;
         load_all::<ObjectLock>(root, &mut of_buckets)?;
         load_all::<OwnershipControls>(root, &mut of_buckets)?;
+        load_all::<Profile>(root, &mut of_buckets)?;
         load_all::<PublicAccessBlock>(root, &mut of_buckets)?;
         load_all::<BucketTagging>(root, &mut of_buckets)?;
         load_all::<BucketVersioning>(root, &mut of_buckets)?;

@@ -16,11 +16,11 @@ use super::operation::UploadPartCopy;
 use super::reply::Reply;
 use super::versioning;
 use super::xml::{ChecksumText, Copied};
-use crate::codec::hex;
 use crate::digest::{Algorithm, CHECKSUM_BASE64_BYTES_MAX, Checksum, ChecksumType};
 use crate::http::range::{CopyRangeError, parse_copy_source};
-use crate::storage::multipart::{self, Source};
+use crate::storage::multipart::{self, PartETag, Source};
 use crate::storage::object::Object;
+use crate::storage::profile::ETagKind;
 use crate::storage::record::ETag;
 
 /// `PUT /bucket/key?partNumber&uploadId` with `x-amz-copy-source`.
@@ -29,6 +29,7 @@ pub async fn upload_part_copy(
     operation: Authorized<UploadPartCopy>,
 ) -> Result<Reply, S3Error> {
     let UploadPartCopy { bucket, key, upload_id, part_number, source } = operation.into_inner();
+    let service = ctx.service;
     ctx.bucket(&bucket)?;
     let upload = open_upload(ctx, &bucket, &key, upload_id.as_str())?;
     let from = ctx.bucket(&source.bucket)?;
@@ -37,10 +38,15 @@ pub async fn upload_part_copy(
     let (offset, length) = range(ctx, &original)?;
     check_source(ctx.head, &original, length)?;
     let algorithm = upload.description.checksum.map(|(algorithm, _)| algorithm);
-    let known = match length == original.size {
+    let (etag, checksum) = match length == original.size {
         true => known_digests(&original, algorithm),
         false => (None, None),
     };
+    let etag = match service.root.profile(&bucket).etag {
+        ETagKind::Md5 => etag,
+        ETagKind::Uid => etag.or_else(|| Some(service.root.part_etag(None))),
+    };
+    let known = (etag, checksum);
     let source = Source { content: original.content(), file: original.file, offset, length, known };
     let now = ctx.now;
     let copied = ctx
@@ -57,8 +63,9 @@ pub async fn upload_part_copy(
         kind: None,
     });
     let mut document = Vec::with_capacity(512);
-    Copied { last_modified: part.modified, etag: &hex::encode16(&part.md5), checksum }
-        .write_part(&mut document);
+    let mut etag = Vec::with_capacity(40);
+    part.etag.shown().write_into(&mut etag);
+    Copied { last_modified: part.modified, etag: &etag, checksum }.write_part(&mut document);
     let mut reply = Reply::new(ctx, 200);
     versioning::write_source_version(ctx.service, &from, version, &mut reply);
     reply.xml(document);
@@ -84,17 +91,17 @@ fn range(ctx: &Ctx<'_>, source: &Object) -> Result<(u64, u64), S3Error> {
 }
 
 /// What the record of a source that is copied whole says of its content.
-fn known_digests(source: &Object, algorithm: Option<Algorithm>) -> (Option<[u8; 16]>, Option<Checksum>) {
+fn known_digests(source: &Object, algorithm: Option<Algorithm>) -> (Option<PartETag>, Option<Checksum>) {
     let Some(record) = &source.record else { return (None, None) };
-    let md5 = match &record.etag {
-        ETag::Md5(md5) => Some(*md5),
+    let etag = match &record.etag {
+        ETag::Md5(md5) => Some(PartETag::Md5(*md5)),
         _ => None,
     };
     let checksum = record.checksum.as_ref().zip(algorithm).and_then(|(stored, algorithm)| {
         let fits = stored.algorithm() == algorithm && stored.checksum_type() == ChecksumType::FullObject;
         if fits { Checksum::from_bytes(algorithm, stored.value()) } else { None }
     });
-    (md5, checksum)
+    (etag, checksum)
 }
 
 const RANGE: &str = "x-amz-copy-source-range";

@@ -43,6 +43,8 @@ pub enum Item {
     Ownership,
     /// The bucket policy.
     Policy,
+    /// Where it differs from S3, for speed.
+    Profile,
     /// The public access block.
     PublicAccessBlock,
     /// Tags of the bucket.
@@ -64,6 +66,7 @@ impl Item {
             Self::ObjectLock => "object-lock.xml",
             Self::Ownership => "ownership.xml",
             Self::Policy => "policy.json",
+            Self::Profile => "profile.json",
             Self::PublicAccessBlock => "public-access-block.xml",
             Self::Tagging => "tagging.xml",
             Self::Unlinked => "unlinked",

@@ -12,13 +12,14 @@
 //! the change is flushed, and the whole file system if that may not be enough.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use flume::{Receiver, Sender};
 use rustix::fs;
+use rustix::io::Errno;
 use smallvec::SmallVec;
 
 use super::error::{At, Result, Subject};
@@ -33,6 +34,20 @@ pub enum Durability {
     Commit,
     /// Survives a crash of the process; after a power cut the last seconds may be missing.
     None,
+}
+
+impl Durability {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Commit, Self::None];
+
+    /// Its name, as commands and files have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What one request changed and waits for.
@@ -57,8 +72,11 @@ impl Change {
 
 /// The queue in front of the flushing threads.
 pub struct Committer {
-    queue: Option<Sender<Waiting>>,
+    root: Arc<OwnedFd>,
+    durability: Durability,
     ordered: bool,
+    /// There are no threads until something is to be flushed.
+    queue: OnceLock<Sender<Waiting>>,
     done: Arc<Done>,
 }
 
@@ -86,22 +104,33 @@ struct Waiting {
 }
 
 impl Committer {
-    /// Starts the flushing threads for the file system that `root` is on, unless nothing is to be flushed.
+    /// Flushes on the file system that `root` is on; `durability` is that of buckets which have none of their own. If
+    /// that is to flush nothing, the flushing threads start with the first change of a bucket that has another.
     pub fn start(root: OwnedFd, durability: Durability) -> std::io::Result<Committer> {
-        if durability == Durability::None {
-            return Ok(Committer { queue: None, ordered: false, done: Arc::default() });
+        let ordered = fs::fstatfs(&root).is_ok_and(|stat| ORDERED.contains(&(stat.f_type as u64)));
+        let (root, queue, done) = (Arc::new(root), OnceLock::new(), Arc::default());
+        let committer = Committer { root, durability, ordered, queue, done };
+        if durability == Durability::Commit {
+            committer.queue()?;
+        }
+        Ok(committer)
+    }
+
+    fn queue(&self) -> std::io::Result<&Sender<Waiting>> {
+        if let Some(queue) = self.queue.get() {
+            return Ok(queue);
         }
         let (queue, waiting) = flume::unbounded();
-        let ordered = fs::fstatfs(&root).is_ok_and(|stat| ORDERED.contains(&(stat.f_type as u64)));
-        let (root, done) = (Arc::new(root), Arc::<Done>::default());
+        let ordered = self.ordered;
         for index in 0..limits::FLUSH_THREADS {
-            let (root, waiting, done) = (root.clone(), waiting.clone(), done.clone());
+            let (root, waiting, done) = (self.root.clone(), waiting.clone(), self.done.clone());
             thread::Builder::new()
                 .name(format!("commit-{index}"))
                 .stack_size(FLUSH_STACK_BYTES)
                 .spawn(move || flush_changes(&root, ordered, &waiting, &done))?;
         }
-        Ok(Committer { queue: Some(queue), ordered, done })
+        // Of two that start at the same time one wins; the threads of the other end.
+        Ok(self.queue.get_or_init(|| queue))
     }
 
     /// What was done so far.
@@ -109,32 +138,38 @@ impl Committer {
         Flushes {
             count: self.done.count.load(Ordering::Relaxed),
             took: Duration::from_nanos(self.done.nanos.load(Ordering::Relaxed)),
-            waiting: self.queue.as_ref().map_or(0, Sender::len),
+            waiting: self.queue.get().map_or(0, Sender::len),
         }
     }
 
-    /// Whether changes are flushed at all.
-    pub fn is_durable(&self) -> bool {
-        self.queue.is_some()
+    /// What holds for buckets that have no durability of their own.
+    pub fn durability(&self) -> Durability {
+        self.durability
     }
 
-    /// Waits until `change` is as durable as configured. The queue is as long as there are requests that wait, which
-    /// the connections bound.
-    pub async fn commit(&self, change: Change) -> Result<()> {
-        let Some(queue) = &self.queue else { return Ok(()) };
+    /// Waits until `change` is as durable as its bucket is to be (see [`Root::durability`]). The queue is as long as there
+    /// are requests that wait, which the connections bound.
+    pub async fn commit(&self, durability: Durability, change: Change) -> Result<()> {
+        if durability == Durability::None {
+            return Ok(());
+        }
+        let queue = self
+            .queue()
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
+            .at(Subject::Root, "start the flushing threads")?;
         let (answer, reply) = question();
         let sent = queue.send(Waiting { change, answer });
         assert!(sent.is_ok(), "the flushing threads live as long as the queue");
-        let flushed = reply.await.unwrap_or(Err(rustix::io::Errno::IO));
+        let flushed = reply.await.unwrap_or(Err(Errno::IO));
         flushed.at(Subject::Root, "flush what was written to stable storage")
     }
 
     /// As [`commit`](Self::commit), for a thread that is no core and may wait.
-    pub fn commit_and_wait(&self, root: &Root, change: &Change) -> Result<()> {
-        if self.queue.is_none() {
+    pub fn commit_and_wait(&self, durability: Durability, change: &Change) -> Result<()> {
+        if durability == Durability::None {
             return Ok(());
         }
-        flush(root.fd.as_fd(), self.ordered, change)
+        flush(self.root.as_fd(), self.ordered, change)
             .at(Subject::Root, "flush what was changed to stable storage")
     }
 }

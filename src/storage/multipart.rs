@@ -35,7 +35,7 @@ pub use self::complete::{CompleteError, Completed, Expected, PartWanted, complet
 use self::part::part_name;
 pub use self::part::{Entered, PartWriter, Source, copy_part, read_digests};
 use self::table::Table;
-pub use self::table::{Part, Place};
+pub use self::table::{Part, PartETag, Place};
 pub use self::uploads::{UploadPage, UploadRequest, Uploading, uploads};
 
 use super::commit::Change;

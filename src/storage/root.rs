@@ -31,6 +31,7 @@ use super::error::{At, Result, Subject};
 use super::layout::{BucketName, ObjectKey, SYSTEM_DIR};
 use super::list::DirectoryCache;
 use super::object::modified;
+use super::profile::Profile;
 use super::versions::Versioning;
 use super::{recover, walk};
 use crate::iam::principal::PosixOwner;
@@ -79,6 +80,8 @@ pub struct Root {
     unlinked: ArcSwap<HashSet<BucketName>>,
     /// The buckets that keep versions, or once did.
     versioned: ArcSwap<HashMap<BucketName, Versioning>>,
+    /// The buckets that have a profile.
+    pub(super) profiles: ArcSwap<HashMap<BucketName, Profile>>,
     /// The time of the version that was made last, in nanoseconds since 1970.
     version_nanos: AtomicU64,
     configuration: Mutex<()>,
@@ -155,6 +158,7 @@ impl Root {
             names: AtomicU64::new(0),
             unlinked: ArcSwap::default(),
             versioned: ArcSwap::default(),
+            profiles: ArcSwap::default(),
             version_nanos: AtomicU64::new(0),
             configuration: Mutex::new(()),
         };
@@ -312,6 +316,15 @@ impl Root {
     /// A name in the staging directory that nobody else uses.
     pub(super) fn staging_name(&self) -> String {
         format!("{:016x}", self.names.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// 16 bytes that no other process draws and this one never again: the key of the hash is this process's own.
+    pub(super) fn unique_id(&self) -> [u8; 16] {
+        let count = self.names.fetch_add(1, Ordering::Relaxed);
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.hasher.hash_one((count, 0)).to_le_bytes());
+        id[8..].copy_from_slice(&self.hasher.hash_one((count, 1)).to_le_bytes());
+        id
     }
 }
 

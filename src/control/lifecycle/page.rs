@@ -100,7 +100,7 @@ impl<'p> Page<'p> {
 
     /// Makes the page durable and tells whom it concerns.
     pub(super) fn finish(self) -> storage::Result<()> {
-        commit(self.service, self.last)?;
+        commit(self.service, &self.bucket.name, self.last)?;
         for (kind, key, version) in &self.events {
             self.service.notify(*kind, &self.bucket.name, key, &Noted::version(*version), own_origin);
         }

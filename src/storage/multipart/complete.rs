@@ -6,14 +6,14 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 use smallvec::smallvec;
 
-use super::super::commit::Change;
+use super::super::commit::{Change, Durability};
 use super::super::error::{At, Result, Subject};
 use super::super::object::{self, Condition};
 use super::super::record::{ETag, PartChecksums, PartTable, Record, StoredChecksum};
 use super::super::root::{Bucket, Root};
 use super::super::writer::Staged;
 use super::super::{layout, walk};
-use super::{ABORTING_SUFFIX, COMPLETING_SUFFIX, DATA, Part, Place, Upload, part_name, remove};
+use super::{ABORTING_SUFFIX, COMPLETING_SUFFIX, DATA, Part, PartETag, Place, Upload, part_name, remove};
 use crate::digest::{Checksum, ChecksumType, FullObject, Md5State, composite};
 use crate::limits;
 use crate::runtime::file;
@@ -23,8 +23,8 @@ use crate::runtime::file;
 pub struct PartWanted {
     /// Its number.
     pub number: u32,
-    /// Its ETag; a text that is no MD5 matches no part.
-    pub md5: Option<[u8; 16]>,
+    /// Its ETag; a text that no part can have matches none.
+    pub etag: Option<PartETag>,
     /// Its checksum, if the client repeats it.
     pub checksum: Option<Checksum>,
 }
@@ -154,7 +154,7 @@ fn assemble<E>(
         let part = there.binary_search_by_key(&want.number, |part| part.number).ok().map(|at| &there[at]);
         match part {
             Some(part)
-                if want.md5 == Some(part.md5)
+                if want.etag == Some(part.etag)
                     && want
                         .checksum
                         .as_ref()
@@ -178,7 +178,7 @@ fn assemble<E>(
         return Ok(Err(CompleteError::Mismatch("x-amz-mp-object-size")));
     }
     let mut outer = Md5State::new();
-    parts.iter().for_each(|part| outer.update(&part.md5));
+    parts.iter().for_each(|part| outer.update(part.etag.bytes()));
     let mut record = upload.description.record.clone();
     record.size = size;
     record.etag = ETag::Parts { digest: outer.finish(), part_count: parts.len() as u16 };
@@ -268,7 +268,7 @@ fn laid_out<'r>(
     let directory = upload.directory.try_clone().at(Subject::Upload, OP_ASSEMBLE)?;
     let staged = Staged::standing(root, directory, DATA, data);
     if copied {
-        flush_copies(root, &staged)?;
+        flush_copies(root, upload, &staged)?;
     }
     Ok(staged)
 }
@@ -287,14 +287,14 @@ fn copied<'r>(root: &'r Root, bucket: &Bucket, upload: &Upload, parts: &[Part]) 
         copy(file.as_fd(), from, staged.as_fd(), offset, part.size)?;
         offset += part.size;
     }
-    flush_copies(root, &staged)?;
+    flush_copies(root, upload, &staged)?;
     Ok(staged)
 }
 
 /// What was copied is on the disk before the object has its name: the parts are removed right after, and a power cut
 /// must not leave the name alone.
-fn flush_copies(root: &Root, staged: &Staged<'_>) -> Result<()> {
-    if !root.committer.is_durable() {
+fn flush_copies(root: &Root, upload: &Upload, staged: &Staged<'_>) -> Result<()> {
+    if root.durability(&upload.bucket) == Durability::None {
         return Ok(());
     }
     let file = staged.as_fd().try_clone_to_owned().at(Subject::Object, OP_ASSEMBLE)?;

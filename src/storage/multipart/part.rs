@@ -14,14 +14,15 @@ use rustix::fs::{self, AtFlags, OFlags};
 use rustix::io::Errno;
 use smallvec::smallvec;
 
-use super::super::commit::Change;
+use super::super::commit::{Change, Durability};
 use super::super::error::{At, Result, Subject};
+use super::super::layout::BucketName;
 use super::super::object::Content;
 use super::super::root::Root;
 use super::super::walk;
 use super::super::writer::{self, Writer};
 use super::complete::copy;
-use super::table::{Part, Place, Table};
+use super::table::{Part, PartETag, Place, Table};
 use super::{DATA, Upload};
 use crate::codec::dates::Timestamp;
 use crate::digest::{BodyDigests, Checksum, Wanted};
@@ -65,15 +66,15 @@ impl<'r> PartWriter<'r> {
     /// instead, the part was never there.
     pub async fn finish(
         self,
-        md5: [u8; 16],
+        etag: PartETag,
         checksum: Option<Checksum>,
         modified: Timestamp,
     ) -> Result<Option<Entered>> {
         let PartWriter { root, spot, writer } = self;
         let (staged, size) = writer.finish().await?;
         let file = staged.into_fd()?;
-        root.committer.commit(data_of(&file)?).await?;
-        let part = Part { number: spot.number, size, modified, md5, checksum, place: spot.place };
+        root.commit(&spot.upload.bucket, data_of(&file)?).await?;
+        let part = Part { number: spot.number, size, modified, etag, checksum, place: spot.place };
         spot.enter(root, part, &file)
     }
 }
@@ -81,6 +82,7 @@ impl<'r> PartWriter<'r> {
 /// A part that is in the table.
 pub struct Entered {
     part: Part,
+    bucket: BucketName,
     change: Change,
     /// The file of the part that had the number before, in this directory.
     superseded: Option<(OwnedFd, String)>,
@@ -90,7 +92,7 @@ impl Entered {
     /// Makes the entry as durable as configured, and removes what it supersedes only then: after a power cut the table
     /// may be the old one.
     pub async fn commit(self, root: &Root) -> Result<Part> {
-        root.committer.commit(self.change).await?;
+        root.commit(&self.bucket, self.change).await?;
         if let Some((directory, name)) = self.superseded {
             let _ = fs::unlinkat(&directory, name.as_str(), AtFlags::empty());
         }
@@ -108,8 +110,9 @@ pub struct Source {
     pub offset: u64,
     /// How long it is.
     pub length: u64,
-    /// The MD5 of the range and its checksum in this algorithm, as far as they are known without reading it.
-    pub known: (Option<[u8; 16]>, Option<Checksum>),
+    /// The ETag of the part and the checksum of the range in the upload's algorithm, as far as they are known without
+    /// reading it. What is not known is computed; the ETag is then the MD5.
+    pub known: (Option<PartETag>, Option<Checksum>),
 }
 
 /// Copies a range of an object into a part, inside the kernel, and computes what is not known of it over the copy.
@@ -126,24 +129,24 @@ pub fn copy_part(
 ) -> Result<Option<Entered>> {
     let (spot, fd) = Spot::take(root, upload, number, Some(source.length), false)?;
     copy(source.file.as_fd(), source.offset, fd.as_fd(), spot.offset, source.length)?;
-    let (mut md5, mut checksum) = source.known;
+    let (mut etag, mut checksum) = source.known;
     let algorithm = upload.description.checksum.map(|(algorithm, _)| algorithm);
     let wanted = Wanted {
-        md5: md5.is_none(),
+        md5: etag.is_none(),
         sha256: false,
         checksums: [algorithm.filter(|_| checksum.is_none()), None],
     };
     if wanted.md5 || wanted.checksums[0].is_some() {
         let digests = read_digests(fd.as_fd(), spot.offset, source.length, wanted)?;
-        md5 = md5.or(digests.md5);
+        etag = etag.or(digests.md5.map(PartETag::Md5));
         checksum = checksum.or(digests.checksums[0]);
     }
     source.content.check(source.file.as_fd())?;
-    if root.committer.is_durable() {
+    if root.durability(&upload.bucket) == Durability::Commit {
         data_of(&fd)?.flush(root)?;
     }
-    let md5 = md5.unwrap_or_default();
-    let part = Part { number, size: source.length, modified, md5, checksum, place: spot.place };
+    let etag = etag.unwrap_or(PartETag::Md5([0; 16]));
+    let part = Part { number, size: source.length, modified, etag, checksum, place: spot.place };
     spot.enter(root, part, &fd)
 }
 
@@ -244,7 +247,7 @@ impl<'u> Spot<'u> {
             _ => None,
         };
         let change = Change { files: smallvec![table.into_fd(), clone()?], wide: false };
-        Ok(Some(Entered { part, change, superseded }))
+        Ok(Some(Entered { part, bucket: upload.bucket, change, superseded }))
     }
 }
 

@@ -10,7 +10,8 @@
 //! | 28 | algorithm of the checksum (its code, 255 = none) |
 //! | 29 | length of the checksum |
 //! | 30 | place: 0 = in `data`, 1 = in a file of its own |
-//! | 32-47 | MD5 |
+//! | 31 | form of the ETag: 0 = MD5, 1 = unique id |
+//! | 32-47 | MD5 or id |
 //! | 48-55 | id of the file of its own |
 //! | 56-119 | checksum |
 //! | 120-123 | CRC32C of bytes 0-119: a slot torn by a crash is no part |
@@ -21,6 +22,7 @@ use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
 
 use super::super::error::{At, Result, Subject};
+use super::super::record::ETag;
 use super::super::writer::write_all;
 use super::{PRIVATE_FILE, TABLE};
 use crate::codec::dates::Timestamp;
@@ -36,6 +38,40 @@ pub enum Place {
     Beside(u64),
 }
 
+/// The ETag of a part: 16 bytes, and whether they are the MD5 of its data or only an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartETag {
+    /// The MD5 of its data.
+    Md5([u8; 16]),
+    /// An id that no other part has, in a bucket whose profile says so.
+    Unique([u8; 16]),
+}
+
+impl PartETag {
+    /// Reads what a client sends back. `None`: no part has this.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        match ETag::parse(text).ok()? {
+            ETag::Md5(md5) => Some(Self::Md5(md5)),
+            ETag::Parts { digest, part_count: 1 } => Some(Self::Unique(digest)),
+            _ => None,
+        }
+    }
+
+    /// The MD5 that makes up the ETag of the object, or the id in its place.
+    pub fn bytes(&self) -> &[u8; 16] {
+        let (Self::Md5(bytes) | Self::Unique(bytes)) = self;
+        bytes
+    }
+
+    /// As clients see it.
+    pub fn shown(self) -> ETag {
+        match self {
+            Self::Md5(md5) => ETag::Md5(md5),
+            Self::Unique(id) => ETag::unique(id),
+        }
+    }
+}
+
 /// One part that was acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -46,7 +82,7 @@ pub struct Part {
     /// When it was uploaded.
     pub modified: Timestamp,
     /// Its ETag.
-    pub md5: [u8; 16],
+    pub etag: PartETag,
     /// Its checksum, in the algorithm of the upload.
     pub checksum: Option<Checksum>,
     /// Where its data is.
@@ -122,7 +158,8 @@ fn encode(part: &Part) -> [u8; SLOT_BYTES] {
         slot[29] = value.len() as u8;
         slot[56..56 + value.len()].copy_from_slice(value);
     }
-    slot[32..48].copy_from_slice(&part.md5);
+    slot[31] = u8::from(matches!(part.etag, PartETag::Unique(_)));
+    slot[32..48].copy_from_slice(part.etag.bytes());
     if let Place::Beside(id) = part.place {
         slot[30] = 1;
         slot[48..56].copy_from_slice(&id.to_le_bytes());
@@ -146,11 +183,13 @@ fn decode(slot: &[u8]) -> Option<Part> {
             Some(Checksum::from_bytes(Algorithm::from_code(code)?, value)?)
         }
     };
+    let bytes = slot[32..48].try_into().ok()?;
+    let etag = if slot[31] == 0 { PartETag::Md5(bytes) } else { PartETag::Unique(bytes) };
     Some(Part {
         number: half(4),
         size: word(8),
         modified: Timestamp { seconds: word(16) as i64, nanos: half(24) },
-        md5: slot[32..48].try_into().ok()?,
+        etag,
         checksum,
         place: if slot[30] == 0 { Place::Data } else { Place::Beside(word(48)) },
     })
@@ -174,7 +213,9 @@ mod tests {
     fn part(number: u32, place: Place) -> Part {
         let checksum = Some(Checksummer::checksum(Algorithm::Sha512, b"part"));
         let modified = Timestamp { seconds: 1_800_000_000, nanos: 7 };
-        Part { number, size: 5 << 20, modified, md5: [number as u8; 16], checksum, place }
+        let bytes = [number as u8; 16];
+        let etag = if number == 1 { PartETag::Unique(bytes) } else { PartETag::Md5(bytes) };
+        Part { number, size: 5 << 20, modified, etag, checksum, place }
     }
 
     #[test]

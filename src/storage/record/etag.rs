@@ -77,6 +77,12 @@ impl ETag {
         Self::Parts { digest: xxh3_128(&bytes).to_be_bytes(), part_count: 1 }
     }
 
+    /// The ETag of content whose MD5 nobody computed, from a new id. It looks like that of a multipart upload of one part,
+    /// for the same reason.
+    pub fn unique(id: [u8; 16]) -> Self {
+        Self::Parts { digest: id, part_count: 1 }
+    }
+
     /// Reads an ETag as a client sends it, with or without quotes. A weak one (`W/"…"`) is none of S3's.
     ///
     /// # Errors
