@@ -35,6 +35,9 @@ use crate::s3::{
 };
 use crate::sigv4;
 
+/// The name of a request that is none of the known operations.
+pub const UNKNOWN: &str = "unknown";
+
 /// Answers one request. The rest of its body, if the request was refused before it was read, is the caller's to skip.
 /// The name is that of its operation.
 pub async fn answer(
@@ -82,7 +85,7 @@ pub async fn answer(
         let bucket = operation.as_ref().and_then(Operation::bucket);
         cors::tell(&core.shared.service, head, bucket, &mut reply);
     }
-    let name = operation.as_ref().map_or("unknown", Operation::name);
+    let name = operation.as_ref().map_or(UNKNOWN, Operation::name);
     tracing::debug!(request_id = request_id.as_str(), operation = name, status = reply.status(), "answered");
     let rest = match payload {
         Some(payload) => payload.abandon(),
