@@ -2,11 +2,17 @@
 //! control plane at any time. Nothing on the way of a request waits for another core.
 //!
 //! What is read is consistent enough for a graph: a count and the histogram beside it may differ by a request.
+//!
+//! In its directory: `totals` (what all cores counted, added up).
+
+mod totals;
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+
+pub use totals::{Cached, Groups, Histogram, OfCore, Requests, Totals, totals};
 
 /// The counters of one core.
 pub struct Core {
@@ -15,18 +21,33 @@ pub struct Core {
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
     kinds: [Kind; KINDS],
+    failures: [Failure; FAILURES],
+    caches: [[AtomicU64; 2]; Cache::ALL.len()],
 }
 
 /// Requests of one operation that were answered with one status.
 struct Kind {
     of: OnceLock<(&'static str, u16)>,
     count: AtomicU64,
+    took: Times,
+    first_byte: Times,
+}
+
+/// A histogram of times, and their sum.
+struct Times {
     nanos: AtomicU64,
     buckets: [AtomicU64; LATENCY_BOUNDS.len()],
 }
 
-/// Upper bounds of the latency histogram. What takes longer than the last is in the total alone.
-pub const LATENCY_BOUNDS: [Duration; 16] = [
+/// Answers with one error code.
+struct Failure {
+    code: OnceLock<&'static str>,
+    count: AtomicU64,
+}
+
+/// Upper bounds of the latency histograms. What takes longer than the last is in the total alone.
+pub const LATENCY_BOUNDS: [Duration; 20] = [
+    Duration::from_micros(25),
     Duration::from_micros(50),
     Duration::from_micros(100),
     Duration::from_micros(250),
@@ -41,19 +62,59 @@ pub const LATENCY_BOUNDS: [Duration; 16] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
     Duration::from_secs(1),
+    Duration::from_millis(2_500),
+    Duration::from_secs(5),
     Duration::from_secs(10),
+    Duration::from_secs(30),
     Duration::from_secs(60),
 ];
 
 /// Pairs of operation and status that a core tells apart: four times what all operations with their usual answers are.
 /// Beyond it requests are counted under no name.
 const KINDS: usize = 1024;
+/// Error codes that a core tells apart: twice what S3, STS and IAM have.
+const FAILURES: usize = 256;
+
+/// Upper bounds of the histogram of flush groups, in changes.
+pub const GROUP_BOUNDS: [u64; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+
+/// What is kept in memory so that it need not be made again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cache {
+    /// Signing keys, of each core.
+    SigningKeys,
+    /// Opened session tokens, of each core.
+    Sessions,
+    /// Sorted directories for listings.
+    Directories,
+    /// Open files of objects.
+    Descriptors,
+}
+
+impl Cache {
+    /// All of them; each stands at its number.
+    pub const ALL: [Cache; 4] = [Cache::SigningKeys, Cache::Sessions, Cache::Directories, Cache::Descriptors];
+
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cache::SigningKeys => "signing_keys",
+            Cache::Sessions => "sessions",
+            Cache::Directories => "directories",
+            Cache::Descriptors => "descriptors",
+        }
+    }
+}
 
 thread_local! {
     static OWN: Cell<&'static Core> = const { Cell::new(&NO_CORE) };
 }
 
+/// For threads that are no core, several of which may count at a time.
 static NO_CORE: Core = Core::new();
+static FLUSH_GROUPS: [AtomicU64; GROUP_BOUNDS.len() + 1] =
+    [const { AtomicU64::new(0) }; GROUP_BOUNDS.len() + 1];
+static FLUSHED: AtomicU64 = AtomicU64::new(0);
 static CORES: Mutex<Vec<&'static Core>> = Mutex::new(Vec::new());
 static EXPIRED: AtomicU64 = AtomicU64::new(0);
 static UPLOADS_EXPIRED: AtomicU64 = AtomicU64::new(0);
@@ -61,7 +122,7 @@ static NOTICES_DELIVERED: AtomicU64 = AtomicU64::new(0);
 static NOTICES_DROPPED: AtomicU64 = AtomicU64::new(0);
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// Gives this thread a set of counters of its own. Threads without one count, if they do at all, where nobody looks.
+/// Gives this thread a set of counters of its own. Of what threads without one count, only caches are looked at.
 pub fn open() {
     // One for each worker for the life of the process.
     let core: &'static Core = Box::leak(Box::new(Core::new()));
@@ -108,17 +169,62 @@ pub struct Begun {
     at: Instant,
 }
 
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// Its operation as AWS spells it.
+    pub operation: &'static str,
+    /// The status of its answer.
+    pub status: u16,
+    /// The code of its answer, if that is an error.
+    pub code: Option<&'static str>,
+    /// When the first byte of its answer went to the kernel; none, if none did.
+    pub first_byte: Option<Instant>,
+}
+
+/// How long a request took.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Took {
+    /// From the end of its head to the last byte of its answer.
+    pub total: Duration,
+    /// From the end of its head to the first byte of its answer.
+    pub first_byte: Duration,
+}
+
 impl Begun {
-    /// It was answered: counts it under its operation and status.
-    pub fn answered(self, operation: &'static str, status: u16) {
-        let took = self.at.elapsed();
-        let Some(kind) = self.core.kind(operation, status) else { return };
-        add(&kind.count, 1);
-        add(&kind.nanos, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-        if let Some(bucket) = LATENCY_BOUNDS.iter().position(|bound| took <= *bound) {
-            add(&kind.buckets[bucket], 1);
+    /// It was answered: counts it.
+    pub fn answered(self, outcome: Outcome) -> Took {
+        let total = self.at.elapsed();
+        let first_byte = outcome.first_byte.map_or(total, |at| at.saturating_duration_since(self.at));
+        if let Some(kind) = self.core.kind(outcome.operation, outcome.status) {
+            add(&kind.count, 1);
+            kind.took.note(total);
+            kind.first_byte.note(first_byte);
         }
+        if let Some(code) = outcome.code {
+            self.core.failed(code);
+        }
+        Took { total, first_byte }
     }
+}
+
+/// Something was looked for in a cache, and was there or not.
+pub fn looked_up(cache: Cache, found: bool) {
+    let core = OWN.get();
+    let counter = &core.caches[cache as usize][usize::from(found)];
+    if std::ptr::eq(core, &NO_CORE) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    } else {
+        add(counter, 1);
+    }
+}
+
+/// So many changes became durable with one flush.
+pub fn flushed_together(changes: usize) {
+    let changes = changes as u64;
+    let bucket = GROUP_BOUNDS.partition_point(|bound| *bound < changes);
+    FLUSH_GROUPS[bucket].fetch_add(1, Ordering::Relaxed);
+    FLUSHED.fetch_add(changes, Ordering::Relaxed);
 }
 
 impl Drop for Begun {
@@ -135,6 +241,20 @@ impl Core {
             received_bytes: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             kinds: [const { Kind::new() }; KINDS],
+            failures: [const { Failure { code: OnceLock::new(), count: AtomicU64::new(0) } }; FAILURES],
+            caches: [const { [const { AtomicU64::new(0) }; 2] }; Cache::ALL.len()],
+        }
+    }
+
+    fn failed(&self, code: &'static str) {
+        let start = code.as_ptr() as usize >> 3;
+        let mut slots = (0..FAILURES).map(|step| &self.failures[(start + step) % FAILURES]);
+        let slot = slots.find(|slot| {
+            let of = *slot.code.get_or_init(|| code);
+            std::ptr::eq(of, code) || of == code
+        });
+        if let Some(slot) = slot {
+            add(&slot.count, 1);
         }
     }
 
@@ -149,11 +269,20 @@ impl Core {
 
 impl Kind {
     const fn new() -> Self {
-        Self {
-            of: OnceLock::new(),
-            count: AtomicU64::new(0),
-            nanos: AtomicU64::new(0),
-            buckets: [const { AtomicU64::new(0) }; LATENCY_BOUNDS.len()],
+        Self { of: OnceLock::new(), count: AtomicU64::new(0), took: Times::new(), first_byte: Times::new() }
+    }
+}
+
+impl Times {
+    const fn new() -> Self {
+        Self { nanos: AtomicU64::new(0), buckets: [const { AtomicU64::new(0) }; LATENCY_BOUNDS.len()] }
+    }
+
+    fn note(&self, time: Duration) {
+        add(&self.nanos, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        // From the shortest on: the more requests there are, the fewer steps.
+        if let Some(bucket) = LATENCY_BOUNDS.iter().position(|bound| time <= *bound) {
+            add(&self.buckets[bucket], 1);
         }
     }
 }
@@ -203,70 +332,6 @@ pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
-/// What all cores counted so far.
-#[derive(Clone, Debug, Default)]
-pub struct Totals {
-    /// Open connections, for each core.
-    pub connections: Vec<i64>,
-    /// Requests under way.
-    pub in_flight: i64,
-    /// Bytes from peers.
-    pub received_bytes: u64,
-    /// Bytes to peers.
-    pub sent_bytes: u64,
-    /// Requests by operation and status, in the order of the two.
-    pub requests: Vec<Requests>,
-}
-
-/// Requests of one kind.
-#[derive(Clone, Debug)]
-pub struct Requests {
-    /// The operation as AWS spells it.
-    pub operation: &'static str,
-    /// The status of their answers.
-    pub status: u16,
-    /// How many.
-    pub count: u64,
-    /// How long they took together.
-    pub took: Duration,
-    /// How many took at most as long as the bound of the same place in [`LATENCY_BOUNDS`], and longer than the one before.
-    pub buckets: [u64; LATENCY_BOUNDS.len()],
-}
-
-/// Adds the counters of all cores up.
-pub fn totals() -> Totals {
-    let mut totals = Totals::default();
-    for core in CORES.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        totals.connections.push(core.connections.load(Ordering::Relaxed));
-        totals.in_flight += core.in_flight.load(Ordering::Relaxed);
-        totals.received_bytes += read(&core.received_bytes);
-        totals.sent_bytes += read(&core.sent_bytes);
-        for kind in &core.kinds {
-            let Some(&(operation, status)) = kind.of.get() else { continue };
-            let known = totals
-                .requests
-                .iter_mut()
-                .find(|known| known.status == status && known.operation == operation);
-            let buckets = std::array::from_fn(|bucket| read(&kind.buckets[bucket]));
-            let took = Duration::from_nanos(read(&kind.nanos));
-            match known {
-                Some(known) => {
-                    known.count += read(&kind.count);
-                    known.took += took;
-                    known.buckets.iter_mut().zip(buckets).for_each(|(sum, count)| *sum += count);
-                }
-                None => {
-                    let count = read(&kind.count);
-                    totals.requests.push(Requests { operation, status, count, took, buckets });
-                }
-            }
-        }
-    }
-    totals.requests.sort_unstable_by_key(|requests| (requests.operation, requests.status));
-    totals
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,15 +344,19 @@ mod tests {
             let under_way = begun();
             received(100);
             sent(7);
-            for status in [200, 404, 200] {
-                begun().answered("TestOnly", status);
+            for (status, code) in [(200, None), (404, Some("TestOnlyMissing")), (200, None)] {
+                begun().answered(Outcome { operation: "TestOnly", status, code, first_byte: None });
             }
+            looked_up(Cache::Descriptors, true);
+            looked_up(Cache::Descriptors, false);
             let seen = totals();
             drop(under_way);
             seen
         };
         let first = std::thread::spawn(work).join().unwrap();
-        assert!(first.in_flight >= 1 && first.connections.contains(&1));
+        assert!(
+            first.cores.iter().any(|core| (core.in_flight, core.connections, core.requests) == (1, 1, 3))
+        );
         std::thread::spawn(work).join().unwrap();
         let all = totals();
         let of = |status| {
@@ -295,11 +364,50 @@ mod tests {
                 all.requests.iter().filter(|it| it.operation == "TestOnly" && it.status == status);
             let found = (found.next().unwrap(), found.next().is_none());
             assert!(found.1, "one line for each kind");
-            assert_eq!(found.0.buckets.iter().sum::<u64>(), found.0.count);
+            assert_eq!(found.0.took.buckets.iter().sum::<u64>(), found.0.count);
+            assert_eq!(found.0.first_byte.buckets.iter().sum::<u64>(), found.0.count);
             found.0.count
         };
         assert_eq!((of(200), of(404)), (4, 2));
-        assert!(all.received_bytes >= 200 && all.sent_bytes >= 14);
+        let sums = |of: fn(&OfCore) -> u64| all.cores.iter().map(of).sum::<u64>();
+        assert!(sums(|core| core.received_bytes) >= 200 && sums(|core| core.sent_bytes) >= 14);
+        assert_eq!(
+            all.failures.iter().find(|(code, _)| *code == "TestOnlyMissing"),
+            Some(&("TestOnlyMissing", 2))
+        );
+        let descriptors = all.caches.iter().find(|cached| cached.cache == Cache::Descriptors).unwrap();
+        assert!(descriptors.found >= 2 && descriptors.missed >= 2);
+    }
+
+    #[test]
+    fn the_first_byte_is_not_later_than_the_last() {
+        let work = || {
+            open();
+            let request = begun();
+            std::thread::sleep(Duration::from_millis(3));
+            let first_byte = Some(Instant::now());
+            std::thread::sleep(Duration::from_millis(3));
+            request.answered(Outcome { operation: "TestOnlyTimes", status: 200, code: None, first_byte })
+        };
+        let took = std::thread::spawn(work).join().unwrap();
+        assert!(took.first_byte >= Duration::from_millis(3));
+        assert!(took.total >= took.first_byte + Duration::from_millis(3));
+        let all = totals();
+        let counted = all.requests.iter().find(|it| it.operation == "TestOnlyTimes").unwrap();
+        assert_eq!((counted.took.sum, counted.first_byte.sum), (took.total, took.first_byte));
+    }
+
+    #[test]
+    fn groups_fall_into_the_bucket_of_their_size() {
+        let before = totals().flush_groups;
+        for changes in [1, 3, 4, 5000] {
+            flushed_together(changes);
+        }
+        let after = totals().flush_groups;
+        let grown: Vec<u64> =
+            after.buckets.iter().zip(before.buckets).map(|(after, before)| after - before).collect();
+        assert_eq!(grown, [1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(after.changes - before.changes, 5008);
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //!
 //! A server that stops takes no more calls here either, before it waits for the requests under way.
 //!
-//! Names, labels and values never hold a user, a bucket or a key. Nothing here can change anything.
+//! Names, labels and values never hold a user, a bucket or a key. Nothing here can change anything. It is plain HTTP without
+//! a password: the address belongs into a network whose members may know how busy the server is.
 //! Spec: Prometheus "Exposition formats", text format 0.0.4.
 
 use std::fmt::{Display, Write};
@@ -21,7 +22,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use crate::counters::{self, LATENCY_BOUNDS, Totals};
+use crate::counters::{self, GROUP_BOUNDS, Histogram, LATENCY_BOUNDS, Requests, Totals};
 use crate::s3::context::Service;
 
 /// What the answers are made from.
@@ -73,9 +74,11 @@ fn write_metrics(totals: &Totals, monitored: &Monitored) -> String {
     for (name, has) in [
         ("unnamed_files", can.unnamed_files),
         ("direct_io", can.direct_io),
+        ("link_by_descriptor", can.link_by_descriptor),
         ("attributes", can.attributes),
         ("exchange", can.exchange),
         ("chown", can.chown),
+        ("fine_times", can.fine_times),
     ] {
         page.line("sluicegate_capability", &[("name", name)], u8::from(has));
     }
@@ -86,18 +89,12 @@ fn write_metrics(totals: &Totals, monitored: &Monitored) -> String {
         let labels = [("operation", requests.operation), ("status", &*status)];
         page.line("sluicegate_requests_total", &labels, requests.count);
     }
-    write_latencies(&mut page, totals);
-
-    page.head("sluicegate_requests_in_flight", "gauge", "Requests under way.");
-    page.line("sluicegate_requests_in_flight", &[], totals.in_flight);
-    page.head("sluicegate_connections", "gauge", "Open connections, for each core.");
-    for (core, connections) in totals.connections.iter().enumerate() {
-        page.line("sluicegate_connections", &[("core", &*core.to_string())], connections);
+    page.head("sluicegate_errors_total", "counter", "Answers that were errors, by code.");
+    for (code, count) in &totals.failures {
+        page.line("sluicegate_errors_total", &[("code", *code)], count);
     }
-    page.head("sluicegate_received_bytes_total", "counter", "Bytes from peers, as they were on the wire.");
-    page.line("sluicegate_received_bytes_total", &[], totals.received_bytes);
-    page.head("sluicegate_sent_bytes_total", "counter", "Bytes to peers, as they were on the wire.");
-    page.line("sluicegate_sent_bytes_total", &[], totals.sent_bytes);
+    write_latencies(&mut page, totals);
+    write_cores(&mut page, totals);
     page.head("sluicegate_panics_total", "counter", "Requests whose handler panicked: each is a bug.");
     page.line("sluicegate_panics_total", &[], counters::panics());
 
@@ -113,6 +110,8 @@ fn write_metrics(totals: &Totals, monitored: &Monitored) -> String {
     );
     page.line("sluicegate_notices_total", &[("result", "delivered")], delivered);
     page.line("sluicegate_notices_total", &[("result", "dropped")], dropped);
+    page.head("sluicegate_notices_waiting", "gauge", "Notices that wait for webhooks.");
+    page.line("sluicegate_notices_waiting", &[], monitored.service.webhooks.waiting());
 
     let flushes = root.committer.statistics();
     page.head("sluicegate_flushes_total", "counter", "Changes that were made durable.");
@@ -125,6 +124,13 @@ fn write_metrics(totals: &Totals, monitored: &Monitored) -> String {
     page.line("sluicegate_flush_seconds_total", &[], flushes.took.as_secs_f64());
     page.head("sluicegate_flushes_waiting", "gauge", "Changes that wait for a flushing thread.");
     page.line("sluicegate_flushes_waiting", &[], flushes.waiting);
+    write_flush_groups(&mut page, totals);
+    page.head("sluicegate_cache_lookups_total", "counter", "Look-ups in caches: found there, or missed.");
+    for cached in &totals.caches {
+        let cache = ("cache", cached.cache.name());
+        page.line("sluicegate_cache_lookups_total", &[cache, ("result", "found")], cached.found);
+        page.line("sluicegate_cache_lookups_total", &[cache, ("result", "missed")], cached.missed);
+    }
     page.head(
         "sluicegate_directory_cache_bytes",
         "gauge",
@@ -135,24 +141,64 @@ fn write_metrics(totals: &Totals, monitored: &Monitored) -> String {
     page.0
 }
 
-/// One histogram for each operation, whatever the status.
+/// Two histograms for each operation, whatever the status.
 fn write_latencies(page: &mut Page, totals: &Totals) {
-    const NAME: &str = "sluicegate_request_duration_seconds";
-    page.head(NAME, "histogram", "From the end of a request's head to the last byte of its answer.");
-    for of_operation in totals.requests.chunk_by(|left, right| left.operation == right.operation) {
-        let operation = ("operation", of_operation[0].operation);
-        let mut below = 0;
-        for (index, bound) in LATENCY_BOUNDS.iter().enumerate() {
-            below += of_operation.iter().map(|requests| requests.buckets[index]).sum::<u64>();
-            let bound = bound.as_secs_f64().to_string();
-            page.line(&format!("{NAME}_bucket"), &[operation, ("le", &*bound)], below);
+    let kinds: [(&str, &str, fn(&Requests) -> &Histogram); 2] = [
+        (
+            "sluicegate_request_duration_seconds",
+            "From the end of a request's head to the last byte of its answer.",
+            |requests| &requests.took,
+        ),
+        (
+            "sluicegate_first_byte_seconds",
+            "From the end of a request's head to the first byte of its answer.",
+            |requests| &requests.first_byte,
+        ),
+    ];
+    for (name, help, of) in kinds {
+        page.head(name, "histogram", help);
+        for of_operation in totals.requests.chunk_by(|left, right| left.operation == right.operation) {
+            let mut sum = Histogram::default();
+            of_operation.iter().for_each(|requests| sum.add(of(requests)));
+            let count = of_operation.iter().map(|requests| requests.count).sum();
+            page.histogram(name, &[("operation", of_operation[0].operation)], &sum, count);
         }
-        let count: u64 = of_operation.iter().map(|requests| requests.count).sum();
-        let took: Duration = of_operation.iter().map(|requests| requests.took).sum();
-        page.line(&format!("{NAME}_bucket"), &[operation, ("le", "+Inf")], count);
-        page.line(&format!("{NAME}_sum"), &[operation], took.as_secs_f64());
-        page.line(&format!("{NAME}_count"), &[operation], count);
     }
+}
+
+fn write_cores(page: &mut Page, totals: &Totals) {
+    page.head("sluicegate_requests_in_flight", "gauge", "Requests under way.");
+    let in_flight: i64 = totals.cores.iter().map(|core| core.in_flight).sum();
+    page.line("sluicegate_requests_in_flight", &[], in_flight);
+    page.head("sluicegate_connections", "gauge", "Open connections, for each core.");
+    for (index, core) in totals.cores.iter().enumerate() {
+        page.line("sluicegate_connections", &[("core", &*index.to_string())], core.connections);
+    }
+    page.head("sluicegate_core_requests_total", "counter", "Answered requests, for each core.");
+    for (index, core) in totals.cores.iter().enumerate() {
+        page.line("sluicegate_core_requests_total", &[("core", &*index.to_string())], core.requests);
+    }
+    let received: u64 = totals.cores.iter().map(|core| core.received_bytes).sum();
+    page.head("sluicegate_received_bytes_total", "counter", "Bytes from peers, as they were on the wire.");
+    page.line("sluicegate_received_bytes_total", &[], received);
+    let sent: u64 = totals.cores.iter().map(|core| core.sent_bytes).sum();
+    page.head("sluicegate_sent_bytes_total", "counter", "Bytes to peers, as they were on the wire.");
+    page.line("sluicegate_sent_bytes_total", &[], sent);
+}
+
+fn write_flush_groups(page: &mut Page, totals: &Totals) {
+    const NAME: &str = "sluicegate_flush_group_changes";
+    page.head(NAME, "histogram", "How many changes became durable with one flush.");
+    let groups = &totals.flush_groups;
+    let mut below = 0;
+    for (bound, count) in GROUP_BOUNDS.iter().zip(groups.buckets) {
+        below += count;
+        page.line(&format!("{NAME}_bucket"), &[("le", &*bound.to_string())], below);
+    }
+    let count: u64 = groups.buckets.iter().sum();
+    page.line(&format!("{NAME}_bucket"), &[("le", "+Inf")], count);
+    page.line(&format!("{NAME}_sum"), &[], groups.changes);
+    page.line(&format!("{NAME}_count"), &[], count);
 }
 
 /// What every exporter says of its process, under the names that dashboards know.
@@ -194,6 +240,22 @@ impl Page {
         }
         let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
     }
+
+    /// A histogram of times over [`LATENCY_BOUNDS`]; `count` includes what was longer than the last.
+    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], times: &Histogram, count: u64) {
+        let bucket = format!("{name}_bucket");
+        let mut below = 0;
+        for (bound, count) in LATENCY_BOUNDS.iter().zip(times.buckets) {
+            below += count;
+            let bound = bound.as_secs_f64().to_string();
+            self.line(&bucket, &[labels, &[("le", &*bound)]].concat(), below);
+        }
+        // Read one after the other: a request that came in between must not make it smaller than the last bucket.
+        let count = count.max(below);
+        self.line(&bucket, &[labels, &[("le", "+Inf")]].concat(), count);
+        self.line(&format!("{name}_sum"), labels, times.sum.as_secs_f64());
+        self.line(&format!("{name}_count"), labels, count);
+    }
 }
 
 /// How long the data directory may take to answer.
@@ -207,9 +269,11 @@ mod tests {
     #[test]
     fn histograms_are_cumulative_and_over_all_statuses() {
         let requests = |operation, status, first| {
-            let mut buckets = [0; LATENCY_BOUNDS.len()];
-            (buckets[0], buckets[2]) = (first, 1);
-            Requests { operation, status, count: first + 2, took: Duration::from_millis(500), buckets }
+            let mut took = Histogram { sum: Duration::from_millis(500), ..Histogram::default() };
+            (took.buckets[1], took.buckets[3]) = (first, 1);
+            let mut first_byte = Histogram::default();
+            first_byte.buckets[0] = first + 1;
+            Requests { operation, status, count: first + 2, took, first_byte }
         };
         let totals = Totals {
             requests: vec![
@@ -223,12 +287,14 @@ mod tests {
         write_latencies(&mut page, &totals);
         for line in [
             "# TYPE sluicegate_request_duration_seconds histogram",
+            "sluicegate_request_duration_seconds_bucket{operation=\"GetObject\",le=\"0.000025\"} 0",
             "sluicegate_request_duration_seconds_bucket{operation=\"GetObject\",le=\"0.00005\"} 4",
             "sluicegate_request_duration_seconds_bucket{operation=\"GetObject\",le=\"0.0001\"} 4",
             "sluicegate_request_duration_seconds_bucket{operation=\"GetObject\",le=\"60\"} 6",
             "sluicegate_request_duration_seconds_bucket{operation=\"GetObject\",le=\"+Inf\"} 8",
             "sluicegate_request_duration_seconds_sum{operation=\"GetObject\"} 1",
             "sluicegate_request_duration_seconds_count{operation=\"PutObject\"} 2",
+            "sluicegate_first_byte_seconds_bucket{operation=\"GetObject\",le=\"0.000025\"} 6",
         ] {
             assert!(page.0.lines().any(|other| other == line), "{line} is not in {}", page.0);
         }

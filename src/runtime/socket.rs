@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use monoio::buf::{IoBuf, IoBufMut};
@@ -89,13 +90,24 @@ pub enum Stream {
 pub struct Plain {
     tcp: TcpStream,
     open: Rc<Cell<Option<RawFd>>>,
+    answer: Progress,
+}
+
+/// How far an answer has come.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Progress {
+    is_awaited: bool,
+    /// When its first byte was given to the kernel.
+    pub first_byte: Option<Instant>,
+    /// Bytes of it, head included and before encryption, that the kernel took.
+    pub bytes: u64,
 }
 
 impl Plain {
     /// Wraps an accepted connection.
     fn new(tcp: TcpStream) -> Plain {
         let open = Rc::new(Cell::new(Some(tcp.as_raw_fd())));
-        Plain { tcp, open }
+        Plain { tcp, open, answer: Progress::default() }
     }
 
     pub(super) async fn read<T: IoBufMut>(&mut self, buf: T) -> (io::Result<usize>, T) {
@@ -105,6 +117,9 @@ impl Plain {
     }
 
     pub(super) async fn write_all<T: IoBuf>(&mut self, buf: T) -> (io::Result<()>, T) {
+        if std::mem::take(&mut self.answer.is_awaited) {
+            self.answer.first_byte = Some(Instant::now());
+        }
         let (result, buf) = self.tcp.write_all(buf).await;
         counters::sent(*result.as_ref().unwrap_or(&0));
         (result.map(|_| ()), buf)
@@ -158,11 +173,7 @@ impl Stream {
 
     /// A handle that can end the connection from another task of this core.
     pub fn hangup(&self) -> Hangup {
-        let plain = match self {
-            Stream::Plain(plain) => plain,
-            Stream::Tls(tls) => tls.plain(),
-        };
-        Hangup { open: plain.open.clone() }
+        Hangup { open: self.plain().open.clone() }
     }
 
     /// Reads what is there into the spare room of `buf` (which must have some) and returns how much; 0 at the end.
@@ -193,12 +204,44 @@ impl Stream {
         }
     }
 
+    /// What is written from here on is a new answer.
+    pub fn begin_answer(&mut self) {
+        self.plain_mut().answer = Progress { is_awaited: true, ..Progress::default() };
+    }
+
+    /// How far the answer has come.
+    pub fn answer(&self) -> Progress {
+        self.plain().answer
+    }
+
+    /// The address at this end of the connection.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        rustix::net::getsockname(self.plain()).ok()?.try_into().ok()
+    }
+
+    fn plain(&self) -> &Plain {
+        match self {
+            Stream::Plain(plain) => plain,
+            Stream::Tls(tls) => tls.plain(),
+        }
+    }
+
+    fn plain_mut(&mut self) -> &mut Plain {
+        match self {
+            Stream::Plain(plain) => plain,
+            Stream::Tls(tls) => tls.plain_mut(),
+        }
+    }
+
     /// Writes all of `bytes`.
     pub async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
-        match self {
+        let count = bytes.len();
+        let written = match self {
             Stream::Plain(plain) => plain.write_all(bytes).await.0,
             Stream::Tls(tls) => tls.write(&bytes).await,
-        }
+        };
+        self.took(&written, count);
+        written
     }
 
     /// Writes an answer, or its beginning, and gives its buffer back.
@@ -211,7 +254,8 @@ impl Stream {
 
     /// Writes the content of `buf` from `start` on and gives the buffer back.
     pub async fn write_aligned(&mut self, buf: AlignedBuf, start: usize) -> (io::Result<()>, AlignedBuf) {
-        match self {
+        let count = buf.len() - start;
+        let (written, buf) = match self {
             Stream::Plain(plain) => {
                 let end = buf.len();
                 let (result, window) = plain.write_all(buf.window(start, end)).await;
@@ -221,6 +265,14 @@ impl Stream {
                 let result = tls.write(&buf[start..]).await;
                 (result, buf)
             }
+        };
+        self.took(&written, count);
+        (written, buf)
+    }
+
+    fn took(&mut self, written: &io::Result<()>, count: usize) {
+        if written.is_ok() {
+            self.plain_mut().answer.bytes += count as u64;
         }
     }
 

@@ -36,6 +36,10 @@ impl TlsStream {
         &self.plain
     }
 
+    pub(super) fn plain_mut(&mut self) -> &mut Plain {
+        &mut self.plain
+    }
+
     pub(super) fn version(&self) -> Option<f64> {
         match self.session.protocol_version()? {
             ProtocolVersion::TLSv1_2 => Some(1.2),

@@ -28,6 +28,7 @@ use super::operation::{Operation, Requirement};
 use super::ownership::ObjectOwnership;
 use super::settings::BucketSettings;
 use crate::codec::dates::Timestamp;
+use crate::counters::{self, Cache};
 use crate::http::head::Head;
 use crate::iam::{
     Action, By, Context, Credential, CredentialKind, Decision, Layer, Policy, PosixOwner, PrincipalName,
@@ -153,8 +154,12 @@ pub fn verify<'h>(
         Identity::Lasting(credential) => (credential.secret_id, &credential.secret),
         Identity::Session(session, ..) => (session.secret_id, &session.secret),
     };
-    let key = keyring.signing_keys.get_or_derive(&claim.key_id(secret_id), secret.expose());
-    let proof = sigv4::verify(head, &claim, key, body_sha256.as_ref())?;
+    let keys = &mut keyring.signing_keys;
+    let derived = keys.derived();
+    let key = keys.get_or_derive(&claim.key_id(secret_id), secret.expose());
+    let proof = sigv4::verify(head, &claim, key, body_sha256.as_ref());
+    counters::looked_up(Cache::SigningKeys, keys.derived() == derived);
+    let proof = proof?;
     let payload = *claim.payload();
     let seed =
         matches!(payload, sigv4::Payload::Streaming { signed: true, .. }).then(|| Box::new(proof.seed()));
@@ -186,7 +191,10 @@ fn identify(
         }
         return Ok(Identity::Nobody);
     };
-    match sessions.find(snapshot, access_key, &token, now) {
+    let opened = sessions.opened();
+    let found = sessions.find(snapshot, access_key, &token, now);
+    counters::looked_up(Cache::Sessions, sessions.opened() == opened);
+    match found {
         Ok((session, holder)) => Ok(Identity::Session(session, holder.user.clone(), holder.role.cloned())),
         Err(Invalid::Expired) => Err(S3Error::expired_token(&token)),
         Err(Invalid::Token | Invalid::OtherKeys) if token::is_access_key(access_key) => {

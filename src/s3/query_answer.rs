@@ -76,7 +76,14 @@ pub fn refused(api: Api, refusal: &Refusal, ctx: &Ctx<'_>) -> Reply {
     write_error(api, reply, refusal.code.name(), &refusal.message, ctx.request_id)
 }
 
-fn write_error(api: Api, mut reply: Reply, code: &str, message: &str, request_id: RequestId) -> Reply {
+fn write_error(
+    api: Api,
+    mut reply: Reply,
+    code: &'static str,
+    message: &str,
+    request_id: RequestId,
+) -> Reply {
+    reply.set_code(code);
     let fault = if reply.status() < 500 { "Sender" } else { "Receiver" };
     let mut document = Vec::with_capacity(512);
     let mut writer = Writer::document(&mut document);

@@ -14,6 +14,7 @@ use crate::storage::object::Content;
 /// The answer to one request. What depends on the connection (Content-Length, Connection) is added when it is sent.
 pub struct Reply {
     status: u16,
+    code: Option<&'static str>,
     head: BytesMut,
     /// What follows the head.
     pub body: Body,
@@ -61,7 +62,7 @@ impl Reply {
             .date(&now.http())
             .header("x-amz-request-id", &request_id.0)
             .header("x-amz-id-2", &request_id.0);
-        Reply { status, head, body: Body::Empty }
+        Reply { status, code: None, head, body: Body::Empty }
     }
 
     /// An error: its XML unless it has none or answers a HEAD.
@@ -73,6 +74,7 @@ impl Reply {
         request_id: RequestId,
     ) -> Reply {
         let mut reply = Reply::begin(error.status(), now, request_id);
+        reply.code = Some(error.code().name());
         if let Some(allow) = error.allow() {
             reply.header("Allow", allow.as_bytes());
         }
@@ -103,6 +105,16 @@ impl Reply {
     /// The status.
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// The code, if it is an error.
+    pub fn code(&self) -> Option<&'static str> {
+        self.code
+    }
+
+    /// Says that it is an error with this code.
+    pub fn set_code(&mut self, code: &'static str) {
+        self.code = Some(code);
     }
 
     /// Adds a header.

@@ -76,6 +76,7 @@ pub struct KeyId<'a> {
 pub struct SigningKeys {
     sets: Box<[[Option<Entry>; WAYS]]>,
     clock: u64,
+    derived: u64,
 }
 
 impl SigningKeys {
@@ -83,7 +84,13 @@ impl SigningKeys {
     #[must_use]
     pub fn new(entries_max: usize) -> Self {
         let sets = entries_max.div_ceil(WAYS).next_power_of_two();
-        Self { sets: (0..sets).map(|_| [const { None }; WAYS]).collect(), clock: 0 }
+        Self { sets: (0..sets).map(|_| [const { None }; WAYS]).collect(), clock: 0, derived: 0 }
+    }
+
+    /// How many keys were derived because they were not there.
+    #[must_use]
+    pub fn derived(&self) -> u64 {
+        self.derived
     }
 
     /// The key of `id`, derived from `secret` if it is not cached.
@@ -95,6 +102,7 @@ impl SigningKeys {
         let found = set.iter().position(|slot| slot.as_ref().is_some_and(|entry| entry.belongs_to(id)));
         let slot = &mut set[found.unwrap_or_else(|| oldest(set))];
         if found.is_none() {
+            self.derived += 1;
             *slot = None;
         }
         let entry = slot.get_or_insert_with(|| Entry {
@@ -229,6 +237,7 @@ mod tests {
         keys.get_or_derive(&id("AKIA", 100), b"new");
         assert_eq!(keys.sets[0].iter().flatten().count(), WAYS);
         assert_eq!(keys.get_or_derive(&id("AKIA", 0), b"not used").sign(b"x"), kept, "recently used stays");
+        assert_eq!(keys.derived(), WAYS as u64 + 1);
         let again = keys.get_or_derive(&id("AKIA", 1), b"derived again").sign(b"x");
         assert_ne!(again, kept, "the oldest was evicted");
     }

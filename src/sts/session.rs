@@ -67,6 +67,7 @@ pub enum Invalid {
 pub struct Sessions {
     sets: Box<[[Option<Entry>; WAYS]]>,
     clock: u64,
+    opened: u64,
 }
 
 struct Entry {
@@ -83,7 +84,13 @@ impl Sessions {
     #[must_use]
     pub fn new(entries_max: usize) -> Sessions {
         let sets = entries_max.div_ceil(WAYS).next_power_of_two();
-        Sessions { sets: (0..sets).map(|_| [const { None }; WAYS]).collect(), clock: 0 }
+        Sessions { sets: (0..sets).map(|_| [const { None }; WAYS]).collect(), clock: 0, opened: 0 }
+    }
+
+    /// How many tokens were looked into because they were not known.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// The session that `token` stands for, if `access_key` belongs to it and it lives, with its user and role as the
@@ -108,6 +115,7 @@ impl Sessions {
             let holder = check(&entry.session, snapshot, access_key, now)?;
             return Ok((entry.session.clone(), holder));
         }
+        self.opened += 1;
         let opened = token::open(key, token).ok_or(Invalid::Token)?;
         let session = Session::new(opened, snapshot).ok_or(Invalid::Token)?;
         let holder = check(&session, snapshot, access_key, now)?;

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 
 use super::send::{self, Sent};
 use super::{Core, pipeline};
-use crate::counters;
+use crate::counters::{self, Outcome};
 use crate::http::head::{Head, HeadError, HeadReader};
 use crate::limits;
 use crate::runtime::{Accepted, Phase, Stream, Watch, now, watch};
@@ -40,21 +40,22 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
         let begun = counters::begun();
         let (reply, rest, operation) =
             pipeline::answer(&core, &head, peer, &mut stream, &watch, &mut ahead).await;
-        let mut status = reply.status();
+        let (mut status, mut code) = (reply.status(), reply.code());
         let keep_alive =
             head.keep_alive() && rest.is_skippable(limits::LINGER_BYTES_MAX) && !watch::draining();
         let http10 = head.is_http10();
         drop(head);
         let stall = core.shared.service.stall;
         let root = &core.shared.service.root;
+        stream.begin_answer();
         let mut sent = send::send(root, &mut stream, &watch, stall, reply, keep_alive, http10).await;
         if let Ok(Sent::Nothing(changed)) = sent {
             let error = S3Error::from(changed);
             let reply = Reply::error(&error, &Subject::default(), false, now(), core.request_id());
-            status = reply.status();
+            (status, code) = (reply.status(), reply.code());
             sent = send::send(root, &mut stream, &watch, stall, reply, keep_alive, http10).await;
         }
-        begun.answered(operation, status);
+        begun.answered(Outcome { operation, status, code, first_byte: stream.answer().first_byte });
         if sent.is_err() {
             return;
         }
@@ -128,9 +129,14 @@ async fn read_head(
 
 /// Sends an error that is the last answer of its connection.
 async fn answer_and_close(core: &Core, stream: &mut Stream, watch: &Watch, error: &S3Error) {
+    let begun = counters::begun();
     let reply = Reply::error(error, &Subject::default(), false, now(), core.request_id());
+    let (status, code) = (reply.status(), reply.code());
     let root = &core.shared.service.root;
+    stream.begin_answer();
     let _ = send::send(root, stream, watch, core.shared.service.stall, reply, false, false).await;
+    let first_byte = stream.answer().first_byte;
+    begun.answered(Outcome { operation: pipeline::UNKNOWN, status, code, first_byte });
 }
 
 /// Closes so that the peer can read the last answer: a socket that is closed with unread bytes is reset, and the answer

@@ -36,6 +36,9 @@ use crate::s3::{
 };
 use crate::sigv4;
 
+/// The name of a request that is none of the known operations.
+pub const UNKNOWN: &str = "unknown";
+
 /// Answers one request. The rest of its body, if the request was refused before it was read, is the caller's to skip.
 /// The name is that of its operation.
 pub async fn answer(
@@ -52,7 +55,7 @@ pub async fn answer(
     let posted = OnceCell::new();
     let mut payload = Some(Payload::new(head, stream, watch, ahead, core.shared.service.stall));
     let routed = route(head, &core.shared.service.domains);
-    let name = routed.as_ref().map_or("unknown", Operation::name);
+    let name = routed.as_ref().map_or(UNKNOWN, Operation::name);
     let bucket = routed.as_ref().ok().and_then(Operation::bucket).copied();
     let result = match routed {
         Ok(operation) => {

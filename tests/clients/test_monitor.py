@@ -5,10 +5,12 @@ import http.client
 import re
 import socket
 import threading
+import time
 
 import botocore.exceptions
 import pytest
 from conftest import with_users
+from prometheus_client.parser import text_string_to_metric_families
 
 import sluicegate
 from webhook import Webhook
@@ -56,6 +58,8 @@ def metrics(server):
             assert match[1] in types or types.get(base) == "histogram", line
             assert match[1] + match[2] not in found, "a value stands once"
             found[match[1] + match[2]] = float(match[3])
+    # Prometheus's own reader takes it as well.
+    assert sum(len(family.samples) for family in text_string_to_metric_families(text)) == len(found)
     return found
 
 
@@ -86,11 +90,60 @@ def test_requests_are_counted_by_operation_and_status(monitored):
     assert grown(f'{duration}_bucket{{operation="GetObject",le="+Inf"}}') == 2
     assert grown(f'{duration}_sum{{operation="PutObject"}}') > 0
     buckets = [value for name, value in after.items() if name.startswith(f'{duration}_bucket{{operation="PutObject"')]
-    assert buckets == sorted(buckets) and len(buckets) == 17
+    assert buckets == sorted(buckets) and len(buckets) == 21
+    first_byte = "sluicegate_first_byte_seconds"
+    assert grown(f'{first_byte}_count{{operation="GetObject"}}') == 2
+    assert 0 < grown(f'{first_byte}_sum{{operation="GetObject"}}') <= grown(f'{duration}_sum{{operation="GetObject"}}')
+    assert grown('sluicegate_errors_total{code="NoSuchKey"}') == 1
+    assert grown('sluicegate_cache_lookups_total{cache="signing_keys",result="found"}') >= 4
     assert grown("sluicegate_received_bytes_total") > 300_000
     assert grown("sluicegate_sent_bytes_total") > 100_000
     assert grown("sluicegate_flushes_total") == 3
     assert after["sluicegate_panics_total"] == 0
+
+
+def test_what_is_no_request_is_counted_too(monitored):
+    before = metrics(monitored)
+    with socket.create_connection((monitored.host, monitored.port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+    grown = {name: value - before.get(name, 0) for name, value in metrics(monitored).items()}
+    assert grown[requests("unknown", 400)] == 1 and grown['sluicegate_errors_total{code="BadRequest"}'] == 1
+    cores = [value for name, value in grown.items() if name.startswith("sluicegate_core_requests_total{")]
+    assert len(cores) == monitored.workers and sum(cores) == 1
+
+
+def test_the_first_byte_of_a_large_object_comes_before_its_last(monitored):
+    s3 = monitored.s3()
+    s3.create_bucket(Bucket="slow")
+    s3.put_object(Bucket="slow", Key="large", Body=bytes(32 << 20))
+    before = metrics(monitored)
+    body = s3.get_object(Bucket="slow", Key="large")["Body"]
+    body.read(1)
+    time.sleep(0.3)
+    body.read()
+
+    def grown():
+        after = metrics(monitored)
+        return [after[name] - before.get(name, 0) for name in (
+            'sluicegate_first_byte_seconds_sum{operation="GetObject"}',
+            'sluicegate_request_duration_seconds_sum{operation="GetObject"}')]
+
+    first, last = sluicegate.wait_until(lambda: grown()[1] and grown(), "the end of the request")
+    assert first + 0.2 < last
+
+
+def test_look_ups_of_listings_are_counted(monitored):
+    s3 = monitored.s3()
+    s3.create_bucket(Bucket="listed")
+    for number in range(40):
+        s3.put_object(Bucket="listed", Key=f"k{number}", Body=b"")
+    time.sleep(0.3)  # The directory's time has to be in the past before its snapshot is kept.
+    before = metrics(monitored)
+    for _ in range(3):
+        s3.list_objects_v2(Bucket="listed")
+    name = 'sluicegate_cache_lookups_total{cache="directories",result="%s"}'
+    assert metrics(monitored)[name % "found"] - before[name % "found"] >= 2
 
 
 def test_connections_and_requests_under_way(monitored):

@@ -288,6 +288,11 @@ impl Webhooks {
         self.targets.is_empty()
     }
 
+    /// Notices that wait, of all targets.
+    pub fn waiting(&self) -> usize {
+        self.targets.iter().map(|target| target.queue.len()).sum()
+    }
+
     /// The target of this name.
     pub fn find(&self, name: &str) -> Option<&Webhook> {
         self.targets.iter().find(|target| target.name == name)

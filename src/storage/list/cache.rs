@@ -13,6 +13,7 @@ use rustix::fs::{self, AtFlags, StatxFlags};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::snapshot::{Place, Snapshot};
+use crate::counters::{self, Cache};
 
 /// Sorted directories for listings, shared by all threads that list. Never larger than its budget.
 pub struct DirectoryCache {
@@ -68,7 +69,9 @@ impl DirectoryCache {
     /// Those of reading a directory.
     pub(super) fn snapshot(&self, fd: BorrowedFd<'_>, from: &[u8]) -> rustix::io::Result<Arc<Snapshot>> {
         let (id, change) = look(fd)?;
-        if let Some(snapshot) = self.find(id, change, from) {
+        let found = self.find(id, change, from);
+        counters::looked_up(Cache::Directories, found.is_some());
+        if let Some(snapshot) = found {
             return Ok(snapshot);
         }
         let now = clock_gettime(ClockId::Realtime);
