@@ -32,15 +32,6 @@ impl Connection {
         Ok(Connection { tcp, buf: Vec::with_capacity(READ_BYTES) })
     }
 
-    /// Sends a head and a body.
-    pub async fn send<B: monoio::buf::IoBuf>(&mut self, head: Vec<u8>, body: Option<B>) -> io::Result<()> {
-        self.tcp.write_all(head).await.0?;
-        if let Some(body) = body {
-            self.tcp.write_all(body).await.0?;
-        }
-        Ok(())
-    }
-
     /// Sends bytes that are a whole request; the buffer comes back.
     pub async fn send_whole<B: monoio::buf::IoBuf>(&mut self, request: B) -> (io::Result<()>, B) {
         let (result, request) = self.tcp.write_all(request).await;
@@ -88,7 +79,7 @@ impl Connection {
 
 /// The head at the start of `bytes` and its length, once it is there.
 fn parse(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
-    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+    let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
     let malformed = || io::Error::new(io::ErrorKind::InvalidData, "the answer is no HTTP/1.1");
     let head = std::str::from_utf8(&bytes[..end]).map_err(|_| malformed())?;
     let mut lines = head.split("\r\n");

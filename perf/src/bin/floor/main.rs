@@ -1,7 +1,7 @@
 //! The floors: the work that no server can avoid, and nothing else. No signature, no policy, no names, no errors of a
 //! client: what they reach on a machine is what a server on it can at most reach.
 //!
-//! `reply`, `receive` and `send` speak enough HTTP for `load` to drive them; `publish` and `list` are measured by
+//! `reply`, `receive` and `send` speak enough HTTP for `load` to drive them; `publish`, `list` and `unlink` are measured by
 //! themselves and print one JSON object.
 
 mod files;
@@ -12,6 +12,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use sluicegate_perf::ring;
+
+use self::files::Publication;
 
 /// The work no server can avoid.
 #[derive(Parser)]
@@ -52,15 +54,27 @@ enum Floor {
         #[arg(long)]
         tokio: bool,
     },
-    /// Answers every request with the content of a file.
+    /// Makes the files that `send` sends.
+    Make {
+        /// Where the files are.
+        #[arg(long)]
+        directory: PathBuf,
+        /// How many.
+        #[arg(long)]
+        files: usize,
+        /// Bytes in each.
+        #[arg(long)]
+        size: usize,
+    },
+    /// Answers a request with the content of the file that the last eight characters of its path name.
     Send {
         /// Port on 127.0.0.1.
         #[arg(long)]
         port: u16,
-        /// The file.
+        /// Where the files are.
         #[arg(long)]
-        file: PathBuf,
-        /// How it is read.
+        directory: PathBuf,
+        /// How they are read.
         #[arg(long, value_enum, default_value_t = Path::Direct)]
         path: Path,
     },
@@ -69,15 +83,24 @@ enum Floor {
         /// Where the files are.
         #[arg(long)]
         directory: PathBuf,
-        /// How many.
-        #[arg(long, default_value_t = 20_000)]
+        /// How many at most.
+        #[arg(long, default_value_t = usize::MAX)]
         files: usize,
+        /// For how long at most.
+        #[arg(long, default_value_t = f64::INFINITY)]
+        seconds: f64,
         /// Bytes in each.
         #[arg(long, default_value_t = 4096)]
         size: usize,
         /// Files that share a flush; 0: nothing is flushed.
         #[arg(long, default_value_t = 64)]
         group: usize,
+        /// How their data is written.
+        #[arg(long, value_enum, default_value_t = Path::Direct)]
+        path: Path,
+        /// So many names are used again and again.
+        #[arg(long, default_value_t = usize::MAX)]
+        names: usize,
     },
     /// Reads a directory, and stat data and record of every file in it.
     List {
@@ -85,11 +108,14 @@ enum Floor {
         #[arg(long)]
         directory: PathBuf,
     },
-    /// Removes all files of a directory and flushes once.
+    /// Removes all files of a directory, with a flush after each batch.
     Unlink {
         /// The directory.
         #[arg(long)]
         directory: PathBuf,
+        /// Files that share a flush.
+        #[arg(long, default_value_t = 1000)]
+        batch: usize,
     },
 }
 
@@ -107,7 +133,7 @@ pub enum Hash {
 }
 
 /// Past the page cache or through it.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Path {
     /// O_DIRECT, several operations in flight.
     Direct,
@@ -125,17 +151,19 @@ fn main() {
         Floor::Receive { port, directory, hash, path, tokio: false } => {
             ring::run(core, serve::receive(port, directory, hash, path))
         }
-        Floor::Send { port, file, path } => ring::run(core, serve::send(port, file, path)),
-        Floor::Publish { directory, files, size, group } => {
-            ring::run(core, files::publish(&directory, files, size, group))
+        Floor::Make { directory, files, size } => serve::make(&directory, files, size),
+        Floor::Send { port, directory, path } => ring::run(core, serve::send(port, directory, path)),
+        Floor::Publish { directory, files, seconds, size, group, path, names } => {
+            let wanted = Publication { size, group, files, seconds, path, names };
+            ring::run(core, files::publish(&directory, wanted))
         }
         Floor::List { directory } => {
             core.into_iter().for_each(ring::pin);
             files::list(&directory)
         }
-        Floor::Unlink { directory } => {
+        Floor::Unlink { directory, batch } => {
             core.into_iter().for_each(ring::pin);
-            files::unlink(&directory)
+            files::unlink(&directory, batch)
         }
     };
     if let Err(error) = result {

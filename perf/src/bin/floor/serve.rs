@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use sluicegate_perf::content::Contents;
 
 use super::{Hash, Path};
 
-/// What is read from or written to a file or socket at a time.
+/// What is read from or written to a file or socket at a time. Measured from 128 KiB to 4 MiB: see `perf/compare`.
 pub const PIECE_BYTES: usize = 1024 * 1024;
 /// Operations on one file at a time.
 pub const IN_FLIGHT: usize = 4;
@@ -24,31 +24,22 @@ pub const IN_FLIGHT: usize = 4;
 /// A read or write of a file under way, with its buffer.
 type Operation = Pin<Box<dyn Future<Output = (io::Result<usize>, Aligned)>>>;
 
-/// A fixed answer, whatever is asked.
+/// A fixed answer, whatever is asked. It lies in memory once, and is sent from there: nothing is copied or allocated for
+/// a request.
 pub async fn reply(port: u16, size: usize) -> io::Result<()> {
-    let body = Contents::new(size).of(0).to_vec();
     let head = head_of(size as u64);
-    let whole: Rc<[u8]> = [&head[..], &body].concat().into();
-    let head: Rc<[u8]> = head.into();
-    accept(port, move |stream| {
-        let (whole, head) = (whole.clone(), head.clone());
-        async move { reply_to(stream, &whole, &head).await }
-    })
-    .await
+    let whole: &'static [u8] = [&head[..], Contents::new(size).of(0)].concat().leak();
+    let head = &whole[..head.len()];
+    accept(port, move |stream| reply_to(stream, whole, head)).await
 }
 
-async fn reply_to(mut stream: TcpStream, whole: &[u8], head: &[u8]) -> io::Result<()> {
-    let mut ahead = Vec::with_capacity(16 * 1024);
-    let mut out = Vec::with_capacity(whole.len());
-    loop {
-        let Some((end, is_head, _)) = read_head(&mut stream, &mut ahead).await? else { return Ok(()) };
-        ahead.drain(..end);
-        out.clear();
-        out.extend_from_slice(if is_head { head } else { whole });
-        let (sent, back) = stream.write_all(out).await;
-        sent?;
-        out = back;
+async fn reply_to(mut stream: TcpStream, whole: &'static [u8], head: &'static [u8]) -> io::Result<()> {
+    let mut ahead = Vec::with_capacity(AHEAD_BYTES);
+    while let Some(asked) = read_head(&mut stream, &mut ahead).await? {
+        ahead.drain(..asked.end);
+        stream.write_all(if asked.is_head { head } else { whole }).await.0?;
     }
+    Ok(())
 }
 
 /// Bodies of requests to unnamed files.
@@ -67,20 +58,17 @@ async fn receive_from(
     hash: Hash,
     path: Path,
 ) -> io::Result<()> {
-    let mut ahead = Vec::with_capacity(16 * 1024);
+    let mut ahead = Vec::with_capacity(AHEAD_BYTES);
     let mut spare: Vec<Aligned> = Vec::new();
-    loop {
-        let Some((end, _, length)) = read_head(&mut stream, &mut ahead).await? else { return Ok(()) };
-        ahead.drain(..end);
+    while let Some(asked) = read_head(&mut stream, &mut ahead).await? {
+        let length = content_length(&ahead[..asked.end]);
+        ahead.drain(..asked.end);
         let file = Rc::new(File::from_std(open_unnamed(directory, path, length)?)?);
         let mut digests = Digests::new(hash);
         let mut writes: VecDeque<Operation> = VecDeque::new();
         let mut offset = 0;
         while offset < length {
-            let mut buf = match spare.pop() {
-                Some(buf) => buf,
-                None => Aligned::new(PIECE_BYTES),
-            };
+            let mut buf = spare.pop().unwrap_or_else(|| Aligned::new(PIECE_BYTES));
             let wanted = PIECE_BYTES.min((length - offset) as usize);
             let mut filled = ahead.len().min(wanted);
             buf.select(0, PIECE_BYTES);
@@ -98,7 +86,7 @@ async fn receive_from(
             buf.select(0, wanted);
             digests.update(&buf);
             if path == Path::Cache {
-                rustix::io::pwrite(borrow(&file), &buf, offset)?;
+                whole(rustix::io::pwrite(borrow(&file), &buf, offset)?, &buf)?;
                 spare.push(buf);
             } else {
                 let (file, at) = (file.clone(), offset);
@@ -108,7 +96,7 @@ async fn receive_from(
                     && let Some(write) = writes.pop_front()
                 {
                     let (written, back) = write.await;
-                    written?;
+                    whole(written?, &back)?;
                     spare.push(back);
                 }
             }
@@ -116,12 +104,18 @@ async fn receive_from(
         }
         for write in writes {
             let (written, back) = write.await;
-            written?;
+            whole(written?, &back)?;
             spare.push(back);
         }
         digests.finish();
         stream.write_all(head_of(0)).await.0?;
     }
+    Ok(())
+}
+
+/// A write that took less than it was given would make the floor look better than it is.
+pub fn whole(written: usize, buf: &[u8]) -> io::Result<()> {
+    if written == buf.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
 /// Hands an operation to the ring at once; what comes back waits for its end.
@@ -129,40 +123,39 @@ fn spawn_now<T: 'static>(operation: Pin<Box<dyn Future<Output = T>>>) -> Pin<Box
     Box::pin(monoio::spawn(operation))
 }
 
-/// The content of one file to whoever asks.
-pub async fn send(port: u16, file: PathBuf, path: Path) -> io::Result<()> {
-    let file = Rc::new(file);
+/// The content of a file to whoever asks: the file in `directory` whose name is the last eight characters of the path.
+///
+/// The page cache is read by plain calls into a buffer that is used again and again: for pieces of this size that costs
+/// less than `sendfile` and `splice`, which handle every page by itself.
+pub async fn send(port: u16, directory: PathBuf, path: Path) -> io::Result<()> {
+    let directory = Rc::new(rustix::fs::open(&directory, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?);
     accept(port, move |stream| {
-        let file = file.clone();
-        async move { send_to(stream, &file, path).await }
+        let directory = directory.clone();
+        async move { send_to(stream, &directory, path).await }
     })
     .await
 }
 
-async fn send_to(mut stream: TcpStream, path: &std::path::Path, how: Path) -> io::Result<()> {
-    let mut ahead = Vec::with_capacity(16 * 1024);
+async fn send_to(mut stream: TcpStream, directory: &OwnedFd, how: Path) -> io::Result<()> {
+    let direct = if how == Path::Direct { OFlags::DIRECT } else { OFlags::empty() };
+    let mut ahead = Vec::with_capacity(AHEAD_BYTES);
     let mut spare: Vec<Aligned> = Vec::new();
-    loop {
-        let Some((end, _, _)) = read_head(&mut stream, &mut ahead).await? else { return Ok(()) };
-        ahead.drain(..end);
-        let flags = OFlags::RDONLY
-            | OFlags::CLOEXEC
-            | if how == Path::Direct { OFlags::DIRECT } else { OFlags::empty() };
-        let fd = rustix::fs::open(path, flags, Mode::empty())?;
+    while let Some(asked) = read_head(&mut stream, &mut ahead).await? {
+        let name = name_of(&ahead[..asked.end]).ok_or(io::ErrorKind::InvalidInput)?;
+        let fd =
+            rustix::fs::openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC | direct, Mode::empty())?;
+        ahead.drain(..asked.end);
         let length = rustix::fs::fstat(&fd)?.st_size as u64;
         stream.write_all(head_of(length)).await.0?;
         let file = Rc::new(File::from_std(std::fs::File::from(fd))?);
         let mut reads: VecDeque<Operation> = VecDeque::new();
-        let (mut asked, mut sent) = (0, 0);
+        let (mut wanted, mut sent) = (0, 0);
         while sent < length {
-            while asked < length && reads.len() < IN_FLIGHT {
-                let mut buf = match spare.pop() {
-                    Some(buf) => buf,
-                    None => Aligned::new(PIECE_BYTES),
-                };
+            while wanted < length && reads.len() < IN_FLIGHT {
+                let mut buf = spare.pop().unwrap_or_else(|| Aligned::new(PIECE_BYTES));
                 buf.select(0, PIECE_BYTES);
-                let (file, at) = (file.clone(), asked);
-                asked += PIECE_BYTES as u64;
+                let (file, at) = (file.clone(), wanted);
+                wanted += PIECE_BYTES as u64;
                 if how == Path::Cache {
                     let count = rustix::io::pread(borrow(&file), &mut buf[..], at)?;
                     reads.push_back(Box::pin(std::future::ready((Ok(count), buf))));
@@ -172,7 +165,10 @@ async fn send_to(mut stream: TcpStream, path: &std::path::Path, how: Path) -> io
             }
             let Some(read) = reads.pop_front() else { return Err(io::ErrorKind::UnexpectedEof.into()) };
             let (count, mut buf) = read.await;
-            let count = count?.min((length - sent) as usize);
+            let count = count?;
+            if count != PIECE_BYTES.min((length - sent) as usize) {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             buf.select(0, count);
             let (written, buf) = stream.write_all(buf).await;
             written?;
@@ -180,6 +176,17 @@ async fn send_to(mut stream: TcpStream, path: &std::path::Path, how: Path) -> io
             sent += count as u64;
         }
     }
+    Ok(())
+}
+
+/// Makes the files that [`send`] sends, with the contents that `load` expects.
+pub fn make(directory: &std::path::Path, files: usize, size: usize) -> io::Result<()> {
+    let contents = Contents::new(size);
+    for number in 0..files {
+        std::fs::write(directory.join(format!("{number:08}")), contents.of(number))?;
+    }
+    rustix::fs::sync();
+    Ok(())
 }
 
 async fn accept<F: Future<Output = io::Result<()>> + 'static>(
@@ -198,14 +205,22 @@ async fn accept<F: Future<Output = io::Result<()>> + 'static>(
     }
 }
 
-/// Reads until a whole head is in `ahead`: where it ends, whether it is of a HEAD, and its Content-Length.
-async fn read_head(stream: &mut TcpStream, ahead: &mut Vec<u8>) -> io::Result<Option<(usize, bool, u64)>> {
+/// A head that has arrived.
+pub struct Asked {
+    /// Where it ends.
+    pub end: usize,
+    /// Whether it is of a HEAD.
+    pub is_head: bool,
+}
+
+/// Reads until a whole head is in `ahead`. `None`: the client has hung up.
+async fn read_head(stream: &mut TcpStream, ahead: &mut Vec<u8>) -> io::Result<Option<Asked>> {
     loop {
-        if let Some(found) = head_end(ahead) {
-            return Ok(Some(found));
+        if let Some(asked) = asked(ahead) {
+            return Ok(Some(asked));
         }
         let mut buf = std::mem::take(ahead);
-        buf.reserve(8 * 1024);
+        buf.reserve(AHEAD_BYTES / 2);
         let (filled, end) = (buf.len(), buf.capacity());
         let (read, window) = stream.read(monoio::buf::IoBufMut::slice_mut(buf, filled..end)).await;
         *ahead = window.into_inner();
@@ -216,14 +231,24 @@ async fn read_head(stream: &mut TcpStream, ahead: &mut Vec<u8>) -> io::Result<Op
 }
 
 /// As [`read_head`], of what is there.
-pub fn head_end(ahead: &[u8]) -> Option<(usize, bool, u64)> {
-    let end = ahead.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+pub fn asked(ahead: &[u8]) -> Option<Asked> {
+    let end = memchr::memmem::find(ahead, b"\r\n\r\n")? + 4;
+    Some(Asked { end, is_head: ahead.starts_with(b"HEAD") })
+}
+
+/// The Content-Length of a head, as `load` writes it.
+pub fn content_length(head: &[u8]) -> u64 {
     const NAME: &[u8] = b"Content-Length: ";
-    let length = ahead[..end].windows(NAME.len()).position(|window| window == NAME).map_or(0, |at| {
-        let digits = ahead[at + NAME.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+    memchr::memmem::find(head, NAME).map_or(0, |at| {
+        let digits = head[at + NAME.len()..].iter().take_while(|byte| byte.is_ascii_digit());
         digits.fold(0, |length, digit| length * 10 + u64::from(digit - b'0'))
-    });
-    Some((end, ahead.starts_with(b"HEAD"), length))
+    })
+}
+
+/// The last eight characters of a request's path.
+fn name_of(head: &[u8]) -> Option<&str> {
+    let path = head.split(|byte| *byte == b' ').nth(1)?;
+    std::str::from_utf8(path.get(path.len().checked_sub(8)?..)?).ok()
 }
 
 /// The head of an answer, as long as that of an S3 server.
@@ -256,6 +281,9 @@ fn borrow(file: &File) -> std::os::fd::BorrowedFd<'_> {
     unsafe { std::os::fd::BorrowedFd::borrow_raw(file.as_raw_fd()) }
 }
 
+/// What a connection reads ahead at least.
+const AHEAD_BYTES: usize = 16 * 1024;
+
 /// What is computed of a body.
 pub struct Digests {
     md5: Option<md5::Md5>,
@@ -285,5 +313,29 @@ impl Digests {
     pub fn finish(self) {
         std::hint::black_box(self.md5.map(md5::Digest::finalize));
         std::hint::black_box(self.sha256.map(sha2::Digest::finalize));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads() {
+        let head = b"HEAD /perf/load/00000042 HTTP/1.1\r\nContent-Length: 4096\r\n\r\nrest";
+        let found = asked(head).unwrap();
+        assert!(found.is_head && &head[found.end..] == b"rest");
+        assert_eq!(content_length(&head[..found.end]), 4096);
+        assert_eq!(name_of(head), Some("00000042"));
+        assert!(asked(&head[..found.end - 1]).is_none());
+        assert_eq!(content_length(b"GET / HTTP/1.1\r\n\r\n"), 0);
+        assert_eq!(name_of(b"GET /1234567 HTTP/1.1\r\n\r\n"), Some("/1234567"));
+        assert_eq!(name_of(b"GET /1 HTTP/1.1\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn a_short_write_is_an_error() {
+        assert!(whole(4, &[0; 4]).is_ok());
+        assert!(whole(3, &[0; 4]).is_err());
     }
 }

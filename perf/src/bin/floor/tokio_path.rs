@@ -11,7 +11,9 @@ use sluicegate_perf::ring;
 use tokio_uring::fs::File;
 use tokio_uring::net::{TcpListener, TcpStream};
 
-use super::serve::{Digests, IN_FLIGHT, PIECE_BYTES, head_end, head_of, open_unnamed};
+use super::serve::{
+    Asked, Digests, IN_FLIGHT, PIECE_BYTES, asked, content_length, head_of, open_unnamed, whole,
+};
 use super::{Hash, Path};
 
 /// As [`super::serve::receive`].
@@ -45,7 +47,8 @@ async fn receive_from(
     let mut spare: Vec<Aligned> = Vec::new();
     loop {
         let length = loop {
-            if let Some((end, _, length)) = head_end(&ahead) {
+            if let Some(Asked { end, .. }) = asked(&ahead) {
+                let length = content_length(&ahead[..end]);
                 ahead.drain(..end);
                 break length;
             }
@@ -84,14 +87,14 @@ async fn receive_from(
                 && let Some(write) = writes.pop_front()
             {
                 let (written, back) = write.await.map_err(io::Error::other)?;
-                written?;
+                whole(written?, &back)?;
                 spare.push(back);
             }
             offset += wanted as u64;
         }
         for write in writes {
             let (written, back) = write.await.map_err(io::Error::other)?;
-            written?;
+            whole(written?, &back)?;
             spare.push(back);
         }
         digests.finish();
