@@ -157,12 +157,12 @@ pub fn verify<'h>(
     let keys = &mut keyring.signing_keys;
     let derived = keys.derived();
     let key = keys.get_or_derive(&claim.key_id(secret_id), secret.expose());
-    let proof = sigv4::verify(head, &claim, key, body_sha256.as_ref());
-    counters::looked_up(Cache::SigningKeys, keys.derived() == derived);
-    let proof = proof?;
     let payload = *claim.payload();
-    let seed =
-        matches!(payload, sigv4::Payload::Streaming { signed: true, .. }).then(|| Box::new(proof.seed()));
+    let is_chain = matches!(payload, sigv4::Payload::Streaming { signed: true, .. });
+    let seed = sigv4::verify(head, &claim, key, body_sha256.as_ref())
+        .map(|proof| is_chain.then(|| Box::new(proof.seed())));
+    counters::looked_up(Cache::SigningKeys, keys.derived() == derived);
+    let seed = seed?;
     if let (Identity::Lasting(_), Some(token)) = (&identity, claim.session_token()) {
         // No token belongs to the keys of users and service accounts.
         return Err(S3Error::invalid_token(&token));

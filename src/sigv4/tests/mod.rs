@@ -271,7 +271,8 @@ proptest! {
             && let Ok(Authorization::Signed(claim)) = authorization(&head, &rules)
             && claim.access_key() == ACCESS_KEY
         {
-            let result = verify(&head, &claim, &key_of(&claim, SECRET), None);
+            let key = key_of(&claim, SECRET);
+            let result = verify(&head, &claim, &key, None);
             prop_assert!(result.is_err(), "{}", String::from_utf8_lossy(&changed));
         }
     }
