@@ -38,6 +38,9 @@ pub(super) struct ProfileArgs {
     /// What ETags of new objects are: md5 of the content, as with S3, or uid, an id for which nothing is computed
     #[arg(long, value_name = "KIND")]
     etag: Option<String>,
+    /// How keys are listed: sorted, as with S3, or unsorted, as the directories hold them
+    #[arg(long, value_name = "ORDER")]
+    listing: Option<String>,
     /// What a power cut may take: commit (nothing that was acknowledged), none (the last seconds) or default (as the
     /// server's --durability says)
     #[arg(long, value_name = "LEVEL")]
@@ -49,8 +52,12 @@ pub(super) fn run(client: &Client, command: &ProfileCommand) -> Result<(), Failu
     let path = |bucket: &str| format!("{}/profile", path_with(BUCKETS, bucket));
     match command {
         ProfileCommand::Set { bucket, change } => {
-            let ProfileArgs { etag, durability } = change;
-            let body = wire::ChangeBucketProfile { etag: etag.clone(), durability: durability.clone() };
+            let ProfileArgs { etag, listing, durability } = change;
+            let body = wire::ChangeBucketProfile {
+                etag: etag.clone(),
+                listing: listing.clone(),
+                durability: durability.clone(),
+            };
             client.send::<wire::BucketProfile>(Method::PATCH, &path(bucket), &body)?;
             print(&format!("Changed the profile of {bucket}.\n"))
         }
@@ -66,12 +73,12 @@ pub(super) fn run(client: &Client, command: &ProfileCommand) -> Result<(), Failu
 }
 
 fn show(profile: &wire::BucketProfile) -> String {
-    let wire::BucketProfile { etag, durability, server_durability } = profile;
+    let wire::BucketProfile { etag, listing, durability, server_durability } = profile;
     let of_server = match durability.as_str() {
         crate::s3::profile::DEFAULT => format!(" ({server_durability})"),
         _ => String::new(),
     };
-    format!("ETag:        {etag}\nDurability:  {durability}{of_server}\n")
+    format!("ETag:        {etag}\nListing:     {listing}\nDurability:  {durability}{of_server}\n")
 }
 
 #[cfg(test)]
@@ -83,10 +90,14 @@ mod tests {
         let check = |durability: &str, expected: &str| {
             let profile = wire::BucketProfile {
                 etag: "uid".into(),
+                listing: "sorted".into(),
                 durability: durability.into(),
                 server_durability: "commit".into(),
             };
-            assert_eq!(show(&profile), format!("ETag:        uid\nDurability:  {expected}\n"));
+            assert_eq!(
+                show(&profile),
+                format!("ETag:        uid\nListing:     sorted\nDurability:  {expected}\n")
+            );
         };
         check("default", "default (commit)");
         check("none", "none");

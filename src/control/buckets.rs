@@ -272,9 +272,11 @@ async fn remove_profile(State(service): Shared, Name(name): Name) -> Result<Stat
 
 fn shown_profile(service: &Service, name: &BucketName) -> wire::BucketProfile {
     let server_durability = service.root.committer.durability().name().to_owned();
-    let s3::profile::Document { etag, durability } = s3::profile::Document::of(&service.root.profile(name));
+    let s3::profile::Document { etag, listing, durability } =
+        s3::profile::Document::of(&service.root.profile(name));
     wire::BucketProfile {
         etag: etag.unwrap_or_default(),
+        listing: listing.unwrap_or_default(),
         durability: durability.unwrap_or_default(),
         server_durability,
     }

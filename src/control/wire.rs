@@ -263,6 +263,8 @@ pub type ChangeBucketProfile = crate::s3::profile::Document;
 pub struct BucketProfile {
     /// `md5` or `uid`.
     pub etag: String,
+    /// `sorted` or `unsorted`.
+    pub listing: String,
     /// `commit`, `none`, or `default`: the server's.
     pub durability: String,
     /// The server's: `commit` or `none`.

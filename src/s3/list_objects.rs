@@ -14,7 +14,8 @@ use super::reply::Reply;
 use super::xml::{ObjectEntry, Objects, ObjectsV2, Owner, Page, VersionContent, VersionEntry, Versions};
 use crate::iam::Snapshot;
 use crate::storage::layout::BucketName;
-use crate::storage::list::{self, Entry, ListPage, ListRequest};
+use crate::storage::list::{self, Entry, ListPage, ListRequest, UnsortedRequest};
+use crate::storage::profile::ListingOrder;
 use crate::storage::versions::{self, Content, Version, VersionPage, VersionRequest};
 
 /// `GET /bucket`.
@@ -38,13 +39,19 @@ pub async fn list_objects(ctx: &Ctx<'_>, operation: Authorized<ListObjects>) -> 
 /// `GET /bucket?list-type=2`.
 pub async fn list_objects_v2(ctx: &Ctx<'_>, operation: Authorized<ListObjectsV2>) -> Result<Reply, S3Error> {
     let list = operation.into_inner();
-    let page = read_page(ctx, &list.bucket, &list.settings, list.after()).await?;
+    let (page, next) = match is_unsorted(ctx, &list)? {
+        true => read_unsorted(ctx, &list).await?,
+        false => {
+            let page = read_page(ctx, &list.bucket, &list.settings, list.after()).await?;
+            let next = page.next.as_deref().and_then(|next| std::str::from_utf8(next).ok());
+            let next = next.map(ContinuationToken::encode);
+            (page, next)
+        }
+    };
     let texts = Texts::of(&page, ctx.caller.snapshot());
     let mut document = Vec::with_capacity(texts.document_bytes());
-    let next =
-        page.next.as_deref().and_then(|next| std::str::from_utf8(next).ok()).map(ContinuationToken::encode);
     let answer = ObjectsV2 {
-        page: settings_of(&list.bucket, &list.settings, page.next.is_some()),
+        page: settings_of(&list.bucket, &list.settings, next.is_some()),
         continuation_token: list.continuation_token.as_ref().map(ContinuationToken::as_sent),
         next_continuation_token: next.as_deref(),
         start_after: list.start_after.as_deref().map(str::as_bytes),
@@ -77,6 +84,43 @@ pub async fn list_object_versions(
     let mut reply = Reply::new(ctx, 200);
     reply.xml(document);
     Ok(reply)
+}
+
+/// Whether a listing comes without an order: its bucket's profile says so and nothing about it needs one, or it began so.
+fn is_unsorted(ctx: &Ctx<'_>, list: &ListObjectsV2) -> Result<bool, S3Error> {
+    let began_so = list.continuation_token.as_ref().filter(|token| token.position().is_some());
+    if began_so.is_none() {
+        let wanted = ctx.service.root.profile(&list.bucket).listing == ListingOrder::Unsorted;
+        if !wanted || !list.after().is_empty() {
+            return Ok(false);
+        }
+    }
+    let can = matches!(list.settings.delimiter.as_deref(), None | Some("" | "/"))
+        && list::keeps_places(ctx.bucket(&list.bucket)?.fd.as_fd())?;
+    match began_so {
+        Some(token) if !can => Err(S3Error::invalid_argument(
+            "continuation-token",
+            token.as_sent(),
+            "The continuation token provided is incorrect",
+        )),
+        _ => Ok(can),
+    }
+}
+
+async fn read_unsorted(ctx: &Ctx<'_>, list: &ListObjectsV2) -> Result<(ListPage, Option<String>), S3Error> {
+    let bucket = ctx.bucket(&list.bucket)?;
+    let (settings, token) = (list.settings.clone(), list.continuation_token.clone());
+    ctx.offload(move |service| {
+        let request = UnsortedRequest {
+            prefix: settings.prefix.as_bytes(),
+            rolls_up: settings.delimiter.as_deref() == Some("/"),
+            position: token.as_ref().and_then(ContinuationToken::position),
+            max_keys: settings.max_keys as usize,
+        };
+        let (page, next) = list::list_unsorted(bucket.fd.as_fd(), &service.root.directories, &request)?;
+        Ok((page, next.as_ref().map(ContinuationToken::encode_position)))
+    })
+    .await
 }
 
 async fn read_page(

@@ -2,7 +2,7 @@
 //! [`storage::profile`](crate::storage::profile).
 //!
 //! ```json
-//! {"etag": "uid", "durability": "none"}
+//! {"etag": "uid", "listing": "unsorted", "durability": "none"}
 //! ```
 //!
 //! A member that is absent has its default. So a document outlives members that are added; one that a later release
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{Code, S3Error};
 use super::settings::{BucketSettings, Setting};
 use crate::storage::bucket_config::Item;
-use crate::storage::profile::ETagKind;
+use crate::storage::profile::{ETagKind, ListingOrder};
 use crate::storage::{BucketName, Durability, Profile, Root};
 
 impl Setting for Profile {
@@ -57,6 +57,9 @@ pub struct Document {
     /// `md5` or `uid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
+    /// `sorted` or `unsorted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listing: Option<String>,
     /// `commit`, `none`, or `default` for the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durability: Option<String>,
@@ -68,6 +71,7 @@ impl Document {
     pub fn of(profile: &Profile) -> Self {
         Self {
             etag: Some(profile.etag.name().to_owned()),
+            listing: Some(profile.listing.name().to_owned()),
             durability: Some(profile.durability.map_or(DEFAULT, Durability::name).to_owned()),
         }
     }
@@ -84,6 +88,13 @@ impl Document {
                 .find(|kind| kind.name() == name)
                 .ok_or_else(|| format!("{name:?} is no kind of ETag; use md5 or uid"))?,
         };
+        let listing = match self.listing.as_deref() {
+            None => profile.listing,
+            Some(name) => ListingOrder::ALL
+                .into_iter()
+                .find(|order| order.name() == name)
+                .ok_or_else(|| format!("{name:?} is no order of listings; use sorted or unsorted"))?,
+        };
         let durability = match self.durability.as_deref() {
             None => profile.durability,
             Some(DEFAULT) => None,
@@ -94,7 +105,7 @@ impl Document {
                     .ok_or_else(|| format!("{name:?} is no durability; use commit, none or default"))?,
             ),
         };
-        Ok(Profile { etag, durability })
+        Ok(Profile { etag, listing, durability })
     }
 
     fn profile(&self) -> Result<Profile, String> {
@@ -130,18 +141,21 @@ mod tests {
         check("{}", Some(default));
         check(r#"{"etag":"md5","durability":"default"}"#, Some(default));
         check(r#"{"etag":"uid"}"#, Some(Profile { etag: ETagKind::Uid, ..default }));
+        check(r#"{"listing":"unsorted"}"#, Some(Profile { listing: ListingOrder::Unsorted, ..default }));
         check(r#"{"durability":"commit"}"#, Some(durability(Some(Durability::Commit))));
         check(r#"{"durability":"none"}"#, Some(durability(Some(Durability::None))));
-        for document in
-            ["", "[]", r#"{"etag":"sha"}"#, r#"{"durability":""}"#, r#"{"etag":1}"#, r#"{"x":"y"}"#]
-        {
+        for document in ["", r#"{"etag":"sha"}"#, r#"{"durability":""}"#, r#"{"etag":1}"#, r#"{"x":"y"}"#] {
             check(document, None);
         }
     }
 
     #[test]
     fn what_is_absent_stays() {
-        let profile = Profile { etag: ETagKind::Uid, durability: Some(Durability::None) };
+        let profile = Profile {
+            etag: ETagKind::Uid,
+            listing: ListingOrder::Unsorted,
+            durability: Some(Durability::None),
+        };
         assert_eq!(Document::default().applied_to(profile), Ok(profile));
         let other = Document { durability: Some(DEFAULT.to_owned()), ..Document::default() };
         assert_eq!(other.applied_to(profile), Ok(Profile { durability: None, ..profile }));

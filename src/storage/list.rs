@@ -9,7 +9,7 @@
 //! nothing that a POSIX user can put into a bucket is an error.
 //!
 //! # Order
-//! By the bytes of the whole key. A directory therefore has two places: that of the object with its own key (`a`, found
+//! By the bytes of the whole key, unless the bucket wants none ([`unsorted`]). A directory therefore has two places: that of the object with its own key (`a`, found
 //! at `a/.sgate~@`), and that of what is inside (`a/…`); `a-b` stands between them, and `a0` after both.
 //!
 //! # Costs
@@ -23,12 +23,16 @@ mod cache;
 mod cursor;
 mod emptiness;
 mod metadata;
+mod position;
 mod snapshot;
 mod sources;
+mod unsorted;
 
 use std::os::fd::BorrowedFd;
 
 pub use self::cache::DirectoryCache;
+pub use self::position::Position;
+pub use self::unsorted::{UnsortedRequest, keeps_places, list_unsorted};
 
 pub(super) use self::cursor::rolled_up;
 use self::cursor::{AFTER_ALL, Cursor, Item, Listed};

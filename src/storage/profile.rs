@@ -19,6 +19,8 @@ use super::root::Root;
 pub struct Profile {
     /// What the ETags of its objects are.
     pub etag: ETagKind,
+    /// In which order listings come.
+    pub listing: ListingOrder,
     /// How durable a change is before it is acknowledged; `None`: as the server says.
     pub durability: Option<Durability>,
 }
@@ -43,6 +45,30 @@ impl ETagKind {
         match self {
             Self::Md5 => "md5",
             Self::Uid => "uid",
+        }
+    }
+}
+
+/// In which order the keys of a bucket are listed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum ListingOrder {
+    /// By their bytes, as with S3.
+    #[default]
+    Sorted,
+    /// As the directories hold them, where nothing about a listing needs an order ([`list`](super::list)).
+    Unsorted,
+}
+
+impl ListingOrder {
+    /// All orders.
+    pub const ALL: [Self; 2] = [Self::Sorted, Self::Unsorted];
+
+    /// Its name, as commands and files have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sorted => "sorted",
+            Self::Unsorted => "unsorted",
         }
     }
 }
@@ -109,7 +135,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = Root::open(directory.path(), Durability::None).unwrap();
         let [photos, music] = [b"photos", b"musics"].map(|name| BucketName::parse(name).unwrap());
-        let profile = Profile { etag: ETagKind::Uid, durability: Some(Durability::Commit) };
+        let profile =
+            Profile { etag: ETagKind::Uid, durability: Some(Durability::Commit), ..Profile::default() };
         assert_eq!((root.profile(&photos), root.durability(&photos)), (Profile::default(), Durability::None));
         root.set_profile(&photos, Some(profile));
         assert_eq!((root.profile(&photos), root.durability(&photos)), (profile, Durability::Commit));

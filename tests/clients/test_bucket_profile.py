@@ -9,11 +9,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from conftest import new_bucket
+from programs import check_bucket, find, run, sums, sums_below, write_tree
 from sluicegate import Server
+from test_aws_cli import aws  # noqa: F401
 from test_monitor import metrics, monitored_server
+from test_rclone import rclone  # noqa: F401
 
 UID = re.compile(r'"[0-9a-f]{32}-1"')
 BIG = 5 << 20
+DEFAULT = {"etag": "md5", "listing": "sorted", "durability": "default", "server_durability": "commit"}
 
 
 def profile(server, *arguments):
@@ -43,17 +47,16 @@ def test_a_profile_is_changed_shown_and_cleared():
         server.add_user("writer")
         s3 = server.s3()
         s3.create_bucket(Bucket="photos")
-        default = {"etag": "md5", "durability": "default", "server_durability": "commit"}
-        assert shown(server, "photos") == default
-        assert profile(server, "show", "photos") == "ETag:        md5\nDurability:  default (commit)\n"
+        assert shown(server, "photos") == DEFAULT
+        assert profile(server, "show", "photos") == "ETag:        md5\nListing:     sorted\nDurability:  default (commit)\n"
         assert profile(server, "set", "photos", "--etag", "uid") == "Changed the profile of photos.\n"
         profile(server, "set", "photos", "--durability", "none")
-        assert shown(server, "photos") == {**default, "etag": "uid", "durability": "none"}
+        assert shown(server, "photos") == {**DEFAULT, "etag": "uid", "durability": "none"}
         server.restart()
-        assert shown(server, "photos") == {**default, "etag": "uid", "durability": "none"}
+        assert shown(server, "photos") == {**DEFAULT, "etag": "uid", "durability": "none"}
         assert UID.fullmatch(server.s3().put_object(Bucket="photos", Key="a", Body=b"a")["ETag"])
         assert profile(server, "clear", "photos") == "photos has no profile now.\n"
-        assert shown(server, "photos") == default
+        assert shown(server, "photos") == DEFAULT
         assert not (server.root / ".sluicegate/buckets/photos/profile.json").exists()
         # It goes with its bucket.
         profile(server, "set", "photos", "--etag", "uid")
@@ -61,13 +64,14 @@ def test_a_profile_is_changed_shown_and_cleared():
         s3.delete_object(Bucket="photos", Key="a")
         s3.delete_bucket(Bucket="photos")
         s3.create_bucket(Bucket="photos")
-        assert shown(server, "photos") == default
+        assert shown(server, "photos") == DEFAULT
 
 
 def test_what_is_wrong_is_told(server):
     name = new_bucket(server)
     refused = lambda *arguments: server.refused("bucket", "profile", *arguments)
     assert "use md5 or uid" in refused("set", name, "--etag", "sha256")
+    assert "use sorted or unsorted" in refused("set", name, "--listing", "random")
     assert "use commit, none or default" in refused("set", name, "--durability", "some")
     assert "there is no bucket nobody" in refused("show", "nobody")
     assert "there is no bucket nobody" in refused("set", "nobody", "--etag", "uid")
@@ -84,7 +88,7 @@ def test_a_damaged_profile_stops_nobody():
         server.stop()
         (server.root / ".sluicegate/buckets/photos/profile.json").write_text('{"etag":"uid","speed":"all"}')
         server.start()
-        assert shown(server, "photos") == {"etag": "md5", "durability": "commit", "server_durability": "none"}
+        assert shown(server, "photos") == {**DEFAULT, "durability": "commit", "server_durability": "none"}
         assert "this configuration of the bucket is damaged" in server.log()
 
 
@@ -247,3 +251,161 @@ def test_durability(of_server):
         profile(server, "set", "safe", "--durability", "default")
         profile(server, "clear", "fast")
         assert {writes("safe"), writes("fast")} == {all_of_them if of_server == "commit" else 0}
+
+
+# Listings.
+
+@pytest.fixture
+def unsorted(server):
+    """A bucket whose listings have no order."""
+    name = new_bucket(server)
+    profile(server, "set", name, "--listing", "unsorted")
+    return name
+
+
+KEYS = {f"{directory}k{number:02}" for directory in ["", "a/", "a/b/", "c/"] for number in range(40)} | {"a", "a/"}
+
+
+def pages(s3, **parameters):
+    """All pages of ListObjectsV2."""
+    while True:
+        page = s3.list_objects_v2(**parameters)
+        yield page
+        if not page["IsTruncated"]:
+            assert "NextContinuationToken" not in page
+            return
+        parameters["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def listed(s3, **parameters):
+    """The keys and common prefixes of all pages, none of which may come twice."""
+    found, prefixes = [], []
+    for page in pages(s3, **parameters):
+        found += [entry["Key"] for entry in page.get("Contents", [])]
+        prefixes += [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
+        assert page["KeyCount"] <= parameters.get("MaxKeys", 1000)
+    assert len(set(found)) == len(found) and len(set(prefixes)) == len(prefixes)
+    return found, prefixes
+
+
+def test_listings_without_an_order(server, unsorted):
+    s3 = server.s3()
+    for key in KEYS:
+        s3.put_object(Bucket=unsorted, Key=key, Body=key.encode())
+    for count in [1, 7, 1000]:
+        found, prefixes = listed(s3, Bucket=unsorted, MaxKeys=count)
+        assert set(found) == KEYS and not prefixes
+        found, prefixes = listed(s3, Bucket=unsorted, MaxKeys=count, Delimiter="/")
+        assert set(found) == {key for key in KEYS if "/" not in key} and set(prefixes) == {"a/", "c/"}
+        found, prefixes = listed(s3, Bucket=unsorted, MaxKeys=count, Delimiter="/", Prefix="a/")
+        assert set(found) == {key for key in KEYS if key.startswith("a/") and "b/" not in key} and prefixes == ["a/b/"]
+        found, prefixes = listed(s3, Bucket=unsorted, MaxKeys=count, Prefix="a/b/k1")
+        assert set(found) == {key for key in KEYS if key.startswith("a/b/k1")}
+    assert found != sorted(found) or listed(s3, Bucket=unsorted)[0] != sorted(KEYS), "there is an order after all"
+    entries = {entry["Key"]: entry for page in pages(s3, Bucket=unsorted, FetchOwner=True) for entry in page["Contents"]}
+    assert all(entries[key]["Size"] == len(key) and entries[key]["Owner"]["ID"] == "writer" for key in KEYS)
+    assert all(entry["ETag"] == f'"{hashlib.md5(key.encode()).hexdigest()}"' for key, entry in entries.items())
+
+
+def test_what_needs_an_order_has_one(server, unsorted):
+    s3 = server.s3()
+    for key in KEYS:
+        s3.put_object(Bucket=unsorted, Key=key, Body=b"")
+    in_order = sorted(KEYS)
+    assert listed(s3, Bucket=unsorted, MaxKeys=7, StartAfter="a/b/k30")[0] == [key for key in in_order if key > "a/b/k30"]
+    assert listed(s3, Bucket=unsorted, MaxKeys=7, Delimiter="k")[1] == ["a/b/k", "a/k", "c/k", "k"]
+    found, marker = [], ""
+    while marker is not None:
+        page = s3.list_objects(Bucket=unsorted, MaxKeys=7, Marker=marker)
+        found += [entry["Key"] for entry in page["Contents"]]
+        marker = found[-1] if page["IsTruncated"] else None
+    assert found == in_order
+    versions = s3.list_object_versions(Bucket=unsorted)["Versions"]
+    assert [entry["Key"] for entry in versions] == in_order
+
+
+def test_tokens_survive(server, unsorted):
+    """Keys that come and go between two pages, a restart of the server, and another profile disturb no listing."""
+    s3 = server.s3()
+    for number in range(300):
+        server.path(unsorted, f"k{number:03}").write_bytes(b"")
+    found, token, number = [], {}, 0
+    while True:
+        page = s3.list_objects_v2(Bucket=unsorted, MaxKeys=50, **token)
+        found += [entry["Key"] for entry in page["Contents"]]
+        if not page["IsTruncated"]:
+            break
+        token = {"ContinuationToken": page["NextContinuationToken"]}
+        for _ in range(20):
+            number += 1
+            server.path(unsorted, f"new{number:03}").write_bytes(b"")
+            server.path(unsorted, f"k{number:03}").unlink()
+        if number == 40:
+            profile(server, "clear", unsorted)
+    assert len(set(found)) == len(found)
+    assert {f"k{at:03}" for at in [0, *range(number + 1, 300)]} <= set(found)
+    page = s3.list_objects_v2(Bucket=unsorted, MaxKeys=50)
+    assert [entry["Key"] for entry in page["Contents"]] == sorted(entry["Key"] for entry in page["Contents"])
+
+
+def test_tokens_that_make_no_sense(server, unsorted):
+    s3 = server.s3()
+    for key in ["a/1", "a/2", "b/secret"]:
+        s3.put_object(Bucket=unsorted, Key=key, Body=b"")
+    token = s3.list_objects_v2(Bucket=unsorted, MaxKeys=1)["NextContinuationToken"]
+    assert code(s3.list_objects_v2, Bucket=unsorted, ContinuationToken=token, Delimiter="-") == "InvalidArgument"
+    assert code(s3.list_objects_v2, Bucket=unsorted, ContinuationToken=token[:-1] + "!") == "InvalidArgument"
+    # A token of another prefix leads to no key outside the one that is asked for, for which it may be permitted alone.
+    for prefix in ["a/", "b/", "c/"]:
+        answer = s3.list_objects_v2(Bucket=unsorted, ContinuationToken=token, Prefix=prefix)
+        assert all(entry["Key"].startswith(prefix) for entry in answer.get("Contents", []))
+
+
+# Programs.
+
+@pytest.fixture
+def all_at_once(server):
+    name = new_bucket(server)
+    profile(server, "set", name, "--etag", "uid", "--listing", "unsorted", "--durability", "none")
+    return name
+
+
+def test_aws_cli(server, all_at_once, aws, tmp_path):
+    source, target, remote = tmp_path / "source", tmp_path / "target", f"s3://{all_at_once}/a/"
+    tree = write_tree(source, large=9 << 20)
+    aws("cp", "--recursive", "--no-progress", source, remote)
+    check_bucket(server, all_at_once, tree, below="a")
+    aws("cp", "--recursive", "--no-progress", remote, target)
+    assert sums_below(target) == sums(tree)
+    aws("rm", "--recursive", remote)
+    assert "Contents" not in server.s3().list_objects_v2(Bucket=all_at_once)
+
+
+def test_rclone(server, all_at_once, rclone, tmp_path):
+    source, target, remote = tmp_path / "source", tmp_path / "target", f"s3:{all_at_once}"
+    tree = write_tree(source)
+    rclone("sync", source, remote)
+    check_bucket(server, all_at_once, tree)
+    # Its check finds no hashes to compare, and compares what it downloads instead.
+    rclone("check", "--download", source, remote)
+    assert "There was nothing to transfer" in rclone("sync", "-v", source, remote)
+    rclone("sync", remote, target)
+    assert sums_below(target) == sums(tree)
+
+
+def test_restic(server, all_at_once, tmp_path):
+    program, user = find("restic"), server.users["writer"]
+    environment = {
+        "AWS_ACCESS_KEY_ID": user.name, "AWS_SECRET_ACCESS_KEY": user.secret, "RESTIC_PASSWORD": "open sesame",
+        "RESTIC_REPOSITORY": f"s3:{server.endpoint}/{all_at_once}/a/repository", "HOME": str(tmp_path),
+    }
+    trusted = ["--cacert", server.certificate.authority] if server.certificate else []
+    restic = lambda *arguments, **options: run(program, "--no-cache", *trusted, *arguments, environment=environment, **options)
+    source = tmp_path / "source"
+    restic("init")
+    tree = write_tree(source)
+    restic("backup", ".", cwd=source)
+    restic("check", "--read-data")
+    restic("forget", "--keep-last", "1", "--prune")
+    restic("restore", "latest", "--target", tmp_path / "back")
+    assert sums_below(tmp_path / "back") == sums(tree)

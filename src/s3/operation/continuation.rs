@@ -1,32 +1,42 @@
 //! Continuation tokens of ListObjectsV2 and ListBuckets.
 //!
-//! A token says after which key, common prefix or bucket the next page starts, so that any gateway can go on where
+//! A token says after which key, common prefix or bucket the next page starts, or where an unsorted listing stands, so that any gateway can go on where
 //! another one stopped and nothing is kept in between. It is opaque, not secret: its owner has seen the key, and a made-up
-//! token can do no more than `start-after`.
+//! token can do no more than `start-after`, or than a listing without it.
 //!
 //! Form: URL-safe base64 without padding of
 //!
 //! | bytes | meaning |
 //! |---|---|
-//! | 1 | version of this form, 1 |
+//! | 1 | version of this form: 1, or 2 where a position follows |
 //! | 4 | FNV-1a of the text, little endian: tells a damaged token from one of ours |
-//! | 1 to 1024 | the text, UTF-8 |
+//! | 1 to 1024 | (1) the text, UTF-8 |
+//! | … | (2) the [`Position`] |
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::limits::KEY_BYTES_MAX;
+use crate::limits::{HEAD_BYTES_MAX, KEY_BYTES_MAX};
+use crate::storage::list::Position;
 
-const VERSION: u8 = 1;
+const VERSION_TEXT: u8 = 1;
+const VERSION_POSITION: u8 = 2;
 const HEADER_BYTES: usize = 5;
 /// The text of the longest token: four characters for three bytes.
-const TOKEN_BYTES_MAX: usize = (HEADER_BYTES + KEY_BYTES_MAX).div_ceil(3) * 4;
+const TOKEN_BYTES_MAX: usize = (HEADER_BYTES + Position::BYTES_MAX).div_ceil(3) * 4;
+const _: () = assert!(Position::BYTES_MAX >= KEY_BYTES_MAX && TOKEN_BYTES_MAX <= HEAD_BYTES_MAX / 4);
 
 /// A token that a client sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ContinuationToken {
     sent: Box<str>,
-    after: Box<str>,
+    place: Place,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Place {
+    After(Box<str>),
+    At(Position),
 }
 
 impl ContinuationToken {
@@ -36,25 +46,32 @@ impl ContinuationToken {
     #[must_use]
     pub fn parse(token: &str) -> Option<Self> {
         if token.is_empty() {
-            return Some(Self { sent: "".into(), after: "".into() });
+            return Some(Self { sent: "".into(), place: Place::After("".into()) });
         }
         if token.len() > TOKEN_BYTES_MAX {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
-        let (header, text) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+        let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+        if *header == header_of(VERSION_POSITION, rest) {
+            return Some(Self { sent: token.into(), place: Place::At(Position::decode(rest)?) });
+        }
         let after =
-            std::str::from_utf8(text).ok().filter(|text| (1..=KEY_BYTES_MAX).contains(&text.len()))?;
-        (*header == header_of(text)).then(|| Self { sent: token.into(), after: after.into() })
+            std::str::from_utf8(rest).ok().filter(|text| (1..=KEY_BYTES_MAX).contains(&text.len()))?;
+        (*header == header_of(VERSION_TEXT, rest))
+            .then(|| Self { sent: token.into(), place: Place::After(after.into()) })
     }
 
     /// The token for going on after a key, common prefix or bucket of 1 to [`KEY_BYTES_MAX`] bytes of UTF-8.
     #[must_use]
     pub fn encode(after: &str) -> String {
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + after.len());
-        bytes.extend_from_slice(&header_of(after.as_bytes()));
-        bytes.extend_from_slice(after.as_bytes());
-        URL_SAFE_NO_PAD.encode(&bytes)
+        token_of(VERSION_TEXT, after.as_bytes())
+    }
+
+    /// The token for going on with an unsorted listing.
+    #[must_use]
+    pub fn encode_position(position: &Position) -> String {
+        token_of(VERSION_POSITION, &position.encode())
     }
 
     /// The token itself, for repeating it in the answer.
@@ -63,19 +80,35 @@ impl ContinuationToken {
         &self.sent
     }
 
-    /// What the page starts after; empty for the beginning.
+    /// What the page starts after; empty for the beginning, and where the token is a position.
     #[must_use]
     pub fn after(&self) -> &str {
-        &self.after
+        match &self.place {
+            Place::After(after) => after,
+            Place::At(_) => "",
+        }
+    }
+
+    /// Where the unsorted listing stands whose token it is.
+    #[must_use]
+    pub fn position(&self) -> Option<&Position> {
+        match &self.place {
+            Place::After(_) => None,
+            Place::At(position) => Some(position),
+        }
     }
 }
 
-fn header_of(text: &[u8]) -> [u8; HEADER_BYTES] {
+fn token_of(version: u8, rest: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode([&header_of(version, rest), rest].concat())
+}
+
+fn header_of(version: u8, text: &[u8]) -> [u8; HEADER_BYTES] {
     let hash = text.iter().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193) // FNV-1a, 32 bits.
     });
     let [a, b, c, d] = hash.to_le_bytes();
-    [VERSION, a, b, c, d]
+    [version, a, b, c, d]
 }
 
 #[cfg(test)]
@@ -102,6 +135,17 @@ mod tests {
             ContinuationToken::parse(&ContinuationToken::encode(&"k".repeat(KEY_BYTES_MAX + 1))),
             None
         );
+    }
+
+    #[test]
+    fn positions() {
+        let position = Position::decode(b"\x01\0\x01d\x05\0\x07").expect("a position");
+        let token = ContinuationToken::encode_position(&position);
+        let parsed = ContinuationToken::parse(&token).expect("a token of ours");
+        assert_eq!((parsed.as_sent(), parsed.after(), parsed.position()), (&*token, "", Some(&position)));
+        assert_eq!(ContinuationToken::parse(&token_of(VERSION_POSITION, b"\x01\0\x01d\x05\0")), None);
+        assert_eq!(ContinuationToken::parse(&token_of(3, b"\0\0\x07")), None);
+        assert_eq!(ContinuationToken::parse("AcF1jjphL2I").and_then(|token| token.position().cloned()), None);
     }
 
     proptest! {

@@ -73,10 +73,11 @@ struct Next {
     inode: u64,
 }
 
-struct Pending {
-    inode: u64,
-    /// Its place in [`Cursor::keys`].
-    index: usize,
+/// A key whose file's metadata is still to be read.
+pub(super) struct Pending {
+    pub(super) inode: u64,
+    /// Its place among the keys.
+    pub(super) index: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -352,26 +353,37 @@ impl<'a> Cursor<'a> {
     /// Reads the metadata of the files found in a level's directory, and closes it.
     fn leave(&mut self, level: usize) -> Result<()> {
         let level = &mut self.levels[level];
-        let mut pending = std::mem::take(&mut level.pending);
-        pending.sort_unstable_by_key(|pending| pending.inode);
+        let pending = std::mem::take(&mut level.pending);
         if !pending.is_empty()
             && let Some(fd) = reopened(&mut level.fd, self.bucket, &self.path[..level.path_bytes])?
         {
-            let mut proc_path = ProcPath::new(fd);
-            for Pending { index, .. } in pending {
-                // The key beyond the page, which was looked for to know whether there is one, is gone already.
-                let Some(listed) = self.keys.get_mut(index) else { continue };
-                let component = &listed.key.as_bytes()[level.base_bytes..];
-                listed.metadata = if layout::is_escaped(component) {
-                    inspect(fd, &component_path(component))?
-                } else {
-                    inspect_name(fd, &mut proc_path, component)?
-                };
-            }
+            read_pending(fd, level.base_bytes, pending, &mut self.keys)?;
         }
         level.fd = None;
         Ok(())
     }
+}
+
+/// Reads the metadata of files found in a directory, whose keys share `base_bytes`.
+pub(super) fn read_pending(
+    directory: BorrowedFd<'_>,
+    base_bytes: usize,
+    mut pending: Vec<Pending>,
+    keys: &mut [Listed],
+) -> Result<()> {
+    pending.sort_unstable_by_key(|pending| pending.inode);
+    let mut proc_path = ProcPath::new(directory);
+    for Pending { index, .. } in pending {
+        // The key beyond the page, which was looked for to know whether there is one, is gone already.
+        let Some(listed) = keys.get_mut(index) else { continue };
+        let component = &listed.key.as_bytes()[base_bytes..];
+        listed.metadata = if layout::is_escaped(component) {
+            inspect(directory, &component_path(component))?
+        } else {
+            inspect_name(directory, &mut proc_path, component)?
+        };
+    }
+    Ok(())
 }
 
 /// Up to where a key (or all keys that start like this, when it is a directory's) is rolled up into a common prefix:
@@ -399,7 +411,8 @@ fn component_path(component: &[u8]) -> SmallVec<[u8; 256]> {
     path
 }
 
-fn push_path(path: &mut Vec<u8>, component: &[u8]) {
+/// Appends a component to a path.
+pub(super) fn push_path(path: &mut Vec<u8>, component: &[u8]) {
     if !path.is_empty() {
         path.push(b'/');
     }

@@ -37,7 +37,7 @@ pub(super) fn holds_object(top: BorrowedFd<'_>, base_bytes: usize) -> Result<boo
             None if is_top => top,
             None => continue,
         };
-        let take = |found: Found, name: &[u8], _: u64| match found {
+        let take = |found: Found, name: &[u8], _: u64, _: u64| match found {
             Found::File if directory.key_bytes(name) <= KEY_BYTES_MAX => ControlFlow::Break(()),
             // The key of a directory is what its keys start with, less the slash. That of the top directory is outside.
             Found::OwnFile if !is_top => ControlFlow::Break(()),

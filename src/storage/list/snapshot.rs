@@ -100,7 +100,7 @@ impl Snapshot {
         let mut collector = Collector::new(from, window_bytes);
         fs::seek(fd, SeekFrom::Start(0))?;
         let mut buffer = Vec::with_capacity(READ_BYTES);
-        visit(fd, place, buffer.spare_capacity_mut(), |found, name, inode| {
+        visit(fd, place, buffer.spare_capacity_mut(), |found, name, inode, _| {
             match found {
                 Found::File => collector.push(Kind::File, name, inode),
                 Found::Directory => {
@@ -299,13 +299,13 @@ pub(super) enum Found {
 }
 
 /// Calls `take` with each entry of the directory behind `fd`, in the order of the file system: what it is, its part of
-/// the key, its inode. Everything that is no part of a key is left out: links, devices, FIFOs, sockets, temporaries,
+/// the key, its inode, the place behind it. Everything that is no part of a key is left out: links, devices, FIFOs, sockets, temporaries,
 /// names that are not UTF-8 or not canonical. True: `take` ended it.
 pub(super) fn visit(
     fd: BorrowedFd<'_>,
     place: &Place,
     buffer: &mut [MaybeUninit<u8>],
-    mut take: impl FnMut(Found, &[u8], u64) -> ControlFlow<()>,
+    mut take: impl FnMut(Found, &[u8], u64, u64) -> ControlFlow<()>,
 ) -> rustix::io::Result<bool> {
     let mut directory = RawDir::new(fd, buffer);
     while let Some(entry) = directory.next() {
@@ -329,12 +329,13 @@ pub(super) fn visit(
         if whole == Found::Directory && file_type != FileType::Directory {
             continue;
         }
+        let (inode, after) = (entry.ino(), entry.next_entry_cookie());
         let flow = match &decoded {
-            EntryName::Plain(name) if place.cuts.is_empty() => take(whole, name, entry.ino()),
-            EntryName::Last(name) if is_canonical(place, name) => take(whole, name, entry.ino()),
-            EntryName::Piece(name) if whole == Found::Directory => take(Found::Piece, name, entry.ino()),
+            EntryName::Plain(name) if place.cuts.is_empty() => take(whole, name, inode, after),
+            EntryName::Last(name) if is_canonical(place, name) => take(whole, name, inode, after),
+            EntryName::Piece(name) if whole == Found::Directory => take(Found::Piece, name, inode, after),
             EntryName::Own if place.cuts.is_empty() && whole == Found::File => {
-                take(Found::OwnFile, b"", entry.ino())
+                take(Found::OwnFile, b"", inode, after)
             }
             _ => ControlFlow::Continue(()),
         };

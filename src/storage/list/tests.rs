@@ -16,31 +16,31 @@ use crate::storage::layout::{self, SELF_NAME};
 use crate::storage::record::{HeaderField, Record, StoredChecksum, XATTR_NAME};
 
 /// A bucket's directory with objects in it.
-struct Bucket {
-    directory: tempfile::TempDir,
-    fd: File,
-    keys: BTreeSet<Vec<u8>>,
+pub(super) struct Bucket {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) fd: File,
+    pub(super) keys: BTreeSet<Vec<u8>>,
 }
 
 impl Bucket {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let fd = File::open(directory.path()).unwrap();
         Self { directory, fd, keys: BTreeSet::new() }
     }
 
-    fn with(keys: &[&str]) -> Self {
+    pub(super) fn with(keys: &[&str]) -> Self {
         let mut bucket = Self::new();
         keys.iter().for_each(|key| bucket.put(key));
         bucket
     }
 
-    fn path(&self, relative: &[u8]) -> PathBuf {
+    pub(super) fn path(&self, relative: &[u8]) -> PathBuf {
         self.directory.path().join(OsStr::from_bytes(relative))
     }
 
     /// Stores an object as the server would, but for its record. Its size is the length of its key.
-    fn put(&mut self, key: &str) {
+    pub(super) fn put(&mut self, key: &str) {
         let content = vec![b'x'; key.len()];
         let path = layout::path(&ObjectKey::parse(key.as_bytes()).unwrap());
         let own_name = std::str::from_utf8(SELF_NAME).unwrap();
@@ -70,7 +70,7 @@ impl Bucket {
     }
 
     /// What POSIX users leave behind and what is no object.
-    fn clutter(&self) {
+    pub(super) fn clutter(&self) {
         let odd_names = [
             ".sgate~!1",
             ".sgate~=plain",
@@ -136,14 +136,14 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn lossy_all(texts: &[Vec<u8>]) -> Vec<String> {
+pub(super) fn lossy_all(texts: &[Vec<u8>]) -> Vec<String> {
     texts.iter().map(|text| lossy(text)).collect()
 }
 
-type Model = (Vec<Vec<u8>>, Vec<Vec<u8>>, Option<Vec<u8>>);
+pub(super) type Model = (Vec<Vec<u8>>, Vec<Vec<u8>>, Option<Vec<u8>>);
 
 /// The keys, the common prefixes, and where the next page begins.
-fn model(keys: &BTreeSet<Vec<u8>>, request: &ListRequest<'_>) -> Model {
+pub(super) fn model(keys: &BTreeSet<Vec<u8>>, request: &ListRequest<'_>) -> Model {
     let &ListRequest { prefix, delimiter, start_after, max_keys } = request;
     let mut items: Vec<(Vec<u8>, bool)> = Vec::new();
     for key in keys.iter().filter(|key| key.starts_with(prefix)) {
@@ -167,7 +167,8 @@ fn model(keys: &BTreeSet<Vec<u8>>, request: &ListRequest<'_>) -> Model {
     (texts(keys), texts(prefixes), next)
 }
 
-const ALL: ListRequest<'_> = ListRequest { prefix: b"", delimiter: b"", start_after: b"", max_keys: 1000 };
+pub(super) const ALL: ListRequest<'_> =
+    ListRequest { prefix: b"", delimiter: b"", start_after: b"", max_keys: 1000 };
 
 #[test]
 fn keys_come_in_the_order_of_their_bytes() {
@@ -454,7 +455,7 @@ fn a_cached_tree_lists_as_the_model_does() {
 }
 
 /// Numbers below a limit, the same in every run.
-fn seeded(seed: u64) -> impl FnMut(usize) -> usize {
+pub(super) fn seeded(seed: u64) -> impl FnMut(usize) -> usize {
     let mut state = seed;
     move |limit| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -462,7 +463,7 @@ fn seeded(seed: u64) -> impl FnMut(usize) -> usize {
     }
 }
 
-fn any_key() -> impl Strategy<Value = String> {
+pub(super) fn any_key() -> impl Strategy<Value = String> {
     let component = prop_oneof![
         8 => "[ab0-]{1,2}",
         1 => Just(String::new()),
@@ -493,10 +494,10 @@ prop_compose! {
     }
 }
 
-type Part = (prop::sample::Index, prop::sample::Index, i32);
+pub(super) type Part = (prop::sample::Index, prop::sample::Index, i32);
 
 /// Nothing, some of a key, or all of it.
-fn part(keys: &[Vec<u8>], (key, length, how): Part) -> Vec<u8> {
+pub(super) fn part(keys: &[Vec<u8>], (key, length, how): Part) -> Vec<u8> {
     let key = key.get(keys);
     match how {
         0 => Vec::new(),
