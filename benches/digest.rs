@@ -1,15 +1,13 @@
-//! The MD5 of many uploads at once against one after the other, and all digests of one body.
+//! MD5 and SHA-256 of many uploads at once against one after the other, and all digests of one body.
 //!
-//! The figure that decides is the throughput of `md5/lanes/N` beside `md5/alone/N`: N uploads, each with a buffer of
-//! 256 KiB that has just arrived. Every result is compared with the md-5 crate first.
+//! The figures that decide are the throughputs of `together/N` beside `alone/N`: N uploads, each with a buffer of 256 KiB
+//! that has just arrived. Every result is compared with the md-5 and sha2 crates first.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use md5::Digest as _;
-use sluicegate::digest::{
-    Algorithm, BodyDigests, Checksum, Checksummer, FullObject, Md5State, Wanted, update_many,
-};
+use sluicegate::digest::{Algorithm, BodyDigests, Checksum, Checksummer, FullObject, Wanted, update_many};
 
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -18,37 +16,46 @@ fn buffers(count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|seed| (0..BUFFER_BYTES).map(|index| (index * 31 + seed * 7) as u8).collect()).collect()
 }
 
-fn lanes(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("md5");
-    for count in [1, 2, 3, 4, 6, 8, 12, 16, 32] {
-        let buffers = buffers(count);
-        let mut states = vec![Md5State::new(); count];
-        let mut jobs: Vec<_> = states.iter_mut().zip(buffers.iter().map(Vec::as_slice)).collect();
-        update_many(&mut jobs);
-        for (state, buffer) in states.into_iter().zip(&buffers) {
-            assert_eq!(state.finish()[..], md5::Md5::digest(buffer)[..]);
-        }
+fn many(criterion: &mut Criterion) {
+    for (name, md5, sha256) in [("md5", true, false), ("sha256", false, true), ("md5+sha256", true, true)] {
+        let wanted = Wanted { md5, sha256, ..Wanted::default() };
+        let mut group = criterion.benchmark_group(name);
+        for count in [1, 2, 3, 4, 6, 8, 12, 16, 32] {
+            let buffers = buffers(count);
+            let mut bodies = vec![BodyDigests::new(wanted); count];
+            let mut hashes: Vec<_> = bodies.iter_mut().map(BodyDigests::take_hashes).collect();
+            update_many(&mut hashes.iter_mut().zip(buffers.iter().map(Vec::as_slice)).collect::<Vec<_>>());
+            for ((mut body, hashes), buffer) in bodies.into_iter().zip(hashes).zip(&buffers) {
+                body.put_hashes(hashes);
+                let digests = body.finish();
+                assert!(digests.md5.is_none_or(|digest| digest[..] == md5::Md5::digest(buffer)[..]));
+                assert!(digests.sha256.is_none_or(|digest| digest[..] == sha2::Sha256::digest(buffer)[..]));
+            }
 
-        group.throughput(Throughput::Bytes((count * BUFFER_BYTES) as u64));
-        group.bench_function(BenchmarkId::new("lanes", count), |bencher| {
-            let mut states = vec![Md5State::new(); count];
-            bencher.iter(|| {
-                let mut jobs: Vec<_> = states.iter_mut().zip(buffers.iter().map(Vec::as_slice)).collect();
-                update_many(black_box(&mut jobs));
+            group.throughput(Throughput::Bytes((count * BUFFER_BYTES) as u64));
+            group.bench_function(BenchmarkId::new("together", count), |bencher| {
+                let mut hashes = vec![BodyDigests::new(wanted).take_hashes(); count];
+                bencher.iter(|| {
+                    let mut jobs: Vec<_> = hashes.iter_mut().zip(buffers.iter().map(Vec::as_slice)).collect();
+                    update_many(black_box(&mut jobs));
+                });
             });
-        });
-        group.bench_function(BenchmarkId::new("alone", count), |bencher| {
-            let mut states = vec![Md5State::new(); count];
-            bencher.iter(|| {
-                for (state, buffer) in states.iter_mut().zip(&buffers) {
-                    state.update(black_box(buffer));
-                }
+            group.bench_function(BenchmarkId::new("alone", count), |bencher| {
+                let mut bodies = vec![BodyDigests::new(wanted); count];
+                bencher.iter(|| {
+                    for (body, buffer) in bodies.iter_mut().zip(&buffers) {
+                        body.update(black_box(buffer));
+                    }
+                });
             });
-        });
+        }
+        group.finish();
     }
     let buffer = &buffers(1)[0];
+    let mut group = criterion.benchmark_group("crates");
     group.throughput(Throughput::Bytes(BUFFER_BYTES as u64));
-    group.bench_function("md-5 crate/1", |bencher| bencher.iter(|| md5::Md5::digest(black_box(buffer))));
+    group.bench_function("md-5", |bencher| bencher.iter(|| md5::Md5::digest(black_box(buffer))));
+    group.bench_function("sha2", |bencher| bencher.iter(|| sha2::Sha256::digest(black_box(buffer))));
     group.finish();
 }
 
@@ -92,5 +99,5 @@ fn full_object(criterion: &mut Criterion) {
     criterion.bench_function("full_object/10000 parts", |bencher| bencher.iter(|| combine(10_000)));
 }
 
-criterion_group!(benches, lanes, body, full_object);
+criterion_group!(benches, many, body, full_object);
 criterion_main!(benches);

@@ -4,16 +4,17 @@
 //! hashes run over them. A digest that is wanted twice (MD5 for the ETag and as the checksum, SHA-256 for the signature
 //! and as the checksum) is computed once.
 //!
-//! Where several bodies have data at the same time, the MD5 is not computed here but by [`update_many`] over the states
-//! that [`BodyDigests::md5_mut`] gives out, and the rest by [`BodyDigests::update_all_but_md5`].
-//!
-//! [`update_many`]: super::update_many
+//! Where several bodies have data at the same time, MD5 and SHA-256 are not computed here but by [`update_many`] over
+//! the [`Hashes`] that [`BodyDigests::take_hashes`] gives out, and the rest by [`BodyDigests::update_checksums`].
 
-use sha2::Digest as _;
+use smallvec::SmallVec;
 
 use super::checksum::{Algorithm, Checksum};
 use super::checksummer::Checksummer;
 use super::md5::{MD5_BYTES, Md5State};
+use super::md5_lanes;
+use super::sha256::{self, SHA256_BYTES, Sha256State};
+use super::vector::LANES_MAX;
 
 /// How many checksums one body can have: the client's, and the CRC64NVME that the server adds.
 pub const CHECKSUMS_COUNT_MAX: usize = 2;
@@ -38,18 +39,55 @@ pub struct Digests {
     /// The MD5; also there if it was only wanted as a checksum.
     pub md5: Option<[u8; MD5_BYTES]>,
     /// The SHA-256; also there if it was only wanted as a checksum.
-    pub sha256: Option<[u8; 32]>,
+    pub sha256: Option<[u8; SHA256_BYTES]>,
     /// The checksums, in the places in which they were wanted.
     pub checksums: [Option<Checksum>; CHECKSUMS_COUNT_MAX],
+}
+
+/// The two digests of a body that cost the most, and less when they are computed for several bodies together.
+#[derive(Clone, Default, Debug)]
+pub struct Hashes {
+    md5: Option<Md5State>,
+    sha256: Option<Sha256State>,
+}
+
+impl Hashes {
+    /// Whether nothing is computed.
+    pub fn is_empty(&self) -> bool {
+        self.md5.is_none() && self.sha256.is_none()
+    }
+
+    fn update(&mut self, data: &[u8]) {
+        match (&mut self.md5, &mut self.sha256) {
+            (Some(md5), Some(sha256)) => sha256::update_both(md5, sha256, data),
+            (Some(md5), None) => md5.update(data),
+            (None, Some(sha256)) => sha256.update(data),
+            (None, None) => {}
+        }
+    }
+}
+
+/// Appends to each body its data, all bodies side by side.
+pub fn update_many(bodies: &mut [(&mut Hashes, &[u8])]) {
+    if let [(hashes, data)] = bodies {
+        // In turns with each other, which needs the same bytes to be in the cache.
+        return data.chunks(SLICE_BYTES).for_each(|slice| hashes.update(slice));
+    }
+    let (mut md5, mut sha256) = (SmallVec::<[_; LANES_MAX]>::new(), SmallVec::<[_; LANES_MAX]>::new());
+    for (hashes, data) in bodies {
+        md5.extend(hashes.md5.as_mut().map(|state| (state, *data)));
+        sha256.extend(hashes.sha256.as_mut().map(|state| (state, *data)));
+    }
+    md5_lanes::update_many(&mut md5);
+    sha256::update_many(&mut sha256);
 }
 
 /// The running digests of one body.
 #[derive(Clone)]
 pub struct BodyDigests {
     wanted: [Option<Algorithm>; CHECKSUMS_COUNT_MAX],
-    md5: Option<Md5State>,
-    sha256: Option<sha2::Sha256>,
-    /// Without those that `md5` and `sha256` stand for.
+    hashes: Hashes,
+    /// Without those that `hashes` stand for.
     checksummers: [Option<Checksummer>; CHECKSUMS_COUNT_MAX],
 }
 
@@ -63,8 +101,10 @@ impl BodyDigests {
         };
         Self {
             wanted: wanted.checksums,
-            md5: (wanted.md5 || wants(Algorithm::Md5)).then(Md5State::new),
-            sha256: (wanted.sha256 || wants(Algorithm::Sha256)).then(sha2::Sha256::new),
+            hashes: Hashes {
+                md5: (wanted.md5 || wants(Algorithm::Md5)).then(Md5State::new),
+                sha256: (wanted.sha256 || wants(Algorithm::Sha256)).then(Sha256State::new),
+            },
             checksummers: wanted.checksums.map(|algorithm| algorithm.and_then(checksummer)),
         }
     }
@@ -72,39 +112,33 @@ impl BodyDigests {
     /// Appends `data` to the body.
     pub fn update(&mut self, data: &[u8]) {
         for slice in data.chunks(SLICE_BYTES) {
-            if let Some(md5) = &mut self.md5 {
-                md5.update(slice);
-            }
-            self.update_slice_all_but_md5(slice);
+            self.hashes.update(slice);
+            self.update_checksums(slice);
         }
     }
 
-    /// The running MD5, if one is computed, to append the next `data` to it together with those of other bodies.
-    pub fn md5_mut(&mut self) -> Option<&mut Md5State> {
-        self.md5.as_mut()
+    /// Lends MD5 and SHA-256 out, so that the next data is appended to them together with that of other bodies; until
+    /// they are [put back](Self::put_hashes) the body must get no data.
+    pub fn take_hashes(&mut self) -> Hashes {
+        std::mem::take(&mut self.hashes)
     }
 
-    /// Appends `data` to the body for every digest but the MD5, to which the caller appends the same by
-    /// [`md5_mut`](Self::md5_mut).
-    pub fn update_all_but_md5(&mut self, data: &[u8]) {
-        for slice in data.chunks(SLICE_BYTES) {
-            self.update_slice_all_but_md5(slice);
-        }
+    /// Takes back what [`take_hashes`](Self::take_hashes) gave out.
+    pub fn put_hashes(&mut self, hashes: Hashes) {
+        self.hashes = hashes;
     }
 
-    fn update_slice_all_but_md5(&mut self, slice: &[u8]) {
-        if let Some(sha256) = &mut self.sha256 {
-            sha256.update(slice);
-        }
+    /// Appends `data` to the body for every digest but MD5 and SHA-256.
+    pub fn update_checksums(&mut self, data: &[u8]) {
         for checksummer in self.checksummers.iter_mut().flatten() {
-            checksummer.update(slice);
+            checksummer.update(data);
         }
     }
 
     /// The digests of the body.
     pub fn finish(self) -> Digests {
-        let md5 = self.md5.map(Md5State::finish);
-        let sha256: Option<[u8; 32]> = self.sha256.map(|state| state.finalize().into());
+        let md5 = self.hashes.md5.map(Md5State::finish);
+        let sha256 = self.hashes.sha256.map(Sha256State::finish);
         let mut checksums = self.checksummers.map(|checksummer| checksummer.map(Checksummer::finish));
         for (checksum, wanted) in checksums.iter_mut().zip(self.wanted) {
             match wanted {

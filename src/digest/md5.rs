@@ -3,12 +3,10 @@
 //! MD5 is broken as a cryptographic hash. It is here because S3 defines the ETag and `Content-MD5` by it; nothing in
 //! this crate may rely on it against an attacker.
 //!
-//! Invariant: the first `bytes % 64` bytes of `partial` are the end of the stream that `words` does not cover yet.
-//!
 //! Specification: RFC 1321.
 
-use super::md5_lanes;
-use super::vector::BLOCK_BYTES;
+use super::md5_lanes::compress_one;
+use super::partial::{BLOCK_BYTES, Partial, whole_blocks};
 
 /// The bytes of an MD5 digest.
 pub const MD5_BYTES: usize = 16;
@@ -18,10 +16,7 @@ pub const MD5_BYTES: usize = 16;
 pub struct Md5State {
     /// A, B, C, D after all whole blocks so far.
     pub(super) words: [u32; 4],
-    /// The length of the stream so far.
-    bytes: u64,
-    /// The bytes since the last whole block.
-    partial: [u8; BLOCK_BYTES],
+    partial: Partial,
 }
 
 impl Default for Md5State {
@@ -33,11 +28,7 @@ impl Default for Md5State {
 impl Md5State {
     /// The state of the empty stream.
     pub const fn new() -> Self {
-        Self {
-            words: [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476],
-            bytes: 0,
-            partial: [0; BLOCK_BYTES],
-        }
+        Self { words: [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476], partial: Partial::new() }
     }
 
     /// The digest of `data`.
@@ -51,24 +42,16 @@ impl Md5State {
     ///
     /// Where several streams have data at the same time, [`update_many`](super::update_many) is several times faster.
     pub fn update(&mut self, data: &[u8]) {
-        let rest = self.begin(data);
-        let whole_bytes = rest.len() - rest.len() % BLOCK_BYTES;
-        let (blocks, tail) = rest.split_at(whole_bytes);
-        md5_lanes::compress_one(&mut self.words, blocks);
+        let (blocks, tail) = whole_blocks(self.begin(data));
+        compress_one(&mut self.words, blocks);
         self.end(tail);
     }
 
     /// The digest of the stream.
     pub fn finish(mut self) -> [u8; MD5_BYTES] {
-        let bits = self.bytes.wrapping_mul(8);
-        let filled = self.filled();
-        let mut padding = [0; 2 * BLOCK_BYTES];
-        padding[..filled].copy_from_slice(&self.partial[..filled]);
-        padding[filled] = 0x80;
-        let end = if filled < BLOCK_BYTES - 8 { BLOCK_BYTES } else { 2 * BLOCK_BYTES };
-        padding[end - 8..end].copy_from_slice(&bits.to_le_bytes());
-        md5_lanes::compress_one(&mut self.words, &padding[..end]);
-
+        let mut padded = [0; 2 * BLOCK_BYTES];
+        let end = self.partial.padded(u64::to_le_bytes, &mut padded);
+        compress_one(&mut self.words, &padded[..end]);
         let mut digest = [0; MD5_BYTES];
         for (to, word) in digest.chunks_exact_mut(4).zip(self.words) {
             to.copy_from_slice(&word.to_le_bytes());
@@ -76,34 +59,14 @@ impl Md5State {
         digest
     }
 
-    /// Counts `data`, completes the partial block with it if there is one, and returns what is left of it. If anything
-    /// is left, the partial block is empty.
+    /// Takes in what completes a block that was begun; returns what is left of `data` ([`Partial::begin`]).
     pub(super) fn begin<'d>(&mut self, data: &'d [u8]) -> &'d [u8] {
-        let filled = self.filled();
-        self.bytes = self.bytes.wrapping_add(data.len() as u64);
-        if filled == 0 {
-            return data;
-        }
-        let (head, rest) = data.split_at(data.len().min(BLOCK_BYTES - filled));
-        self.partial[filled..filled + head.len()].copy_from_slice(head);
-        if filled + head.len() == BLOCK_BYTES {
-            md5_lanes::compress_one(&mut self.words, &self.partial);
-        }
-        rest
+        self.partial.begin(data, |block| compress_one(&mut self.words, block))
     }
 
-    /// Keeps `tail`, which is less than a block and is what follows the last compressed block.
+    /// Keeps what follows the last compressed block ([`Partial::end`]).
     pub(super) fn end(&mut self, tail: &[u8]) {
-        assert!(tail.len() < BLOCK_BYTES, "a whole block was left over");
-        if tail.is_empty() {
-            return;
-        }
-        self.partial[..tail.len()].copy_from_slice(tail);
-    }
-
-    /// How many bytes of `partial` count.
-    fn filled(&self) -> usize {
-        (self.bytes % BLOCK_BYTES as u64) as usize
+        self.partial.end(tail);
     }
 }
 

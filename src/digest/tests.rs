@@ -196,21 +196,32 @@ fn a_body_computes_what_is_wanted_and_nothing_else() {
 }
 
 #[test]
-fn bodies_whose_md5_goes_through_the_lanes_equal_those_alone() {
+fn bodies_whose_hashes_are_computed_together_equal_those_alone() {
     let data = long();
-    let wanted = Wanted { md5: true, sha256: true, checksums: [Some(Algorithm::Crc32), None] };
-    let mut bodies = vec![BodyDigests::new(wanted); 5];
-    for round in [1_usize, 1000, 30_000] {
-        let pieces: Vec<_> =
-            (0..bodies.len()).map(|body| &data[body * 1000..][..round + body * 100]).collect();
-        for (body, piece) in bodies.iter_mut().zip(&pieces) {
-            body.update_all_but_md5(piece);
+    let wanted = |index: usize| Wanted {
+        md5: index % 3 != 2,
+        sha256: index % 3 != 1,
+        checksums: [Some(Algorithm::Crc32), None],
+    };
+    for count in [1, 2, 5, 40] {
+        let mut bodies: Vec<_> = (0..count).map(|index| BodyDigests::new(wanted(index))).collect();
+        for round in [1_usize, 1000, 30_000] {
+            let piece = |index: usize| &data[index * 1000..][..round + index * 100];
+            let mut hashes: Vec<_> = bodies.iter_mut().map(BodyDigests::take_hashes).collect();
+            let jobs = hashes.iter_mut().enumerate();
+            update_many(&mut jobs.map(|(index, hashes)| (hashes, piece(index))).collect::<Vec<_>>());
+            for (index, (body, hashes)) in bodies.iter_mut().zip(hashes).enumerate() {
+                body.put_hashes(hashes);
+                body.update_checksums(piece(index));
+            }
         }
-        let mut jobs: Vec<_> = bodies.iter_mut().filter_map(BodyDigests::md5_mut).zip(pieces).collect();
-        update_many(&mut jobs);
+        check_together(bodies, &data, wanted);
     }
+}
+
+fn check_together(bodies: Vec<BodyDigests>, data: &[u8], wanted: impl Fn(usize) -> Wanted) {
     for (index, body) in bodies.into_iter().enumerate() {
-        let mut alone = BodyDigests::new(wanted);
+        let mut alone = BodyDigests::new(wanted(index));
         for round in [1_usize, 1000, 30_000] {
             alone.update(&data[index * 1000..][..round + index * 100]);
         }

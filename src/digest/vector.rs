@@ -16,11 +16,10 @@
 use std::arch::asm;
 use std::hint::black_box;
 
+use super::partial::BLOCK_BYTES;
+
 /// The most streams that one kernel takes.
 pub(super) const LANES_MAX: usize = 32;
-
-/// The bytes of one MD5 block.
-pub(super) const BLOCK_BYTES: usize = 64;
 
 /// The state of the streams of a kernel: word `w` of lane `l` is `words[w][l]`.
 #[derive(Clone, Copy)]
@@ -255,7 +254,7 @@ unsafe fn rounds<V: Vector, const GROUPS: usize>(
 /// # Safety
 /// The processor has the features of `V`.
 #[inline(always)]
-unsafe fn four_steps<V: Vector, const GROUPS: usize, const FIRST: usize>(
+pub(super) unsafe fn four_steps<V: Vector, const GROUPS: usize, const FIRST: usize>(
     state: &mut [[V; 4]; GROUPS],
     message: &[[V; 16]; GROUPS],
     sines: &[u32; 64],

@@ -22,7 +22,7 @@ use crate::http::head::Framing;
 use crate::iam::PosixOwner;
 use crate::limits;
 use crate::runtime::AlignedBuf;
-use crate::runtime::lanes::update_md5;
+use crate::runtime::lanes::update_hashes;
 use crate::storage::layout;
 use crate::storage::object::{self, Condition, Object};
 use crate::storage::profile::ETagKind;
@@ -118,18 +118,17 @@ pub async fn receive(
     }
 }
 
-/// Computes over one piece. The MD5 of a large piece is computed together with those of the core's other uploads.
+/// Computes over one piece. MD5 and SHA-256 of a large piece are computed together with those of the core's other uploads.
 async fn digest(digests: &mut BodyDigests, buf: AlignedBuf) -> AlignedBuf {
-    let shared = digests.md5_mut().filter(|_| buf.len() > limits::BUFFERED_BYTES_MAX).map(std::mem::take);
-    let Some(state) = shared else {
+    let hashes = digests.take_hashes();
+    if hashes.is_empty() || buf.len() <= limits::BUFFERED_BYTES_MAX {
+        digests.put_hashes(hashes);
         digests.update(&buf);
         return buf;
-    };
-    let (advanced, buf) = update_md5(state, buf).await;
-    if let Some(state) = digests.md5_mut() {
-        *state = advanced;
     }
-    digests.update_all_but_md5(&buf);
+    let (hashes, buf) = update_hashes(hashes, buf).await;
+    digests.put_hashes(hashes);
+    digests.update_checksums(&buf);
     buf
 }
 

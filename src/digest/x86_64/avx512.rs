@@ -2,7 +2,8 @@
 //!
 //! Its rotation and its three-input logic make a step four dependent operations instead of seven. With the vector
 //! length extension that holds for the narrow vectors too, which is why there are types of four and eight lanes: they
-//! are faster than sixteen lanes of which most idle, and four lanes with one live stream are faster than scalar code.
+//! are faster than sixteen lanes of which most idle, and on some processors four lanes with one live stream are faster
+//! than scalar code.
 #![expect(unsafe_code, reason = "SIMD intrinsics and reads through one pointer per lane")]
 
 use std::arch::x86_64::*;

@@ -1,4 +1,5 @@
-//! MD5 kernels for x86-64: SSE2 (every such processor), AVX2, and AVX-512 with the vector length extension.
+//! MD5 kernels for x86-64: SSE2 (every such processor), AVX2, and AVX-512 with the vector length extension; SHA-256 by
+//! the SHA instructions (`sha_ni.rs`).
 //!
 //! Here stands which kernels there are and when they may run. The operations of each vector type and the transposition
 //! of the message words are in the files below; the algorithm is `vector.rs`.
@@ -6,6 +7,7 @@
 
 mod avx2;
 mod avx512;
+pub(super) mod sha_ni;
 mod sse2;
 
 use self::avx2::Avx2x8;
@@ -34,6 +36,8 @@ pub(super) fn avx512() -> Option<&'static [Kernel]> {
     // SAFETY: The constant leaves this function only after its features were detected. The widths are LANES * GROUPS.
     const KERNELS: &[Kernel] = unsafe {
         &[
+            ONE,
+            TWO,
             Kernel::new(4, avx512_x4),
             Kernel::new(8, avx512_x8),
             Kernel::new(16, avx512_x16),
