@@ -5,6 +5,7 @@
 use super::error::{Code, S3Error};
 use crate::http::body::BodyError;
 use crate::http::head::HeadError;
+use crate::runtime::credentials;
 use crate::runtime::offload::Refused;
 use crate::sigv4::{self, Fault};
 use crate::storage;
@@ -53,6 +54,12 @@ impl From<storage::Error> for S3Error {
         }
         if error.is_upload_gone() {
             return Code::NoSuchUpload.into();
+        }
+        if error.is_not_permitted() && error.subject.is_of_users() && credentials::is_user() {
+            return Code::AccessDenied.because(format!(
+                "The POSIX permissions of the files do not allow this to the UID and GID of the caller: the server {error}. {}",
+                error.lacking()
+            ));
         }
         tracing::error!(%error, "the storage failed");
         if error.is_read_only() {
