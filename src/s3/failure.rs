@@ -55,11 +55,10 @@ impl From<storage::Error> for S3Error {
         if error.is_upload_gone() {
             return Code::NoSuchUpload.into();
         }
-        if error.is_not_permitted() && error.subject.is_of_users() && credentials::is_user() {
-            return Code::AccessDenied.because(format!(
-                "The POSIX permissions of the files do not allow this to the UID and GID of the caller: the server {error}. {}",
-                error.lacking()
-            ));
+        if credentials::is_user()
+            && let Some(refused) = refused_to_user(&error)
+        {
+            return refused;
         }
         tracing::error!(%error, "the storage failed");
         if error.is_read_only() {
@@ -88,6 +87,17 @@ impl From<storage::Error> for S3Error {
             _ => Code::InternalError.because(format!("The server {error}.")),
         }
     }
+}
+
+/// What a user is told to whom the kernel refused something. `None`: it was something else that failed.
+pub fn refused_to_user(error: &storage::Error) -> Option<S3Error> {
+    let is_refusal = error.is_not_permitted() && error.subject.is_of_users();
+    is_refusal.then(|| {
+        Code::AccessDenied.because(format!(
+            "The POSIX permissions of the files do not allow this to the UID and GID of the caller: the server {error}. {}",
+            error.lacking()
+        ))
+    })
 }
 
 impl From<sigv4::Error> for S3Error {

@@ -9,6 +9,7 @@ use super::acl::{self, Asked};
 use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
+use super::failure::refused_to_user;
 use super::integrity::{Integrity, requested_algorithm};
 use super::notification::{EventKind, Noted};
 use super::object_lock;
@@ -170,7 +171,11 @@ async fn complete_once(
             let condition =
                 if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
             let root = &service.root;
-            multipart::complete(root, &bucket, &upload, &wanted, &expected, &condition, publisher.as_ref())?
+            multipart::complete(root, &bucket, &upload, &wanted, &expected, &condition, publisher.as_ref())
+                .map_err(|error| match publisher {
+                    Some(_) => refused_to_user(&error).unwrap_or_else(|| error.into()),
+                    None => error.into(),
+                })?
                 .map_err(complete_error)
         })
         .await?;
