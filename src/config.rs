@@ -21,12 +21,14 @@ use clap::Args;
 
 use crate::iam::PosixOwner;
 use crate::s3::ownership::ObjectOwnership;
+use crate::s3::posix::PosixPermissions;
 use crate::storage::Durability;
+use crate::storage::modes::Modes;
 
 pub use self::webhook::{WebhookConfig, WebhookUrl};
 
 use self::settings::{SETTINGS, Setting, setting};
-use self::value::{Value, account, choice, count, domains, listen, owner_id, path, region, time};
+use self::value::{Value, account, choice, count, domains, listen, mode, owner_id, path, region, time};
 
 /// The command line of `sluicegate serve`: every value as it was written.
 #[derive(Args, Clone, Debug, Default)]
@@ -119,6 +121,18 @@ pub struct ServeArgs {
     /// Group of the files that requests without a signature create
     #[arg(long, value_name = "N", hide_long_help = true)]
     pub anonymous_posix_gid: Option<String>,
+    /// bypass: policies alone decide; enforce: so do the modes of files, every request acts as its user's UID and groups
+    #[arg(long, value_name = "NAME", hide_long_help = true)]
+    pub posix_permissions: Option<String>,
+    /// What the modes 0666 and 0777 of new files and directories lose, octal
+    #[arg(long, value_name = "MODE", hide_long_help = true)]
+    pub umask: Option<String>,
+    /// Mode of new files, octal; without it, by the umask or the access control list of their directory
+    #[arg(long, value_name = "MODE", hide_long_help = true)]
+    pub file_mode: Option<String>,
+    /// Mode of new directories, octal; without it, by the umask or the access control list of their directory
+    #[arg(long, value_name = "MODE", hide_long_help = true)]
+    pub directory_mode: Option<String>,
     /// io_uring, epoll, or auto: io_uring where the kernel allows it
     #[arg(long, value_name = "NAME", hide_long_help = true)]
     pub driver: Option<String>,
@@ -158,6 +172,10 @@ impl ServeArgs {
             "monitor-listen" => list(&self.monitor_listen),
             "anonymous-posix-uid" => self.anonymous_posix_uid.clone(),
             "anonymous-posix-gid" => self.anonymous_posix_gid.clone(),
+            "posix-permissions" => self.posix_permissions.clone(),
+            "umask" => self.umask.clone(),
+            "file-mode" => self.file_mode.clone(),
+            "directory-mode" => self.directory_mode.clone(),
             "driver" => self.driver.clone(),
             _ => unreachable!("a setting without a flag: {name}"),
         }
@@ -217,6 +235,10 @@ pub struct Config {
     pub monitor_listen: Vec<SocketAddr>,
     /// Whom files belong to that requests without a signature create.
     pub anonymous: PosixOwner,
+    /// Whether requests act as their users.
+    pub posix_permissions: PosixPermissions,
+    /// What modes new files and directories get.
+    pub modes: Modes,
     /// How workers wait for the kernel.
     pub driver: Driver,
 }
@@ -400,6 +422,12 @@ impl Sources<'_> {
                 &self.require("log-format")?,
                 &[("text", LogFormat::Text), ("json", LogFormat::Json)],
             )?,
+            posix_permissions: choice(&self.require("posix-permissions")?, &PosixPermissions::ALL)?,
+            modes: Modes {
+                umask: mode(&self.require("umask")?)?,
+                file: self.find("file-mode")?.map(|value| mode(&value)).transpose()?,
+                directory: self.find("directory-mode")?.map(|value| mode(&value)).transpose()?,
+            },
             driver: choice(
                 &self.require("driver")?,
                 &[("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)],

@@ -122,6 +122,12 @@ pub const OFFLOAD_QUEUE_MAX: usize = 4096;
 pub const OFFLOAD_THREADS: usize = 8;
 /// Threads that wait for flushes per process: as many changes share one commit of the journal.
 pub const FLUSH_THREADS: usize = 64;
+/// Users whose supplementary groups are kept, with `--posix-permissions enforce`: a little more than users are common.
+pub const GROUPS_USERS_MAX: usize = 4096;
+/// How long they are believed, in seconds.
+pub const GROUPS_SECONDS: u64 = 60;
+/// Most groups of one user (Linux: NGROUPS_MAX).
+pub const GROUPS_MAX: usize = 65_536;
 /// Locks that order publications of the same key.
 pub const PUBLICATION_STRIPES: usize = 1024;
 /// How often a publication is tried again when a parent directory disappears under it.

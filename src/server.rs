@@ -31,14 +31,17 @@ use crate::control::socket::{self, Socket};
 use crate::control::user_api;
 use crate::control::{admin, buckets, lifecycle_rules};
 use crate::limits;
+use crate::runtime::groups::KnownUsers;
 use crate::runtime::mailbox::{Answer, question};
 use crate::runtime::socket::listen;
-use crate::runtime::{Driver, Offload, run_core};
+use crate::runtime::{Driver, Offload, credentials, run_core};
 use crate::s3::bucket_policy;
 use crate::s3::context::{PublishPolicy, Service};
 use crate::s3::lifecycle::Day;
+use crate::s3::posix::{PosixPermissions, PosixUsers};
 use crate::s3::rename_object::Renames;
 use crate::s3::settings::Settings;
+use crate::storage::modes::Modes;
 use crate::storage::root::process_owner;
 use crate::storage::{Root, recover};
 use crate::worker::{self, Limits, Shared};
@@ -110,9 +113,14 @@ fn how_to_use(secret: &str, region: &str, address: SocketAddr) -> String {
 fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure>) -> Result<(), Failure> {
     start_log(&config);
     // Modes of new files and directories are ours to say.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(Modes::UMASK));
     let descriptors_max = raise_descriptor_limit();
-    let root = Root::open(&config.root, config.durability).map_err(|error| Failure(error.to_string()))?;
+    let mut root = Root::open(&config.root, config.durability).map_err(|error| Failure(error.to_string()))?;
+    root.modes = config.modes;
+    if config.posix_permissions == PosixPermissions::Enforce {
+        credentials::prepare().map_err(|error| Failure(format!("{error}.")))?;
+        root.admit_users().map_err(|error| Failure(format!("{error}.")))?;
+    }
     let key = MasterKey::from_environment().map_err(|error| Failure(error.to_string()))?;
     let identity = Arc::new(Identity::open(&config.root, key).map_err(|error| Failure(error.to_string()))?);
     identity.set_account(&config.account_id);
@@ -146,6 +154,7 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             domains: config.domains.clone(),
             object_ownership: config.object_ownership,
             anonymous: config.anonymous,
+            posix: PosixUsers { permissions: config.posix_permissions, known: KnownUsers::default() },
             publish_policy: publisher(identity.clone()),
             iam: {
                 let identity = identity.clone();

@@ -135,6 +135,25 @@ pub const SETTINGS: &[Setting] = &[
     ),
     row("anonymous-posix-uid", "N", "65534", "Owner of the files that requests without a signature create"),
     row("anonymous-posix-gid", "N", "65534", "Group of the files that requests without a signature create"),
+    row(
+        "posix-permissions",
+        "NAME",
+        "bypass",
+        "bypass: policies alone decide; enforce: so do the modes of files, every request acts as its user's UID and groups",
+    ),
+    row("umask", "MODE", "022", "What the modes 0666 and 0777 of new files and directories lose, octal"),
+    row(
+        "file-mode",
+        "MODE",
+        "",
+        "Mode of new files, octal; without it, by the umask or the access control list of their directory",
+    ),
+    row(
+        "directory-mode",
+        "MODE",
+        "",
+        "Mode of new directories, octal; without it, by the umask or the access control list of their directory",
+    ),
     row("driver", "NAME", "auto", "io_uring, epoll, or auto: io_uring where the kernel allows it"),
 ];
 

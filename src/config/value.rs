@@ -114,6 +114,14 @@ pub(super) fn owner_id(value: &Value) -> Result<u32, ConfigError> {
     count(value, 0, u32::MAX as usize - 1).map(|id| id as u32)
 }
 
+/// The permissions of a file, or what they lose.
+pub(super) fn mode(value: &Value) -> Result<u32, ConfigError> {
+    match u32::from_str_radix(&value.text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err(value.error("which is no mode", "write permissions in octal digits, such as 027 or 0640")),
+    }
+}
+
 pub(super) fn time(value: &Value) -> Result<Duration, ConfigError> {
     let digits = value.text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit_ms = match &value.text[digits.len()..] {

@@ -13,13 +13,15 @@
 
 #![expect(
     unsafe_code,
-    reason = "owned buffers for the kernel, borrowed descriptors, file handles; every export is safe"
+    reason = "owned buffers for the kernel, borrowed descriptors, file handles, credentials of threads; every export is safe"
 )]
 
 pub mod buffer;
 pub mod clock;
+pub mod credentials;
 pub mod driver;
 pub mod file;
+pub mod groups;
 pub mod handle;
 pub mod lanes;
 pub mod mailbox;

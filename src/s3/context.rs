@@ -9,6 +9,7 @@ use super::integrity::Integrity;
 use super::notification::Webhooks;
 use super::ownership::ObjectOwnership;
 use super::payload::Payload;
+use super::posix::PosixUsers;
 use super::post_object::Form;
 use super::rename_object::Renames;
 use super::settings::Settings;
@@ -19,7 +20,7 @@ use crate::http::head::Head;
 use crate::iam::{Policy, PosixOwner};
 use crate::iam_api::{Answer, By, Change};
 use crate::query_api::Refusal;
-use crate::runtime::Offload;
+use crate::runtime::{Offload, credentials};
 use crate::sigv4;
 use crate::storage::layout::ObjectKey;
 use crate::storage::{Bucket, BucketName, ObjectCache, Root, Versioning};
@@ -38,6 +39,8 @@ pub struct Service {
     pub object_ownership: ObjectOwnership,
     /// Whom files belong to that anonymous requests make.
     pub anonymous: PosixOwner,
+    /// As whom requests touch files.
+    pub posix: PosixUsers,
     /// Publishes the policy of a bucket, or that it has none, to all cores.
     pub publish_policy: PublishPolicy,
     /// Carries out calls of IAM.
@@ -160,13 +163,14 @@ impl Ctx<'_> {
         Ok(body)
     }
 
-    /// Runs a job that may wait on the disk on an offload thread.
+    /// Runs a job that may wait on the disk on an offload thread, as the user or server that this thread acts as.
     pub async fn offload<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Service) -> Result<T, S3Error> + Send + 'static,
     ) -> Result<T, S3Error> {
-        let service = self.service.clone();
-        self.service.offload.run(move || job(&service)).await?
+        let (service, user) = (self.service.clone(), credentials::current());
+        let job = move || credentials::as_user(user.as_ref(), || job(&service));
+        self.service.offload.run(job).await?.unwrap_or_else(|_| Err(Code::InternalError.into()))
     }
 }
 

@@ -47,7 +47,7 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     let replace_tags = directive(ctx.head, "x-amz-tagging-directive")?;
     let wanted_checksum = requested_algorithm(ctx.head)?;
     let from = ctx.bucket(&source.bucket)?;
-    let original = versioning::find_source(ctx, &from, &source).await?;
+    let original = ctx.within(&source.bucket, versioning::find_source(ctx, &from, &source)).await?;
     check_source(ctx.head, &original, original.size)?;
     let takes_tags = original.record.as_ref().is_some_and(|record| !record.tags.is_empty()) && !replace_tags;
     if takes_tags {

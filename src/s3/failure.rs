@@ -5,6 +5,7 @@
 use super::error::{Code, S3Error};
 use crate::http::body::BodyError;
 use crate::http::head::HeadError;
+use crate::runtime::credentials;
 use crate::runtime::offload::Refused;
 use crate::sigv4::{self, Fault};
 use crate::storage;
@@ -54,6 +55,11 @@ impl From<storage::Error> for S3Error {
         if error.is_upload_gone() {
             return Code::NoSuchUpload.into();
         }
+        if credentials::is_user()
+            && let Some(refused) = refused_to_user(&error)
+        {
+            return refused;
+        }
         tracing::error!(%error, "the storage failed");
         if error.is_read_only() {
             return Code::ServiceUnavailable.because(
@@ -81,6 +87,17 @@ impl From<storage::Error> for S3Error {
             _ => Code::InternalError.because(format!("The server {error}.")),
         }
     }
+}
+
+/// What a user is told to whom the kernel refused something. `None`: it was something else that failed.
+pub fn refused_to_user(error: &storage::Error) -> Option<S3Error> {
+    let is_refusal = error.is_not_permitted() && error.subject.is_of_users();
+    is_refusal.then(|| {
+        Code::AccessDenied.because(format!(
+            "The POSIX permissions of the files do not allow this to the UID and GID of the caller: the server {error}. {}",
+            error.lacking()
+        ))
+    })
 }
 
 impl From<sigv4::Error> for S3Error {

@@ -101,8 +101,9 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
 
 /// Whether the answer may come from what this core opened a moment ago, for whoever may read the object.
 fn may_use_cache(ctx: &Ctx<'_>, read: &Read) -> bool {
-    // Of a browser's request the answer gets more headers later, which cannot be added behind the body.
-    read.version_id.is_none() && ctx.head.header("origin").is_none()
+    // Of a browser's request the answer gets more headers later, which cannot be added behind the body. Where the kernel
+    // decides who may open a file, it is asked every time.
+    read.version_id.is_none() && ctx.head.header("origin").is_none() && !ctx.service.enforces(&read.bucket)
 }
 
 /// As the rest of [`read_object`], from an object that this core opened a moment ago, if that still stands. `None`: it has

@@ -13,6 +13,7 @@ pub mod attributes;
 pub mod context;
 pub mod integrity;
 pub mod payload;
+pub mod posix;
 
 pub mod bucket;
 pub mod bucket_policy;

@@ -9,6 +9,7 @@ use super::acl::{self, Asked};
 use super::attributes;
 use super::context::Ctx;
 use super::error::{Code, S3Error};
+use super::failure::refused_to_user;
 use super::integrity::{Integrity, requested_algorithm};
 use super::notification::{EventKind, Noted};
 use super::object_lock;
@@ -166,7 +167,7 @@ async fn complete_once(
     let expected = expected(ctx, &upload)?;
     let wanted = parts_wanted(request, &upload)?;
     object_lock::set_default(ctx.service, name, ctx.now, &mut upload.description.record);
-    let head = ctx.head.clone();
+    let (head, publisher) = (ctx.head.clone(), ctx.user_in(name).await?);
     let completed = ctx
         .offload(move |service| {
             let conditions = WriteConditions::of_request(&head);
@@ -174,7 +175,11 @@ async fn complete_once(
             let condition =
                 if conditions.is_empty() { Condition::Always } else { Condition::Decide(&decide) };
             let root = &service.root;
-            multipart::complete(root, &bucket, &upload, &wanted, &expected, &condition)?
+            multipart::complete(root, &bucket, &upload, &wanted, &expected, &condition, publisher.as_ref())
+                .map_err(|error| match publisher {
+                    Some(_) => refused_to_user(&error).unwrap_or_else(|| error.into()),
+                    None => error.into(),
+                })?
                 .map_err(complete_error)
         })
         .await?;
@@ -198,7 +203,8 @@ async fn completed_before(
     }
     let root = &ctx.service.root;
     let made = |object: &Object| object.record.as_ref().is_some_and(|record| record.upload == Some(id));
-    match object::open(root, &ctx.bucket(name)?, key)?.filter(made) {
+    let bucket = ctx.bucket(name)?;
+    match ctx.within(name, async { Ok(object::open(root, &bucket, key)?) }).await?.filter(made) {
         Some(Object { file, record: Some(record), .. }) => {
             // Whoever completed it may still wait for the disk.
             root.commit(name, Change { files: smallvec![file], wide: false }).await?;

@@ -33,7 +33,7 @@ pub async fn upload_part_copy(
     ctx.bucket(&bucket)?;
     let upload = open_upload(ctx, &bucket, &key, upload_id.as_str())?;
     let from = ctx.bucket(&source.bucket)?;
-    let original = versioning::find_source(ctx, &from, &source).await?;
+    let original = ctx.within(&source.bucket, versioning::find_source(ctx, &from, &source)).await?;
     let (from, version) = (source.bucket, original.version);
     let (offset, length) = range(ctx, &original)?;
     check_source(ctx.head, &original, length)?;

@@ -18,6 +18,7 @@ use super::{recover, versions, walk};
 use crate::codec::dates::Timestamp;
 use crate::iam::principal::PosixOwner;
 use crate::limits;
+use crate::runtime::credentials::as_server;
 
 /// A bucket in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +69,9 @@ pub fn create(root: &Root, name: &BucketName, maker: &str, owner: PosixOwner) ->
             fs::fsetxattr(&fd, MAKER_XATTR, maker.as_bytes(), fs::XattrFlags::empty())
                 .at(Subject::Bucket, op)?;
         }
-        root.give(fd.as_fd(), owner, Subject::Bucket)?;
+        let stat = fs::fstat(&fd).at(Subject::Bucket, op)?;
+        let mode = root.modes_of(name).of_directory(stat.st_mode);
+        root.hand_over(fd.as_fd(), &stat, mode, owner, Subject::Bucket)?;
         match fs::renameat_with(
             &root.staging,
             aside.as_str(),
@@ -155,7 +158,8 @@ pub fn uid(bucket: &Bucket) -> Result<u32> {
 
 fn recorded_maker(bucket: &Bucket) -> Option<String> {
     let mut id = [0u8; 64];
-    let length = fs::fgetxattr(&bucket.fd, MAKER_XATTR, &mut id[..]).ok()?;
+    // It is shown to those who may not read the directory as well.
+    let length = as_server(|| fs::fgetxattr(&bucket.fd, MAKER_XATTR, &mut id[..])).ok()?;
     let id = std::str::from_utf8(&id[..length]).ok()?;
     id.bytes().all(|byte| byte.is_ascii_alphanumeric()).then(|| id.to_owned())
 }

@@ -25,6 +25,7 @@ use super::layout::BucketName;
 use super::root::Root;
 use super::writer::write_all;
 use super::{recover, walk};
+use crate::runtime::credentials::as_server;
 
 /// What can be configured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,7 +98,7 @@ pub fn read(root: &Root, bucket: &BucketName, item: Item) -> Result<Option<Vec<u
         content.truncate(length);
         Ok(Some(content))
     };
-    read().at(Subject::Configuration, "read the configuration")
+    as_server(read).at(Subject::Configuration, "read the configuration")
 }
 
 /// Configures an item durably, in place of what was there.
@@ -117,7 +118,7 @@ pub fn write(root: &Root, bucket: &BucketName, item: Item, content: &[u8]) -> Re
         fs::renameat(&root.staging, aside.as_str(), &directory, item.file())?;
         fs::fsync(&directory)
     };
-    let written = write();
+    let written = as_server(write);
     if written.is_err() {
         // It may not have been made, or be renamed already.
         let _ = fs::unlinkat(&root.staging, aside.as_str(), AtFlags::empty());
@@ -135,7 +136,7 @@ pub fn remove(root: &Root, bucket: &BucketName, item: Item) -> Result<bool> {
         fs::fsync(&directory)?;
         Ok(true)
     };
-    remove().at(Subject::Configuration, "remove the configuration")
+    as_server(remove).at(Subject::Configuration, "remove the configuration")
 }
 
 /// Removes the whole configuration of a bucket durably. False: there was none.
@@ -147,7 +148,7 @@ pub fn remove_all(root: &Root, bucket: &BucketName) -> Result<bool> {
         fs::fsync(&root.buckets)?;
         Ok(true)
     };
-    remove().at(Subject::Configuration, "remove the configuration")
+    as_server(remove).at(Subject::Configuration, "remove the configuration")
 }
 
 /// Removes all that is configured of a bucket but that it is unlinked, durably.
@@ -164,7 +165,7 @@ pub fn remove_settings(root: &Root, bucket: &BucketName) -> Result<()> {
         }
         fs::fsync(&directory)
     };
-    remove().at(Subject::Configuration, "remove the configuration")
+    as_server(remove).at(Subject::Configuration, "remove the configuration")
 }
 
 /// All buckets that have an item configured, those that are gone included.
@@ -181,7 +182,7 @@ pub fn with(root: &Root, item: Item) -> Result<Vec<BucketName>> {
         names.sort_unstable();
         Ok(names)
     };
-    list().at(Subject::Configuration, "list the configurations")
+    as_server(list).at(Subject::Configuration, "list the configurations")
 }
 
 fn open(root: &Root, bucket: &BucketName) -> rustix::io::Result<Option<OwnedFd>> {

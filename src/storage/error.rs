@@ -34,6 +34,13 @@ pub enum Subject {
     Configuration,
 }
 
+impl Subject {
+    /// Whether it is something that users reach as well, and of which its modes say what they may.
+    pub fn is_of_users(self) -> bool {
+        matches!(self, Self::Bucket | Self::Directory | Self::Object)
+    }
+}
+
 /// The result of everything here that touches the file system.
 pub type Result<T> = std::result::Result<T, Error>;
 

@@ -26,6 +26,7 @@ use smallvec::smallvec;
 use super::commit::Change;
 use super::error::{At, Error, Result, Subject};
 use super::layout::{self, KeyPath, ObjectKey};
+use super::permission;
 use super::record::{ETag, FileStamp, Record, XATTR_BYTES_MAX, XATTR_NAME};
 use super::root::{Bucket, Root};
 use super::spill::Spill;
@@ -35,6 +36,7 @@ use super::writer::Staged;
 use crate::codec::dates::Timestamp;
 use crate::iam::principal::PosixOwner;
 use crate::limits;
+use crate::runtime::credentials;
 
 /// An object as it stands on disk, open for reading.
 pub struct Object {
@@ -226,17 +228,31 @@ fn read_record(root: &Root, file: BorrowedFd<'_>, stat: &Stat) -> Result<Option<
 }
 
 /// Step 4: completes `record` with the file's length and time, attaches it, and gives the file to `owner`.
-fn seal(root: &Root, staged: &Staged<'_>, record: &mut Record, owner: PosixOwner) -> Result<()> {
+fn seal(
+    root: &Root,
+    bucket: &Bucket,
+    staged: &Staged<'_>,
+    record: &mut Record,
+    owner: PosixOwner,
+) -> Result<()> {
     if !root.capabilities.fine_times {
         set_exact_time(staged.as_fd())?;
     }
     let stat = fs::fstat(staged).at(Subject::Object, "stat a new object")?;
     record.size = stat.st_size as u64;
     record.mtime = modified(&stat);
-    if let Some(spill) = attach(root, staged.as_fd(), record, stat.st_ino)? {
+    let attached = match attach(root, staged.as_fd(), record, stat.st_ino) {
+        // Not the user's file yet: the data of an upload. Or one that nobody may write to, as its directory wants it.
+        Err(error) if error.errno == Errno::ACCESS && credentials::is_user() => {
+            credentials::as_server(|| attach(root, staged.as_fd(), record, stat.st_ino))
+        }
+        done => done,
+    };
+    if let Some(spill) = attached? {
         staged.owns(spill);
     }
-    root.give(staged.as_fd(), owner, Subject::Object)
+    let mode = root.modes_of(&bucket.name).of_file(stat.st_mode);
+    root.hand_over(staged.as_fd(), &stat, mode, owner, Subject::Object)
 }
 
 /// Gives a file a time that no later write gives it: where the clock of files ticks, one between the ticks.
@@ -302,7 +318,7 @@ pub fn publish<E>(
         Versioning::Enabled => Some(Version::new_id(root.tick())?),
         Versioning::Suspended | Versioning::Unversioned => None,
     };
-    seal(root, &staged, record, owner)?;
+    seal(root, bucket, &staged, record, owner)?;
     let mut path = layout::path(key);
     for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
         let parent = if path.is_in_directory() {
@@ -326,12 +342,18 @@ pub fn publish<E>(
                     path = path.in_directory();
                     continue;
                 }
-                Some(FileType::RegularFile) => open_in(root, bucket, parent.fd.as_fd(), path.name())?,
+                Some(FileType::RegularFile) => {
+                    // A user may replace what they may not read.
+                    credentials::as_server(|| open_in(root, bucket, parent.fd.as_fd(), path.name()))?
+                }
                 _ => None,
             },
             (false, Condition::Decide(_)) => open_at(root, bucket, &layout::path(key))?,
             (false, Condition::Always) => None,
         };
+        if let (Condition::Decide(_), Some(current)) = (condition, &current) {
+            permission::to_read(current.file.as_fd())?;
+        }
         if let Condition::Decide(decide) = condition
             && let Err(refused) = decide(current.as_ref())
         {
@@ -347,16 +369,19 @@ pub fn publish<E>(
             && (record.version.is_some() || current.version != Version::Null)
         {
             let (base, at) = (layout::path(key), parent.fd.as_fd());
-            let (history, other) =
-                versions::keep_before(root, bucket, &base, at, path.name(), current, record.version)?;
+            permission::to_remove(at, current)?;
+            let (history, other) = credentials::as_server(|| {
+                versions::keep_before(root, bucket, &base, at, path.name(), current, record.version)
+            })?;
             if other.is_some() {
                 record.version = other;
-                if let Some(spill) = reattach(root, staged.as_fd(), record)? {
+                if let Some(spill) = credentials::as_server(|| reattach(root, staged.as_fd(), record))? {
                     staged.owns(spill);
                 }
             }
             kept = Some(history);
         }
+        staged.inherit(parent.fd.as_fd(), root.modes_of(&bucket.name))?;
         let linked = match staged.link(parent.fd.as_fd(), path.name()) {
             Err(Errno::EXIST) => match versions::standing(parent.fd.as_fd(), path.name())? {
                 Some(FileType::Directory) if !path.is_in_directory() => {
@@ -381,7 +406,7 @@ pub fn publish<E>(
             done => done,
         };
         if linked.is_ok() && keeps_versions && record.version.is_none() {
-            versions::forget_nulls(root, bucket, &layout::path(key))?;
+            credentials::as_server(|| versions::forget_nulls(root, bucket, &layout::path(key)))?;
         }
         drop(order);
         match linked {

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
-use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::bucket_config::{self, Item};
@@ -30,12 +30,14 @@ use super::commit::{Committer, Durability};
 use super::error::{At, Result, Subject};
 use super::layout::{BucketName, ObjectKey, SYSTEM_DIR};
 use super::list::DirectoryCache;
+use super::modes::Modes;
 use super::object::modified;
 use super::profile::Profile;
 use super::versions::Versioning;
 use super::{recover, walk};
 use crate::iam::principal::PosixOwner;
 use crate::limits;
+use crate::runtime::credentials;
 
 /// What the file system under the root can do. What it cannot is replaced by the next best way.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +74,8 @@ pub struct Root {
     pub committer: Committer,
     /// Sorted directories, for listings.
     pub directories: DirectoryCache,
+    /// What modes new files and directories get.
+    pub modes: Modes,
     stripes: Box<[Mutex<()>]>,
     hasher: RandomState,
     process: PosixOwner,
@@ -152,6 +156,7 @@ impl Root {
             capabilities,
             committer,
             directories: DirectoryCache::new(limits::DIRECTORY_CACHE_BYTES),
+            modes: Modes::default(),
             stripes: (0..limits::PUBLICATION_STRIPES).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
             process: process_owner(),
@@ -182,11 +187,22 @@ impl Root {
         if self.is_unlinked(name) {
             return Ok(None);
         }
-        match walk::open_directory(self.fd.as_fd(), name.as_bytes()) {
+        // Permissions count from the bucket on: the descriptor is the server's, whatever user it acts as, and what is done
+        // by it is the user's.
+        let open = || walk::open_directory(self.fd.as_fd(), name.as_bytes());
+        match open()
+            .or_else(|errno| if errno == Errno::ACCESS { credentials::as_server(open) } else { Err(errno) })
+        {
             Ok(fd) => Ok(Some(Bucket { name: *name, fd })),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(errno).at(Subject::Bucket, "open the bucket"),
         }
+    }
+
+    /// Lets users make and rename names in the staging directory of this process, which they reach through this server
+    /// alone: the directories above it are closed to them.
+    pub fn admit_users(&self) -> Result<()> {
+        fs::fchmod(&self.staging, Mode::from_raw_mode(0o777)).at(Subject::Root, "open the staging directory")
     }
 
     /// Orders changes of one key: whoever holds it decides conditions and publishes without another writer of this
@@ -299,8 +315,45 @@ impl Root {
             return Ok(());
         }
         let (uid, gid) = (fs::Uid::from_raw(owner.uid), fs::Gid::from_raw(owner.gid));
-        fs::fchown(fd, Some(uid), Some(gid))
-            .at(subject, "give a file to its owner (the server lacks CAP_CHOWN)")
+        credentials::as_server(|| fs::fchown(fd, Some(uid), Some(gid)).at(subject, OP_GIVE))
+    }
+
+    /// Completes a file or directory that was made for `owner` just now, and of which this is the stat: it gets the mode
+    /// that is wanted, and its owner. A group that it has from its directory stays.
+    pub fn hand_over(
+        &self,
+        fd: BorrowedFd<'_>,
+        stat: &Stat,
+        mode: Option<u32>,
+        owner: PosixOwner,
+        subject: Subject,
+    ) -> Result<()> {
+        let made_with = match credentials::current() {
+            Some(user) if user.uid() == stat.st_uid => user.gid(),
+            _ => self.process.gid,
+        };
+        let gid = if stat.st_gid == made_with { owner.gid } else { stat.st_gid };
+        let is_given = (stat.st_uid, stat.st_gid) == (owner.uid, gid);
+        if is_given && mode.is_none() {
+            return Ok(());
+        }
+        credentials::as_server(|| {
+            if !is_given {
+                fs::fchown(fd, Some(fs::Uid::from_raw(owner.uid)), Some(fs::Gid::from_raw(gid)))
+                    .at(subject, OP_GIVE)?;
+            }
+            match mode {
+                Some(mode) => {
+                    fs::fchmod(fd, Mode::from_raw_mode(mode)).at(subject, "set the mode of a new file")
+                }
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// What modes new files and directories of a bucket get.
+    pub fn modes_of(&self, _bucket: &BucketName) -> Modes {
+        self.modes
     }
 
     /// Whether the server can give files to this owner.
@@ -436,6 +489,8 @@ fn has_fine_times(file: BorrowedFd<'_>) -> rustix::io::Result<bool> {
     }
     Ok(true)
 }
+
+const OP_GIVE: &str = "give a file to its owner (the server lacks CAP_CHOWN)";
 
 /// The content of the file `format`.
 const FORMAT: &[u8] = b"sluicegate layout 1\n";

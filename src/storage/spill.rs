@@ -25,10 +25,15 @@ use super::root::Root;
 use super::walk;
 use super::writer::write_all;
 use crate::codec::hex;
+use crate::runtime::credentials::as_server;
 use crate::runtime::handle::{FileHandle, HANDLE_BYTES_MAX};
 
 /// Writes the record of `file`, which has the number `inode`, aside, durably.
 pub fn write(root: &Root, record: &[u8], file: BorrowedFd<'_>, inode: u64) -> Result<SpillId> {
+    as_server(|| write_file(root, record, file, inode))
+}
+
+fn write_file(root: &Root, record: &[u8], file: BorrowedFd<'_>, inode: u64) -> Result<SpillId> {
     let op = "write a large record";
     let mut id: SpillId = [0; 16];
     getrandom::fill(&mut id).map_err(|_| Errno::IO).at(Subject::Object, op)?;
@@ -54,7 +59,7 @@ pub fn write(root: &Root, record: &[u8], file: BorrowedFd<'_>, inode: u64) -> Re
 /// one without a record.
 pub fn read(root: &Root, id: &SpillId, inode: u64) -> Option<Record> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = fs::openat(&root.spill, &name(id)[..], flags, Mode::empty()).ok()?;
+    let fd = as_server(|| fs::openat(&root.spill, &name(id)[..], flags, Mode::empty())).ok()?;
     let length = fs::fstat(&fd).ok()?.st_size.clamp(0, CONTENT_BYTES_MAX as i64) as usize;
     let mut content = vec![0; length];
     let length = rustix::io::pread(&fd, &mut content[..], 0).ok()?;
@@ -82,7 +87,9 @@ impl Head {
 
 /// The spill file of the object `name` in `directory`, which is about to be replaced or deleted.
 pub fn of(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Spill> {
-    let (file, stat) = walk::open_regular(directory, name).ok()??;
+    // Whoever may replace or remove a file need not be allowed to read it.
+    let open = || walk::open_regular(directory, name);
+    let (file, stat) = open().or_else(|_| as_server(open)).ok()??;
     debug_assert_eq!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile);
     of_file(file.as_fd(), stat.st_ino)
 }
@@ -90,7 +97,12 @@ pub fn of(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Spill> {
 /// The spill file of an open object, whose record is about to be replaced.
 pub fn of_file(file: BorrowedFd<'_>, inode: u64) -> Option<Spill> {
     let mut bytes = [0u8; 512];
-    let length = fs::fgetxattr(file, XATTR_NAME, &mut bytes[..]).ok()?;
+    let mut read = || fs::fgetxattr(file, XATTR_NAME, &mut bytes[..]);
+    let length = match read() {
+        Err(Errno::ACCESS) => as_server(read),
+        done => done,
+    };
+    let length = length.ok()?;
     Some(Spill { id: Record::decode(&bytes[..length]).ok()?.spill?, inode })
 }
 
@@ -110,7 +122,7 @@ impl Spill {
 /// Removes a spill file whose object is gone.
 pub fn remove(root: &Root, spill: &Spill) {
     if read(root, &spill.id, spill.inode).is_some() {
-        let _ = fs::unlinkat(&root.spill, &name(&spill.id)[..], AtFlags::empty());
+        let _ = as_server(|| fs::unlinkat(&root.spill, &name(&spill.id)[..], AtFlags::empty()));
     }
 }
 

@@ -33,6 +33,10 @@
 //!   nobody was told of.
 //! - Removing a version that uncovers another renames that one to the natural path before it does anything else.
 //!
+//! # Users with POSIX permissions
+//! Everything in the history is done with the server's credentials, and the kernel is asked before what the user may do
+//! ([`permission`]).
+//!
 //! # Locks of objects
 //! [`delete`] asks its caller about every version it is to remove. Nothing here keeps the owner of a current file from
 //! removing or overwriting it as a POSIX program may; noncurrent versions are out of reach of all but the superuser.
@@ -62,9 +66,10 @@ use super::error::{At, Result, Subject};
 use super::layout::{self, KeyPath, ObjectKey};
 use super::object::{self, Object};
 use super::root::{Bucket, Root};
-use super::walk;
+use super::{permission, walk};
 use crate::codec::dates::Timestamp;
 use crate::iam::principal::PosixOwner;
+use crate::runtime::credentials::as_server;
 
 /// Whether a bucket keeps versions.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -140,12 +145,14 @@ fn latest(root: &Root, bucket: &Bucket, path: &KeyPath) -> Result<Absence> {
     if root.versioning(&bucket.name) == Versioning::Unversioned {
         return Ok(Absence::Nothing);
     }
-    let Some(history) = History::open(root, &bucket.name, path)? else { return Ok(Absence::Nothing) };
-    let marker = match history.newest(None)? {
-        Some(kept) if kept.is_marker() => history.marker(&kept)?,
-        _ => None,
-    };
-    Ok(marker.map_or(Absence::Nothing, Absence::Marker))
+    as_server(|| {
+        let Some(history) = History::open(root, &bucket.name, path)? else { return Ok(Absence::Nothing) };
+        let marker = match history.newest(None)? {
+            Some(kept) if kept.is_marker() => history.marker(&kept)?,
+            _ => None,
+        };
+        Ok(marker.map_or(Absence::Nothing, Absence::Marker))
+    })
 }
 
 fn noncurrent(
@@ -154,12 +161,21 @@ fn noncurrent(
     path: &KeyPath,
     version: Version,
 ) -> Result<std::result::Result<Object, Absence>> {
-    let Some(history) = History::open(root, &bucket.name, path)? else { return Ok(Err(Absence::Nothing)) };
-    let Some(kept) = history.find(version)? else { return Ok(Err(Absence::Nothing)) };
-    if kept.is_marker() {
-        return Ok(Err(history.marker(&kept)?.map_or(Absence::Nothing, Absence::Marker)));
+    permission::to_reach(bucket, path)?;
+    let found = as_server(|| {
+        let Some(history) = History::open(root, &bucket.name, path)? else {
+            return Ok(Err(Absence::Nothing));
+        };
+        let Some(kept) = history.find(version)? else { return Ok(Err(Absence::Nothing)) };
+        if kept.is_marker() {
+            return Ok(Err(history.marker(&kept)?.map_or(Absence::Nothing, Absence::Marker)));
+        }
+        Ok(history.object(root, &kept)?.ok_or(Absence::Nothing))
+    })?;
+    if let Ok(object) = &found {
+        permission::to_read(object.file.as_fd())?;
     }
-    Ok(history.object(root, &kept)?.ok_or(Absence::Nothing))
+    Ok(found)
 }
 
 /// Takes a current object for the null version if it claims to be one that the history holds: the owner of its file copied
@@ -168,13 +184,15 @@ fn doubt(root: &Root, bucket: &Bucket, path: &KeyPath, current: &mut Object) -> 
     if current.version == Version::Null {
         return Ok(());
     }
-    let Some(history) = History::open(root, &bucket.name, path)? else { return Ok(()) };
-    let Some(kept) = history.find(current.version)? else { return Ok(()) };
-    // Both names are of one file only where a crash came between two steps.
-    if history.inode(&kept)? != Some(inode_of(current)?) {
-        current.version = Version::Null;
-    }
-    Ok(())
+    as_server(|| {
+        let Some(history) = History::open(root, &bucket.name, path)? else { return Ok(()) };
+        let Some(kept) = history.find(current.version)? else { return Ok(()) };
+        // Both names are of one file only where a crash came between two steps.
+        if history.inode(&kept)? != Some(inode_of(current)?) {
+            current.version = Version::Null;
+        }
+        Ok(())
+    })
 }
 
 /// Where the current object of a key stands, or would stand. Looked up under the key's lock.

@@ -5,6 +5,7 @@
 //! regular file is opened for I/O: the path is opened as a name (O_PATH), looked at, and then that very inode is
 //! opened, so that a FIFO or a device is never opened, not even in a race.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
@@ -15,11 +16,12 @@ use super::layout::{self, KeyPath};
 use super::root::{Bucket, Root};
 use crate::iam::principal::PosixOwner;
 use crate::limits;
+use crate::runtime::credentials;
 
-/// Mode of directories the server makes.
-pub const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
-/// Mode of files the server makes.
-pub const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
+/// Mode with which directories are made, of which the kernel takes the umask off (see [`super::modes`]).
+pub const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o777);
+/// Mode with which files are made.
+pub const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 
 /// Opens `path` (relative, of legal components) beneath `dir`.
 pub fn open_beneath(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
@@ -52,7 +54,15 @@ pub fn openat2(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> r
 
 /// A directory opened for making and removing names in it, and for flushing.
 pub fn open_directory(dir: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-    open_beneath(dir, path, OFlags::RDONLY | OFlags::DIRECTORY)
+    match open_beneath(dir, path, OFlags::RDONLY | OFlags::DIRECTORY) {
+        // A user may make names in a directory without being allowed to read it. What is done in it is asked for anew;
+        // only listing it is not, and listings open theirs otherwise.
+        Err(Errno::ACCESS) if credentials::is_user() => {
+            let name = open_beneath(dir, path, OFlags::PATH | OFlags::DIRECTORY)?;
+            credentials::as_server(|| reopen(name.as_fd(), OFlags::RDONLY | OFlags::DIRECTORY))
+        }
+        done => done,
+    }
 }
 
 /// The file at `path`, if it is a regular one, open for reading, with its stat. `Ok(None)`: nothing there that could
@@ -184,7 +194,7 @@ fn enter(
                     *made = true;
                     match open_directory(at.as_fd(), component) {
                         Ok(fd) => {
-                            root.give(fd.as_fd(), owner, Subject::Directory)?;
+                            hand_over_directory(root, bucket, fd.as_fd(), owner)?;
                             return Ok(fd);
                         }
                         // Removed again, or replaced.
@@ -207,6 +217,37 @@ fn enter(
         }
     }
     Err(last)
+}
+
+/// Completes a directory that was just made and opened. Another program may have put one of its own in its place in
+/// between, perhaps one that somebody else keeps things in: that one stays as it is.
+fn hand_over_directory(root: &Root, bucket: &Bucket, fd: BorrowedFd<'_>, owner: PosixOwner) -> Result<()> {
+    let stat = fs::fstat(fd).at(Subject::Directory, "stat a directory just made")?;
+    let made_by = credentials::current().map_or(root.process_owner().uid, |user| user.uid());
+    if stat.st_uid != made_by || !is_empty(fd).at(Subject::Directory, "look into a directory just made")? {
+        return Ok(());
+    }
+    let mode = root.modes_of(&bucket.name).of_directory(stat.st_mode);
+    // A directory that a user made is that user's.
+    let owner =
+        if credentials::is_user() { PosixOwner { uid: stat.st_uid, gid: stat.st_gid } } else { owner };
+    root.hand_over(fd, &stat, mode, owner, Subject::Directory)
+}
+
+/// Whether nothing is in a directory. Whoever may put it where it stands may as well make one.
+fn is_empty(directory: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    let mut buffer = [MaybeUninit::uninit(); 1024];
+    let mut entries = fs::RawDir::new(directory, &mut buffer);
+    while let Some(entry) = entries.next() {
+        match entry {
+            Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
+            Ok(_) => return Ok(false),
+            Err(Errno::INTR) => {}
+            Err(Errno::NOENT) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(true)
 }
 
 /// Turns the object `name` in `at` into a directory that holds the object under [`layout::SELF_NAME`], so that keys
@@ -240,10 +281,10 @@ fn file_to_directory(
         .at(Subject::Directory, "prepare a directory")?;
     let swapped = (|| {
         let directory = open_directory(root.staging.as_fd(), aside.as_bytes())?;
-        if let Err(error) = root.give(directory.as_fd(), owner, Subject::Directory) {
-            return Err(error.errno);
-        }
-        fs::linkat(at, name, &directory, layout::SELF_NAME, AtFlags::empty())?;
+        hand_over_directory(root, bucket, directory.as_fd(), owner).map_err(|error| error.errno)?;
+        // Users may make no second link of a file that is not theirs. This one nobody sees before the exchange, which is
+        // the user's.
+        credentials::as_server(|| fs::linkat(at, name, &directory, layout::SELF_NAME, AtFlags::empty()))?;
         fs::renameat_with(&root.staging, aside.as_str(), at, name, fs::RenameFlags::EXCHANGE)?;
         // What came out is the file's old name, unless another program put something else there meanwhile.
         let out = fs::statat(&root.staging, aside.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;

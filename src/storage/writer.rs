@@ -1,7 +1,8 @@
 //! Step 1 and 2 of a write: a file that nobody can see yet, and the body on its way into it.
 //!
-//! 1. The file is unnamed (O_TMPFILE), in the target's directory if that exists already, opened with O_DIRECT unless
-//!    the body is small; space is allocated when the length is known and large, so that a full disk is found before
+//! 1. The file is unnamed (O_TMPFILE), in the target's directory if that exists already and else in the nearest one above
+//!    it, from which it has the group and the access control list that go down the tree; opened with O_DIRECT unless the
+//!    body is small; space is allocated when the length is known and large, so that a full disk is found before
 //!    the body is read.
 //! 2. Whole aligned buffers go through the core's ring, several in flight. A body of at most
 //!    [`limits::BUFFERED_BYTES_MAX`] is one plain write into the page cache. So is the unaligned tail of a direct
@@ -18,16 +19,17 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use rustix::fs::{self, AtFlags, FallocateFlags, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, FallocateFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::error::{At, Result, Subject};
 use super::layout::KeyPath;
+use super::modes::Modes;
 use super::root::{Bucket, Root};
 use super::spill::{self, Spill};
 use super::walk;
 use crate::limits::{self, DIRECT_ALIGNMENT};
-use crate::runtime::{AlignedBuf, RingFile};
+use crate::runtime::{AlignedBuf, RingFile, credentials};
 
 /// A complete file that has no name in a bucket yet.
 pub struct Staged<'r> {
@@ -238,12 +240,21 @@ impl<'r> Staged<'r> {
                     done => done,
                 }
             }
-            None => self.link_unnamed(directory, name),
+            None => match self.link_unnamed(directory, name) {
+                // It was given to another user than the one it is published for, and may be renamed but not linked.
+                Err(Errno::PERM) if credentials::is_user() => {
+                    let aside = self.link_aside()?;
+                    let staged = (&aside.directory, aside.name.as_str());
+                    fs::renameat_with(staged.0, staged.1, directory, name, RenameFlags::NOREPLACE)
+                }
+                done => done,
+            },
         }
     }
 
     fn link_unnamed(&self, directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
-        if self.root.capabilities.link_by_descriptor {
+        // Users would need CAP_DAC_READ_SEARCH for that.
+        if self.root.capabilities.link_by_descriptor && !credentials::is_user() {
             return fs::linkat(self.as_fd(), "", directory, name, AtFlags::EMPTY_PATH);
         }
         let path = walk::proc_path(self.as_fd());
@@ -253,12 +264,47 @@ impl<'r> Staged<'r> {
     /// Puts the file in the place of whatever has the name.
     pub(super) fn replace(&mut self, directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
         if self.name.is_none() {
-            let aside = self.root.staging_name();
-            self.link_unnamed(self.root.staging.as_fd(), aside.as_bytes())?;
-            self.name = Some(StagedName { directory: self.root.staging.clone(), name: aside, keep: false });
+            self.name = Some(self.link_aside()?);
         }
         let Some(staged) = &self.name else { return Err(Errno::NOENT) };
         fs::renameat(&staged.directory, staged.name.as_str(), directory, name)
+    }
+
+    /// Gives the file a name in the staging directory.
+    fn link_aside(&self) -> rustix::io::Result<StagedName> {
+        let name = self.root.staging_name();
+        credentials::as_server(|| self.link_unnamed(self.root.staging.as_fd(), name.as_bytes()))?;
+        Ok(StagedName { directory: self.root.staging.clone(), name, keep: false })
+    }
+
+    /// Gives a file that was made elsewhere what it would have from `directory` if it had been made there: the group of
+    /// one that passes it on, and the default access control list.
+    pub(super) fn inherit(&self, directory: BorrowedFd<'_>, modes: Modes) -> Result<()> {
+        if self.name.is_none() {
+            return Ok(());
+        }
+        let op = "give a new object the group and access control list of its directory";
+        credentials::as_server(|| {
+            let above = fs::fstat(directory)?;
+            if above.st_mode & Mode::SGID.as_raw_mode() != 0 {
+                fs::fchown(self, None, Some(fs::Gid::from_raw(above.st_gid)))?;
+            }
+            if modes.file.is_some() {
+                return Ok(());
+            }
+            let mut list = [0u8; ACL_BYTES_MAX];
+            match fs::fgetxattr(directory, DEFAULT_ACL, &mut list[..]) {
+                Ok(length) => {
+                    fs::fsetxattr(self, ACCESS_ACL, &list[..length], fs::XattrFlags::empty())?;
+                    // As the kernel does for a file made with 0666: nobody may execute it.
+                    let mode = fs::fstat(self)?.st_mode & walk::FILE_MODE.as_raw_mode();
+                    fs::fchmod(self, Mode::from_raw_mode(mode))
+                }
+                Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+                Err(errno) => Err(errno),
+            }
+        })
+        .at(Subject::Object, op)
     }
 
     /// The descriptor, for the flush that follows a publication.
@@ -307,7 +353,7 @@ fn create_file(
         return Ok((fd, Some(StagedName { directory: root.staging.clone(), name, keep: false })));
     }
     flags |= OFlags::TMPFILE;
-    if let Some(parent) = path.parent().filter(|parent| parent.len() < super::layout::HOP_BYTES_MAX) {
+    for parent in path.parents().rev().filter(|parent| parent.len() < super::layout::HOP_BYTES_MAX) {
         match walk::openat2(bucket.fd.as_fd(), parent, flags, walk::FILE_MODE) {
             Ok(fd) => return Ok((fd, None)),
             // The directory does not exist yet; it is made when the object is published. EPERM: it was removed just
@@ -350,6 +396,12 @@ pub(super) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8], mut offset: u64) -
 }
 
 const OP_WRITE: &str = "write the object's data";
+
+const DEFAULT_ACL: &str = "system.posix_acl_default";
+const ACCESS_ACL: &str = "system.posix_acl_access";
+
+/// A list of the 500 entries that XFS knows at most takes half of it.
+const ACL_BYTES_MAX: usize = 8 * 1024;
 
 /// From this length on space is allocated before the first write: below it the call costs more than it saves.
 const ALLOCATE_BYTES_MIN: u64 = 1024 * 1024;

@@ -4,7 +4,7 @@
 //! 2. [`verify`]: who asks (a call of STS or IAM is read whole before, because its signature covers its body); one look-up gives the secret, the user, its UID and GID, and its compiled policies.
 //! 3. [`authorize`]: whether they may.
 //!    A form says who asks and for what in its body: its fields are read ([`post_object::read`]) and verified first.
-//! 4. `dispatch`: the operation's handler, which decides preconditions before it asks for the body.
+//! 4. [`user_of`]: as whom files are touched. `dispatch`: the operation's handler, which decides preconditions before it asks for the body.
 //!
 //! An error at any step is an answer. A panic ends the connection and is counted.
 
@@ -26,6 +26,7 @@ use crate::s3::context::{Ctx, RequestId};
 use crate::s3::error::{Code, S3Error, Subject};
 use crate::s3::operation::{Operation, route};
 use crate::s3::payload::{Payload, Rest};
+use crate::s3::posix::{carried_out_by, user_of};
 use crate::s3::post_object::Form;
 use crate::s3::reply::Reply;
 use crate::s3::{
@@ -147,7 +148,10 @@ async fn carry_out<'c>(
         request_id,
     };
     let result = match unwrapped {
-        Ok(()) => dispatch(&mut ctx, operation, permit).await,
+        Ok(()) => match user_of(service, &ctx.caller, &operation).await {
+            Ok(user) => carried_out_by(user, pin!(dispatch(&mut ctx, operation, permit))).await,
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
     *payload = Some(ctx.payload);

@@ -21,6 +21,7 @@ use super::Caller;
 use super::facts::Facts;
 use crate::iam::acl::{Acl, Asker, Permission, Target, permission_for};
 use crate::iam::{Action, User, decide};
+use crate::runtime::credentials::as_server;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::operation::{Operation, Requirement, VersionId};
 use crate::s3::public_access_block::PublicAccessBlock;
@@ -92,7 +93,8 @@ impl Caller<'_> {
             },
             None => return Ok(false),
         };
-        let Ok(object) = versions::find(&self.service.root, bucket, &key, version)? else {
+        let found = as_server(|| versions::find(&self.service.root, bucket, &key, version))?;
+        let Ok(object) = found else {
             let lists = Requirement { action: Action::ListBucket, bucket: requirement.bucket, key: b"" };
             // Any operation without listing options decides alike.
             if self.may(&lists, &Operation::HeadBucket(bucket.name))? {

@@ -21,6 +21,7 @@ use super::sources::{Sources, first, first_component, opened, remainder};
 use crate::limits::KEY_BYTES_MAX;
 use crate::storage::error::Result;
 use crate::storage::layout::{self, ObjectKey, SELF_NAME};
+use crate::storage::permission;
 
 /// One step of the walk.
 pub(super) enum Item {
@@ -107,6 +108,7 @@ impl<'a> Cursor<'a> {
             }
         }
         let path = if cursor.path.is_empty() { b"." } else { &cursor.path[..] };
+        permission::to_list(bucket, path)?;
         if let Some(fd) = opened(bucket, path)? {
             cursor.push(fd)?;
             cursor.descend_to_bound()?;

@@ -16,6 +16,7 @@ use super::super::{layout, walk};
 use super::{ABORTING_SUFFIX, COMPLETING_SUFFIX, DATA, Part, PartETag, Place, Upload, part_name, remove};
 use crate::digest::{Checksum, ChecksumType, FullObject, Md5State, composite};
 use crate::limits;
+use crate::runtime::credentials::{self, Credentials};
 use crate::runtime::file;
 
 /// A part as the client's CompleteMultipartUpload names it.
@@ -67,7 +68,8 @@ pub struct Completed {
     pub change: Change,
 }
 
-/// Puts the parts that `wanted` names (ascending by number, at least one) together and publishes the object.
+/// Puts the parts that `wanted` names (ascending by number, at least one) together and publishes the object, as
+/// `publisher` if there is one: the parts are the server's, the object's directory is not.
 pub fn complete<E>(
     root: &Root,
     bucket: &Bucket,
@@ -75,6 +77,7 @@ pub fn complete<E>(
     wanted: &[PartWanted],
     expected: &Expected,
     condition: &Condition<'_, E>,
+    publisher: Option<&Credentials>,
 ) -> Result<std::result::Result<Completed, CompleteError<E>>> {
     // Once before anybody else is shut out, so that a mistaken call disturbs nobody.
     if let Err(error) = assemble(upload, wanted, expected)? {
@@ -89,7 +92,7 @@ pub fn complete<E>(
         Err(Errno::NOENT) => return Ok(Err(CompleteError::NoSuchUpload)),
         Err(errno) => return Err(errno).at(Subject::Upload, "take the upload for completion"),
     }
-    let completed = complete_alone(root, bucket, upload, wanted, expected, condition);
+    let completed = complete_alone(root, bucket, upload, wanted, expected, condition, publisher);
     match &completed {
         Ok(Ok(_)) => {
             // From here on the upload is over, also after a crash.
@@ -112,6 +115,7 @@ fn complete_alone<E>(
     wanted: &[PartWanted],
     expected: &Expected,
     condition: &Condition<'_, E>,
+    publisher: Option<&Credentials>,
 ) -> Result<std::result::Result<Completed, CompleteError<E>>> {
     let Assembled { parts, last_in_data, mut record } = match assemble(upload, wanted, expected)? {
         Ok(assembled) => assembled,
@@ -127,7 +131,13 @@ fn complete_alone<E>(
         Some((data, size)) => laid_out(root, upload, &parts, data, size)?,
         None => copied(root, bucket, upload, &parts)?,
     };
-    Ok(object::publish(root, bucket, key, staged, &mut record, owner, condition)?
+    if publisher.is_some() {
+        // The data leaves this directory by a rename, which only who may change it can do. Those above it are closed.
+        fs::fchmod(&upload.directory, Mode::from_raw_mode(0o777)).at(Subject::Upload, OP_ASSEMBLE)?;
+    }
+    let publish = || object::publish(root, bucket, key, staged, &mut record, owner, condition);
+    Ok(credentials::as_user(publisher, publish)
+        .at(Subject::Object, "act as the user")??
         .map(|change| Completed { record, change })
         .map_err(CompleteError::Refused))
 }

@@ -11,13 +11,14 @@ use super::super::error::{At, Error, Result, Subject};
 use super::super::layout::{self, ObjectKey};
 use super::super::object::{self, Condition, Object};
 use super::super::root::{Bucket, Root};
-use super::super::{spill, walk};
+use super::super::{permission, spill, walk};
 use super::history::{History, remove_file};
 use super::name::Kept;
 use super::replace::{Site, Way, floor, keep, remove_nulls};
 use super::{Absence, Place, Version, Versioning, inode_of, latest};
 use crate::iam::principal::PosixOwner;
 use crate::limits;
+use crate::runtime::credentials::{self, Credentials};
 
 /// What a deletion did. The change is what a commit has to make durable.
 pub enum Deleted {
@@ -54,10 +55,36 @@ pub fn delete<E>(
     owner: PosixOwner,
     decide: Option<Decide<'_, E>>,
 ) -> Result<std::result::Result<Deleted, E>> {
-    match (version, root.versioning(&bucket.name)) {
-        (Some(version), _) => remove(root, bucket, key, version, decide),
-        (None, Versioning::Unversioned) => delete_plainly(root, bucket, key, decide),
-        (None, versioning) => mark(root, bucket, key, versioning, owner, decide),
+    let versioning = root.versioning(&bucket.name);
+    if version.is_none() && versioning == Versioning::Unversioned {
+        return delete_plainly(root, bucket, key, decide);
+    }
+    let user = credentials::current();
+    let asker = Asker { user: user.as_ref(), reads: decide.is_some() };
+    credentials::as_server(|| match version {
+        Some(version) => remove(root, bucket, key, version, &asker, decide),
+        None => mark(root, bucket, key, versioning, owner, &asker, decide),
+    })
+}
+
+/// Whom the kernel is asked about before the server does something for them.
+struct Asker<'u> {
+    user: Option<&'u Credentials>,
+    /// Whether what the object is decides, so that they learn something of it.
+    reads: bool,
+}
+
+impl Asker<'_> {
+    fn may(&self, bucket: &Bucket, place: &Place) -> Result<()> {
+        let Some(user) = self.user else { return Ok(()) };
+        let ask = || match (&place.current, &place.parent) {
+            (Some(current), Some(parent)) => {
+                permission::to_remove_of(bucket, &place.path, parent.as_fd(), current)?;
+                if self.reads { permission::to_read(current.file.as_fd()) } else { Ok(()) }
+            }
+            _ => permission::to_change(bucket, &place.path),
+        };
+        credentials::as_user(Some(user), ask).at(Subject::Object, "act as the user")?
     }
 }
 
@@ -94,11 +121,13 @@ fn mark<E>(
     key: &ObjectKey,
     versioning: Versioning,
     owner: PosixOwner,
+    asker: &Asker<'_>,
     decide: Option<Decide<'_, E>>,
 ) -> Result<std::result::Result<Deleted, E>> {
     let base = layout::path(key);
     let _order = root.lock(&bucket.name, key);
     let place = Place::find(root, bucket, key)?;
+    asker.may(bucket, &place)?;
     if let Some(decide) = decide {
         let decided = match &place.current {
             Some(current) => decide(Ok(current)),
@@ -147,6 +176,7 @@ fn remove<E>(
     bucket: &Bucket,
     key: &ObjectKey,
     version: Version,
+    asker: &Asker<'_>,
     decide: Option<Decide<'_, E>>,
 ) -> Result<std::result::Result<Deleted, E>> {
     let base = layout::path(key);
@@ -158,6 +188,7 @@ fn remove<E>(
     for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
         let order = root.lock(&bucket.name, key);
         let place = Place::find(root, bucket, key)?;
+        asker.may(bucket, &place)?;
         let history = History::open(root, &bucket.name, &base)?;
         if let (Some(current), Some(parent)) = (&place.current, &place.parent)
             && current.version == version

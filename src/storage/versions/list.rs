@@ -16,11 +16,12 @@ use super::super::error::{At, Result, Subject};
 use super::super::layout::{self, BucketName, ObjectKey};
 use super::super::list::{self, Entry, ListPage, ListRequest, rolled_up};
 use super::super::root::{Bucket, Root};
-use super::super::{recover, walk};
+use super::super::{permission, recover, walk};
 use super::history::History;
 use super::name::Kept;
 use super::{Marker, Place, Version, Versioning};
 use crate::limits;
+use crate::runtime::credentials;
 
 /// Which page is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +72,35 @@ pub enum Content {
     Marker(Marker),
 }
 
-/// Lists one page of the versions of a bucket.
+/// Lists one page of the versions of a bucket. Of a user's page what lies in directories that the user may not list is left
+/// out, so that it may be shorter than there is room for.
+///
+/// # Errors
+/// EACCES: the user may not list the directory of the prefix.
 pub fn list(root: &Root, bucket: &Bucket, request: &VersionRequest<'_>) -> Result<VersionPage> {
+    if !credentials::is_user() {
+        return list_all(root, bucket, request);
+    }
+    permission::to_list_near(bucket, request.prefix)?;
+    let mut page = credentials::as_server(|| list_all(root, bucket, request))?;
+    let mut last: Option<(Vec<u8>, bool)> = None;
+    let mut may_list = |text: &[u8]| {
+        let directory = &text[..memchr::memrchr(b'/', text).map_or(0, |slash| slash + 1)];
+        match &last {
+            Some((known, may)) if known == directory => *may,
+            _ => {
+                let may = permission::to_list_near(bucket, directory).is_ok();
+                last = Some((directory.to_vec(), may));
+                may
+            }
+        }
+    };
+    page.entries.retain(|entry| may_list(entry.key.as_bytes()));
+    page.common_prefixes.retain(|prefix| may_list(prefix));
+    Ok(page)
+}
+
+fn list_all(root: &Root, bucket: &Bucket, request: &VersionRequest<'_>) -> Result<VersionPage> {
     let &VersionRequest { prefix, delimiter, key_marker, version_marker, max_keys } = request;
     let mut filling = Filling { root, bucket, page: VersionPage::default(), last: None, room: max_keys };
     if max_keys == 0 {
