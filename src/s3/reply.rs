@@ -111,6 +111,29 @@ impl Reply {
         self.code = Some(code);
     }
 
+    /// The head as far as it is written: without Content-Length and Connection.
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// Bytes of the body that will be sent.
+    pub fn body_bytes(&self) -> u64 {
+        match &self.body {
+            Body::Empty | Body::Omitted(_) => 0,
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::File(range) => range.length,
+        }
+    }
+
+    /// What Content-Length will say. A 304 has no body, and its Content-Length would be the object's.
+    pub fn content_length(&self) -> Option<u64> {
+        match (&self.body, self.status) {
+            (_, 304) => None,
+            (Body::Omitted(length), _) => Some(*length),
+            _ => Some(self.body_bytes()),
+        }
+    }
+
     /// Adds a header.
     pub fn header(&mut self, name: &'static str, value: &[u8]) -> &mut Reply {
         self.resume().header(name, value);
@@ -144,15 +167,9 @@ impl Reply {
 
     /// Ends the head; the connection is closed afterwards unless `keep_alive`.
     pub fn finish(mut self, keep_alive: bool, http10: bool) -> (BytesMut, Body) {
-        let length = match &self.body {
-            Body::Empty => 0,
-            Body::Omitted(length) => *length,
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::File(range) => range.length,
-        };
+        let length = self.content_length();
         let mut head = ResponseHead::resume(&mut self.head, self.status);
-        // A 304 has no body, and its Content-Length would be the object's.
-        if self.status != 304 {
+        if let Some(length) = length {
             head.content_length(length);
         }
         if !keep_alive {
