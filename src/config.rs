@@ -20,6 +20,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::iam::PosixOwner;
+use crate::limits::AUDIT_BATCH_MAX;
 use crate::s3::ownership::ObjectOwnership;
 use crate::s3::posix::PosixPermissions;
 use crate::storage::Durability;
@@ -28,7 +29,9 @@ use crate::storage::modes::Modes;
 pub use self::webhook::{WebhookConfig, WebhookUrl};
 
 use self::settings::{SETTINGS, Setting, setting};
-use self::value::{Value, account, choice, count, domains, listen, mode, owner_id, path, region, time};
+use self::value::{
+    Value, account, choice, count, domains, listen, log_target, mode, owner_id, path, region, time,
+};
 
 /// The command line of `sluicegate serve`: every value as it was written.
 #[derive(Args, Clone, Debug, Default)]
@@ -97,6 +100,21 @@ pub struct ServeArgs {
     /// text or json
     #[arg(long, value_name = "FORMAT", hide_long_help = true)]
     pub log_format: Option<String>,
+    /// File that gets a line of JSON for each request, - for standard output; without it, none
+    #[arg(long, value_name = "FILE", hide_long_help = true)]
+    pub access_log: Option<String>,
+    /// File that gets an audit event for each request, one on a line, - for standard output; without it, none
+    #[arg(long, value_name = "FILE", hide_long_help = true)]
+    pub audit_log: Option<String>,
+    /// URL, http or https, that each audit event is sent to; --notify-ca holds for it, too; without it, none
+    #[arg(long, value_name = "URL", hide_long_help = true)]
+    pub audit_webhook: Option<String>,
+    /// File with the Authorization header of the audit webhook: one line, such as Bearer and a token
+    #[arg(long, value_name = "FILE", hide_long_help = true)]
+    pub audit_token_file: Option<String>,
+    /// Most audit events of one call of the webhook, each on a line of its own
+    #[arg(long, value_name = "COUNT", hide_long_help = true)]
+    pub audit_batch: Option<String>,
     /// Targets of notifications, at most 3: NAME is arn:sluicegate:sqs::NAME:webhook, the URL http or https
     #[arg(long, value_name = "NAME=URL,..", hide_long_help = true)]
     pub notify_webhook: Vec<String>,
@@ -164,6 +182,11 @@ impl ServeArgs {
             "lifecycle-day" => self.lifecycle_day.clone(),
             "log-level" => self.log_level.clone(),
             "log-format" => self.log_format.clone(),
+            "access-log" => self.access_log.clone(),
+            "audit-log" => self.audit_log.clone(),
+            "audit-webhook" => self.audit_webhook.clone(),
+            "audit-token-file" => self.audit_token_file.clone(),
+            "audit-batch" => self.audit_batch.clone(),
             "notify-webhook" => list(&self.notify_webhook),
             "notify-token-file" => list(&self.notify_token_file),
             "notify-ca" => self.notify_ca.clone(),
@@ -223,6 +246,14 @@ pub struct Config {
     pub log_level: LogLevel,
     /// How they are written.
     pub log_format: LogFormat,
+    /// Where a line for each request goes.
+    pub access_log: Option<LogTarget>,
+    /// Where audit events go, one on a line.
+    pub audit_log: Option<LogTarget>,
+    /// Who is sent audit events.
+    pub audit_webhook: Option<WebhookConfig>,
+    /// Most audit events of one call.
+    pub audit_batch: usize,
     /// Targets of notifications.
     pub webhooks: Vec<WebhookConfig>,
     /// Certificate authorities of webhooks, in place of the system's.
@@ -285,6 +316,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where lines about requests go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// A file, which is appended to.
+    File(PathBuf),
+}
+
 /// How workers wait for the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Driver {
@@ -321,6 +361,67 @@ impl Config {
             Some(path) => Some(read_file(&path)?),
         };
         Sources { args, environment: &environment, file }.resolve()
+    }
+}
+
+impl Config {
+    /// The settings, but for the path of the file, whose values differ in `other`.
+    pub fn differences(&self, other: &Config) -> Vec<&'static str> {
+        self.comparison(other).iter().filter(|(_, is_other)| *is_other).map(|(name, _)| *name).collect()
+    }
+
+    fn comparison(&self, other: &Config) -> [(&'static str, bool); SETTINGS.len() - 1] {
+        let file =
+            |config: &Config, of: fn(&TlsFiles) -> &PathBuf| config.tls.as_ref().map(|tls| of(tls).clone());
+        let webhooks = |config: &Config| -> Vec<_> {
+            config.webhooks.iter().map(|webhook| (webhook.name.clone(), webhook.url.clone())).collect()
+        };
+        let tokens = |config: &Config| -> Vec<_> {
+            config.webhooks.iter().map(|webhook| webhook.token_file.clone()).collect()
+        };
+        let audit_url = |config: &Config| config.audit_webhook.as_ref().map(|webhook| webhook.url.clone());
+        let audit_token =
+            |config: &Config| config.audit_webhook.as_ref().map(|webhook| webhook.token_file.clone());
+        [
+            ("root", self.root != other.root),
+            ("listen", self.listen != other.listen),
+            ("workers", self.workers != other.workers),
+            ("domain", self.domains != other.domains),
+            ("region", self.region != other.region),
+            ("account-id", self.account_id != other.account_id),
+            ("object-ownership", self.object_ownership != other.object_ownership),
+            ("durability", self.durability != other.durability),
+            ("tls-cert", file(self, |tls| &tls.cert) != file(other, |tls| &tls.cert)),
+            ("tls-key", file(self, |tls| &tls.key) != file(other, |tls| &tls.key)),
+            ("head-timeout", self.head_timeout != other.head_timeout),
+            ("stall-timeout", self.stall_timeout != other.stall_timeout),
+            ("idle-timeout", self.idle_timeout != other.idle_timeout),
+            ("drain-timeout", self.drain_timeout != other.drain_timeout),
+            ("connections-max", self.connections_max != other.connections_max),
+            ("object-cache", self.object_cache != other.object_cache),
+            ("lifecycle-interval", self.lifecycle_interval != other.lifecycle_interval),
+            ("lifecycle-day", self.lifecycle_day != other.lifecycle_day),
+            ("log-level", self.log_level != other.log_level),
+            ("log-format", self.log_format != other.log_format),
+            ("access-log", self.access_log != other.access_log),
+            ("audit-log", self.audit_log != other.audit_log),
+            ("audit-webhook", audit_url(self) != audit_url(other)),
+            ("audit-token-file", audit_token(self) != audit_token(other)),
+            ("audit-batch", self.audit_batch != other.audit_batch),
+            ("notify-webhook", webhooks(self) != webhooks(other)),
+            ("notify-token-file", tokens(self) != tokens(other)),
+            ("notify-ca", self.notify_ca != other.notify_ca),
+            ("admin-socket", self.admin_socket != other.admin_socket),
+            ("user-socket", self.user_socket != other.user_socket),
+            ("monitor-listen", self.monitor_listen != other.monitor_listen),
+            ("anonymous-posix-uid", self.anonymous.uid != other.anonymous.uid),
+            ("anonymous-posix-gid", self.anonymous.gid != other.anonymous.gid),
+            ("posix-permissions", self.posix_permissions != other.posix_permissions),
+            ("umask", self.modes.umask != other.modes.umask),
+            ("file-mode", self.modes.file != other.modes.file),
+            ("directory-mode", self.modes.directory != other.modes.directory),
+            ("driver", self.driver != other.driver),
+        ]
     }
 }
 
@@ -428,6 +529,10 @@ impl Sources<'_> {
                 file: self.find("file-mode")?.map(|value| mode(&value)).transpose()?,
                 directory: self.find("directory-mode")?.map(|value| mode(&value)).transpose()?,
             },
+            access_log: self.find("access-log")?.map(|value| log_target(&value)).transpose()?,
+            audit_log: self.find("audit-log")?.map(|value| log_target(&value)).transpose()?,
+            audit_webhook: webhook::audit(self.find("audit-webhook")?, self.find("audit-token-file")?)?,
+            audit_batch: count(&self.require("audit-batch")?, 1, AUDIT_BATCH_MAX)?,
             driver: choice(
                 &self.require("driver")?,
                 &[("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)],

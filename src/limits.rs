@@ -67,6 +67,15 @@ pub const NOTIFICATION_TARGETS_MAX: usize = 3;
 /// Notices that wait for one target (WEKA: notifications); more are dropped and counted. One takes some 500 bytes, and
 /// with the longest key and names 2 KiB.
 pub const NOTIFICATION_QUEUE_MAX: usize = 10_000;
+/// Lines of the access log or the audit that a core collects before it hands them over, in bytes.
+pub const JOURNAL_SHEET_BYTES: usize = 64 * 1024;
+/// Lines that wait for one file or webhook, in bytes; more are dropped and counted. An audit event takes some 1.5 KiB.
+pub const JOURNAL_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+const _: () = assert!(JOURNAL_QUEUE_BYTES_MAX >= 16 * JOURNAL_SHEET_BYTES);
+/// What a core keeps for reuse of what it noted of requests under way.
+pub const JOURNAL_NOTES_KEPT: usize = 256;
+/// Most audit events of one call of the webhook.
+pub const AUDIT_BATCH_MAX: usize = 1000;
 /// Largest document of a bucket's setting: a lifecycle configuration with 1,000 rules has half of it.
 pub const SETTING_BODY_BYTES_MAX: usize = 512 * 1024;
 /// Most rules of a CORS configuration (AWS: PutBucketCors).

@@ -2,34 +2,38 @@
 //!
 //! Start order: everything that can fail is tried before the first socket listens, and every failure says what to do.
 //! On SIGTERM or SIGINT: no more connections are accepted, idle ones are closed, requests that run are finished (at
-//! most the configured time), and the process exits with 0.
+//! most the configured time), and the process exits with 0. On SIGHUP the configuration is read again ([`reload`]).
+
+mod log;
+mod reload;
 
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustix::process::Resource;
 use rustix::thread::CpuSet;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::reload::Reloader;
 use crate::cli::QuickstartArgs;
-use crate::config::{self, Config, LogFormat, ServeArgs, TlsFiles};
+use crate::config::{self, Config, ServeArgs};
 use crate::control::identity::{Identity, NewUser};
+use crate::control::journal::Writers;
 use crate::control::lifecycle;
 use crate::control::metrics::{self, Monitored};
 use crate::control::notify::Deliveries;
 use crate::control::record::new_secret;
+use crate::control::reload::Reload;
 use crate::control::seal::MasterKey;
 use crate::control::socket::{self, Socket};
 use crate::control::user_api;
-use crate::control::{admin, buckets, lifecycle_rules};
+use crate::control::{self, admin, buckets, lifecycle_rules};
 use crate::limits;
 use crate::runtime::groups::KnownUsers;
 use crate::runtime::mailbox::{Answer, question};
@@ -59,8 +63,8 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// `sluicegate serve`: serves until a signal ends it.
-pub fn serve(config: Config) -> Result<(), Failure> {
-    run(config, |_| Ok(String::new()))
+pub fn serve(args: &ServeArgs, config: Config) -> Result<(), Failure> {
+    run(args, config, |_| Ok(String::new()))
 }
 
 /// `sluicegate quickstart`: makes the directory and a first user if there is none, serves, and says how to use it.
@@ -75,7 +79,7 @@ pub fn quickstart(args: &QuickstartArgs) -> Result<(), Failure> {
     let config = Config::load(&serve_args).map_err(|error| Failure(error.to_string()))?;
     let region = config.region.clone();
     let address = args.listen;
-    run(config, |identity| {
+    run(&serve_args, config, |identity| {
         if identity.users().is_empty() {
             let secret = new_secret().map_err(|error| Failure(error.to_string()))?;
             let user = NewUser {
@@ -110,8 +114,12 @@ fn how_to_use(secret: &str, region: &str, address: SocketAddr) -> String {
     )
 }
 
-fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure>) -> Result<(), Failure> {
-    start_log(&config);
+fn run(
+    args: &ServeArgs,
+    config: Config,
+    prepare: impl FnOnce(&Identity) -> Result<String, Failure>,
+) -> Result<(), Failure> {
+    let level = log::start(config.log_level, config.log_format);
     // Modes of new files and directories are ours to say.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(Modes::UMASK));
     let descriptors_max = raise_descriptor_limit();
@@ -130,20 +138,26 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     let text = prepare(&identity)?;
     warn_of_lacks(&root, &identity);
     let driver = choose_driver(config.driver)?;
-    let tls = config.tls.as_ref().map(load_tls).transpose()?;
+    let tls = config.tls.as_ref().map(reload::load_tls).transpose();
+    let tls = tls.map_err(|error| Failure(format!("{error}.")))?;
+    let tls = tls.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
     let control =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(control_failed)?;
-    let sockets = {
+    let (signals, sockets) = {
         let _inside = control.enter();
-        Sockets {
+        let sockets = Sockets {
             monitors: listen_for_monitors(&config.monitor_listen)?,
             admin: Socket::bind(&config.admin_socket).map_err(|error| Failure(error.to_string()))?,
             user: Socket::bind_for_users(&config.user_socket).map_err(|error| Failure(error.to_string()))?,
-        }
+        };
+        // From here on they end nothing before its time.
+        (Signals::listen().map_err(control_failed)?, sockets)
     };
     let (deliveries, webhooks) =
         Deliveries::prepare(&config.webhooks, config.notify_ca.as_deref(), &config.region)
             .map_err(|error| Failure(format!("{error}.")))?;
+    let (writers, journal) = Writers::prepare(&config).map_err(|error| Failure(format!("{error}.")))?;
+    let (logs, journal) = (writers.files(), Arc::new(journal));
     let offload = Offload::start(limits::OFFLOAD_THREADS)
         .map_err(|error| Failure(format!("cannot start the offload threads: {error}.")))?;
     let shared = Shared {
@@ -163,18 +177,13 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
             settings,
             renames: Renames::default(),
             webhooks,
-            stall: config.stall_timeout,
         }),
         identities: identity.published().clone(),
-        tls: tls.map(Arc::new),
-        limits: Limits {
-            head: config.head_timeout,
-            idle: config.idle_timeout,
-            drain: config.drain_timeout,
-            connections_max: config.connections_max,
-            // Connections come first: at most a quarter of the descriptors may be taken by objects.
-            objects_max: config.object_cache.min(descriptors_max / 4 / config.workers.max(1)),
-        },
+        tls: tls.clone(),
+        journal: journal.clone(),
+        limits: Arc::new(Limits::new(reload::bounds(&config))),
+        // Connections come first: at most a quarter of the descriptors may be taken by objects.
+        objects_max: config.object_cache.min(descriptors_max / 4 / config.workers.max(1)),
     };
     let service = shared.service.clone();
     thread::Builder::new()
@@ -188,14 +197,29 @@ fn run(config: Config, prepare: impl FnOnce(&Identity) -> Result<String, Failure
     let lifecycle = lifecycle::Job::start(shared.service.clone(), rules)
         .map_err(|error| Failure(format!("cannot start the thread of the lifecycle rules: {error}.")))?;
     announce(&config, driver, &addresses, &text);
-    let deliveries = {
+    let (deliveries, writers) = {
         let _inside = control.enter();
-        deliveries.start()
+        let started = writers.start();
+        (
+            deliveries.start(),
+            started.map_err(|error| Failure(format!("cannot start a thread for a log: {error}.")))?,
+        )
     };
-    let ended = control.block_on(administer(identity, shared.service.clone(), driver, sockets));
+    let monitored =
+        Monitored { service: shared.service.clone(), journal: journal.clone(), driver: driver.name() };
+    let reloader = Arc::new(Reloader {
+        args: args.clone(),
+        config: Mutex::new(config),
+        tls,
+        limits: shared.limits.clone(),
+        level,
+        logs,
+    });
+    let ended = control.block_on(administer(identity, monitored, reloader, sockets, signals));
+    let drain = shared.limits.drain();
     lifecycle.stop();
     workers.stop();
-    control.block_on(deliveries.finish(config.drain_timeout));
+    control.block_on(async { tokio::join!(deliveries.finish(drain), writers.finish(&journal, drain)) });
     ended
 }
 
@@ -231,12 +255,22 @@ fn listen_for_monitors(addresses: &[SocketAddr]) -> Result<Vec<tokio::net::TcpLi
 /// The control thread: the admin API, the user API and what monitors ask until a signal comes.
 async fn administer(
     identity: Arc<Identity>,
-    service: Arc<Service>,
-    driver: Driver,
+    monitored: Monitored,
+    reloader: Arc<Reloader>,
     sockets: Sockets,
+    signals: Signals,
 ) -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(control_failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(control_failed)?;
+    let Signals { mut terminate, mut interrupt, mut hangup } = signals;
+    let reload: Reload = Arc::new(move || reloader.reload());
+    let hung_up = reload.clone();
+    // Ends with the runtime.
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let reload = hung_up.clone();
+            // It says by itself what came of it.
+            let _ = tokio::task::spawn_blocking(move || reload()).await;
+        }
+    });
     let stopped = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -254,7 +288,7 @@ async fn administer(
     let wait = |mut stopping: tokio::sync::watch::Receiver<bool>| async move {
         let _ = stopping.wait_for(|stopped| *stopped).await;
     };
-    let monitored = Monitored { service: service.clone(), driver: driver.name() };
+    let service = monitored.service.clone();
     let monitors = sockets.monitors.into_iter().map(|listener| {
         socket::serve_anybody(listener, metrics::router(monitored.clone()), wait(stopping.clone()))
     });
@@ -262,11 +296,30 @@ async fn administer(
     let can_chown = service.root.capabilities.chown;
     let routes_of_admins = admin::router(identity, can_chown)
         .merge(buckets::router(service.clone()))
-        .merge(lifecycle_rules::router(service));
+        .merge(lifecycle_rules::router(service))
+        .merge(control::reload::router(reload));
     let admins = socket::serve(sockets.admin, routes_of_admins, stopped);
     let users = socket::serve_users(sockets.user, routes, wait(stopping.clone()));
     let (result, (), _) = tokio::join!(admins, users, monitors);
     result.map_err(control_failed)
+}
+
+/// What the kernel tells the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Runs inside a tokio runtime.
+    fn listen() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 fn control_failed(error: io::Error) -> Failure {
@@ -367,26 +420,6 @@ fn choose_driver(wanted: config::Driver) -> Result<Driver, Failure> {
     }
 }
 
-fn load_tls(files: &TlsFiles) -> Result<ServerConfig, Failure> {
-    let bad = |path: &Path, why: String| Failure(format!("cannot use {} for TLS: {why}.", path.display()));
-    let certificates = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| bad(&files.cert, error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(bad(&files.cert, "it holds no certificate in PEM form".into()));
-    }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| bad(&files.key, error.to_string()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad(&files.cert, error.to_string()))?
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)
-        .map_err(|error| bad(&files.cert, error.to_string()))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
-}
-
 /// What is missing is said at start, with what it means.
 fn warn_of_lacks(root: &Root, identity: &Identity) {
     let can = root.capabilities;
@@ -434,17 +467,6 @@ fn announce(config: &Config, driver: Driver, addresses: &[SocketAddr], text: &st
     );
     let _ = write!(out, "{text}");
     let _ = out.flush();
-}
-
-fn start_log(config: &Config) {
-    use tracing_subscriber::fmt;
-    let level = config.log_level.name().parse().unwrap_or(tracing::Level::INFO);
-    let builder = fmt().with_max_level(level).with_writer(io::stderr);
-    // Set already when a test starts a second server in its process.
-    let _ = match config.log_format {
-        LogFormat::Text => builder.with_ansi(false).try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
 }
 
 /// As many descriptors as the system allows: a connection needs one, a request a few more. Returns how many.

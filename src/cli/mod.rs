@@ -9,6 +9,7 @@ pub mod client;
 pub mod identity;
 mod lifecycle_rule;
 pub mod policy;
+pub mod reload;
 pub mod role;
 pub mod secret;
 pub mod service_account;
@@ -53,6 +54,8 @@ pub enum Command {
     Identity(identity::IdentityArgs),
     /// Add, list and remove one's own service accounts, with the keys of an S3 user
     ServiceAccount(service_account::ServiceAccountArgs),
+    /// Let a running server read its configuration and certificate again, as SIGHUP does
+    Reload(reload::ReloadArgs),
     /// Get temporary credentials from a running server, with the keys of an S3 user
     Sts(sts::StsArgs),
 }
@@ -139,6 +142,7 @@ pub fn run() -> ExitCode {
         Command::Bucket(args) => bucket::run(&args),
         Command::Identity(args) => identity::run(&args),
         Command::ServiceAccount(args) => service_account::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Sts(args) => sts::run(&args),
     };
     match result {
@@ -153,7 +157,7 @@ pub fn run() -> ExitCode {
 
 fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let config = Config::load(args).map_err(|error| Failure::Usage(error.to_string()))?;
-    crate::server::serve(config).map_err(|error| refused(&error))
+    crate::server::serve(args, config).map_err(|error| refused(&error))
 }
 
 fn refused(error: &dyn fmt::Display) -> Failure {
@@ -257,6 +261,7 @@ mod tests {
             "sluicegate policy simulate --user bob --action s3:GetObject --resource arn:aws:s3:::b/k --context a=b c=d",
             "sluicegate identity export f --passphrase-file p",
             "sluicegate identity import f --replace --root /d",
+            "sluicegate reload --admin-socket /s",
             "sluicegate service-account add --access-key bob --policy-file p.json --secret-file s",
             "sluicegate service-account list --access-key bob --json",
             "sluicegate service-account --access-key bob show K --user-socket /s",

@@ -157,6 +157,19 @@ impl Timestamp {
         out
     }
 
+    /// RFC 3339 with nanoseconds: `2013-05-24T00:00:00.000000000Z`.
+    #[must_use]
+    pub fn iso8601_nanos(&self) -> [u8; 30] {
+        let mut out = *b"1970-01-01T00:00:00.000000000Z";
+        out[..19].copy_from_slice(&self.iso8601_millis()[..19]);
+        let mut left = self.nanos % 1_000_000_000;
+        for digit in out[20..29].iter_mut().rev() {
+            *digit = b'0' + (left % 10) as u8;
+            left /= 10;
+        }
+        out
+    }
+
     /// Days since the epoch and seconds into the day, clamped to the years with four digits.
     fn days(&self) -> (i64, u32) {
         let seconds = self.seconds.clamp(SECONDS_MIN, SECONDS_MAX);

@@ -103,6 +103,36 @@ pub const SETTINGS: &[Setting] = &[
     row("log-level", "LEVEL", "info", "error, warn, info, debug or trace"),
     row("log-format", "FORMAT", "text", "text or json"),
     row(
+        "access-log",
+        "FILE",
+        "",
+        "File that gets a line of JSON for each request, - for standard output; without it, none",
+    ),
+    row(
+        "audit-log",
+        "FILE",
+        "",
+        "File that gets an audit event for each request, one on a line, - for standard output; without it, none",
+    ),
+    row(
+        "audit-webhook",
+        "URL",
+        "",
+        "URL, http or https, that each audit event is sent to; --notify-ca holds for it, too; without it, none",
+    ),
+    row(
+        "audit-token-file",
+        "FILE",
+        "",
+        "File with the Authorization header of the audit webhook: one line, such as Bearer and a token",
+    ),
+    row(
+        "audit-batch",
+        "COUNT",
+        "1",
+        "Most audit events of one call of the webhook, each on a line of its own",
+    ),
+    row(
         "notify-webhook",
         "NAME=URL,..",
         "",

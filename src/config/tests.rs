@@ -111,6 +111,33 @@ fn the_table_is_the_command_line() {
 }
 
 #[test]
+fn every_setting_is_compared() {
+    let config = with_file("").unwrap();
+    let names: Vec<&str> = config.comparison(&config).iter().map(|(name, _)| *name).collect();
+    let settings: Vec<&str> = SETTINGS[1..].iter().map(|setting| setting.name).collect();
+    assert_eq!(names, settings);
+    assert!(config.differences(&config).is_empty());
+    let other = "region = 'eu-west-1'\ntls_cert = 'c'\ntls_key = 'k'\nidle_timeout = 1\naudit_log = '-'";
+    let other = with_file(other).unwrap();
+    assert_eq!(config.differences(&other), ["region", "tls-cert", "tls-key", "idle-timeout", "audit-log"]);
+}
+
+#[test]
+fn audit_and_access_log() {
+    let config =
+        with_file("access_log = '-'\naudit_log = 'a.log'\naudit_webhook = 'https://h/x?t=1'").unwrap();
+    assert_eq!(config.access_log, Some(LogTarget::Stdout));
+    assert_eq!(config.audit_log, Some(LogTarget::File("a.log".into())));
+    let webhook = config.audit_webhook.unwrap();
+    assert_eq!((&*webhook.name, webhook.url.port, webhook.token_file), ("audit", 443, None));
+    assert_eq!(with_file("").unwrap().audit_batch, 1);
+    refused(with_file("audit_webhook = 'ftp://h/secret'"), &["audit-webhook", "http://host:port/path"]);
+    assert!(!with_file("audit_webhook = 'ftp://h/secret'").unwrap_err().to_string().contains("secret"));
+    refused(with_file("audit_token_file = 'f'"), &["audit-token-file", "--audit-webhook"]);
+    refused(with_file("audit_batch = 0"), &["audit-batch", "1 to 1000"]);
+}
+
+#[test]
 fn lists() {
     let config =
         with_file("listen = ['127.0.0.1:1', '[::1]:2']\ndomain = 'b.example, A.b.example,b.example'")

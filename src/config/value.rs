@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ConfigError;
 use super::settings::Setting;
+use super::{ConfigError, LogTarget};
 use crate::iam_api::names::is_account;
 
 /// A value and where it came from.
@@ -27,6 +27,13 @@ pub(super) fn path(value: &Value) -> Result<PathBuf, ConfigError> {
         return Err(value.error("which is no path", "give the path of a file or directory"));
     }
     Ok(PathBuf::from(&value.text))
+}
+
+pub(super) fn log_target(value: &Value) -> Result<LogTarget, ConfigError> {
+    match value.text.as_str() {
+        "-" => Ok(LogTarget::Stdout),
+        _ => path(value).map(LogTarget::File),
+    }
 }
 
 pub(super) fn listen(value: &Value) -> Result<Vec<SocketAddr>, ConfigError> {

@@ -1,4 +1,4 @@
-//! The targets of notifications: `NAME=URL` and `NAME=FILE`.
+//! The targets of notifications: `NAME=URL` and `NAME=FILE`; the target of audit events: a URL and a file.
 //!
 //! A URL is never shown: tokens are put into its path and query as well.
 
@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::ConfigError;
-use super::value::{Value, items};
+use super::value::{Value, items, path};
 use crate::limits::NOTIFICATION_TARGETS_MAX;
 use crate::s3::notification::Webhooks;
 
@@ -56,6 +56,27 @@ pub(super) fn targets(urls: Option<Value>, files: Option<Value>) -> Result<Vec<W
         }
     }
     Ok(webhooks)
+}
+
+/// The target of audit events, with the file of its token.
+pub(super) fn audit(url: Option<Value>, file: Option<Value>) -> Result<Option<WebhookConfig>, ConfigError> {
+    let token_file = file.as_ref().map(path).transpose()?;
+    let Some(value) = url else {
+        return match file {
+            None => Ok(None),
+            Some(file) => {
+                Err(file.error("and there is no audit webhook", "name it by --audit-webhook as well"))
+            }
+        };
+    };
+    let url = webhook_url(&value.text).ok_or_else(|| {
+        // Without the URL, which may hold a token.
+        ConfigError(format!(
+            "{} ({}) is no usable URL; write http://host:port/path, without user and fragment",
+            value.setting.name, value.origin
+        ))
+    })?;
+    Ok(Some(WebhookConfig { name: "audit".into(), url, token_file }))
 }
 
 fn webhooks(value: &Value) -> Result<Vec<WebhookConfig>, ConfigError> {

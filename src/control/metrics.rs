@@ -24,12 +24,15 @@ use axum::routing::get;
 
 use crate::counters::{self, GROUP_BOUNDS, Histogram, LATENCY_BOUNDS, Requests, Totals};
 use crate::s3::context::Service;
+use crate::s3::journal::{Journal, Sink};
 
 /// What the answers are made from.
 #[derive(Clone)]
 pub struct Monitored {
     /// The server.
     pub service: Arc<Service>,
+    /// Who is told of each request.
+    pub journal: Arc<Journal>,
     /// What drives its cores: `io_uring` or `epoll`.
     pub driver: &'static str,
 }
@@ -113,6 +116,8 @@ fn write_metrics(totals: &Totals, monitored: &Monitored) -> String {
     page.head("sluicegate_notices_waiting", "gauge", "Notices that wait for webhooks.");
     page.line("sluicegate_notices_waiting", &[], monitored.service.webhooks.waiting());
 
+    write_journal(&mut page, &monitored.journal);
+
     let flushes = root.committer.statistics();
     page.head("sluicegate_flushes_total", "counter", "Changes that were made durable.");
     page.line("sluicegate_flushes_total", &[], flushes.count);
@@ -184,6 +189,24 @@ fn write_cores(page: &mut Page, totals: &Totals) {
     let sent: u64 = totals.cores.iter().map(|core| core.sent_bytes).sum();
     page.head("sluicegate_sent_bytes_total", "counter", "Bytes to peers, as they were on the wire.");
     page.line("sluicegate_sent_bytes_total", &[], sent);
+}
+
+fn write_journal(page: &mut Page, journal: &Journal) {
+    page.head(
+        "sluicegate_journal_lines_total",
+        "counter",
+        "Lines of the access log and the audit: written or delivered, and dropped for good.",
+    );
+    let totals: Vec<_> = journal.sinks().map(Sink::totals).collect();
+    for of_sink in &totals {
+        let sink = ("sink", of_sink.name);
+        page.line("sluicegate_journal_lines_total", &[sink, ("result", "written")], of_sink.written);
+        page.line("sluicegate_journal_lines_total", &[sink, ("result", "dropped")], of_sink.dropped);
+    }
+    page.head("sluicegate_journal_waiting", "gauge", "Lines of the access log and the audit that wait.");
+    for of_sink in &totals {
+        page.line("sluicegate_journal_waiting", &[("sink", of_sink.name)], of_sink.waiting);
+    }
 }
 
 fn write_flush_groups(page: &mut Page, totals: &Totals) {

@@ -7,7 +7,7 @@
 //! [`metrics`] tells monitoring systems how the server is.
 //!
 //! Besides that, [`buckets`] and [`lifecycle_rules`] are the admin API of buckets, [`lifecycle`] carries out the rules that delete
-//! objects, and [`notify`] tells webhooks what happened.
+//! objects, [`notify`] tells webhooks what happened, and [`journal`] writes the access log and the audit.
 //!
 //! Nothing here serves S3. The data plane sees only the `Snapshot`, which is never changed after it was
 //! published.
@@ -21,16 +21,19 @@ pub mod admin;
 pub mod backup;
 pub mod buckets;
 pub mod identity;
+pub mod journal;
 pub mod lifecycle;
 pub mod lifecycle_rules;
 pub mod metrics;
 pub mod notify;
 pub mod record;
+pub mod reload;
 pub mod seal;
 pub mod simulate;
 pub mod socket;
 pub mod store;
 pub mod user_api;
+mod webhook;
 pub mod wire;
 
 use std::fmt;
@@ -79,6 +82,8 @@ pub enum ErrorKind {
     PolicyTooLarge,
     /// A backup that is damaged, contradicts itself, or is of another release.
     MalformedBackup,
+    /// The configuration that should be read again cannot be used.
+    InvalidConfiguration,
     /// The store is not empty and replacing it was not asked for.
     StoreNotEmpty,
     /// No role of this name.
@@ -132,6 +137,7 @@ impl ErrorKind {
             Self::MalformedPolicy => "MalformedPolicy",
             Self::PolicyTooLarge => "PolicyTooLarge",
             Self::MalformedBackup => "MalformedBackup",
+            Self::InvalidConfiguration => "InvalidConfiguration",
             Self::StoreNotEmpty => "StoreNotEmpty",
             Self::NoSuchRole => "NoSuchRole",
             Self::NoSuchUser => "NoSuchUser",
@@ -164,6 +170,7 @@ impl ErrorKind {
             | Self::InvalidOwner
             | Self::MalformedPolicy
             | Self::MalformedBackup
+            | Self::InvalidConfiguration
             | Self::PolicyTooLarge => 400,
             Self::AccessDenied => 403,
             Self::NoSuchUser

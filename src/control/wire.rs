@@ -386,6 +386,17 @@ pub struct Imported {
     pub roles: usize,
 }
 
+/// Answer to `POST /v1/reload`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Names of settings that changed and hold now.
+    pub changed: Vec<String>,
+    /// Names of settings that changed and hold after a restart only.
+    pub restart: Vec<String>,
+    /// Whether new connections get the certificate as it is now.
+    pub certificate: bool,
+}
+
 /// A role as shown.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Role {

@@ -90,6 +90,7 @@ pub enum Stream {
 pub struct Plain {
     tcp: TcpStream,
     open: Rc<Cell<Option<RawFd>>>,
+    received: u64,
     answer: Progress,
 }
 
@@ -107,7 +108,7 @@ impl Plain {
     /// Wraps an accepted connection.
     fn new(tcp: TcpStream) -> Plain {
         let open = Rc::new(Cell::new(Some(tcp.as_raw_fd())));
-        Plain { tcp, open, answer: Progress::default() }
+        Plain { tcp, open, received: 0, answer: Progress::default() }
     }
 
     pub(super) async fn read<T: IoBufMut>(&mut self, buf: T) -> (io::Result<usize>, T) {
@@ -180,28 +181,37 @@ impl Stream {
     pub async fn read(&mut self, buf: BytesMut) -> (io::Result<usize>, BytesMut) {
         debug_assert!(buf.capacity() > buf.len());
         let filled = buf.len();
-        match self {
+        let (result, buf) = match self {
             Stream::Plain(plain) => {
                 let end = buf.capacity();
                 let (result, window) = plain.read(buf.slice_mut(filled..end)).await;
                 (result, window.into_inner())
             }
             Stream::Tls(tls) => tls.read_bytes(buf).await,
-        }
+        };
+        self.plain_mut().received += *result.as_ref().unwrap_or(&0) as u64;
+        (result, buf)
     }
 
     /// Appends at most `count` bytes to `buf` and returns how many; 0 at the end of the stream.
     pub async fn read_aligned(&mut self, buf: AlignedBuf, count: usize) -> (io::Result<usize>, AlignedBuf) {
         let start = buf.len();
         let end = start + count.min(buf.room());
-        match self {
+        let (result, buf) = match self {
             Stream::Plain(plain) => {
                 let (result, window) = plain.read(buf.window(start, end)).await;
                 let got = *result.as_ref().unwrap_or(&0);
                 (result, window.into_filled(got))
             }
             Stream::Tls(tls) => tls.read_aligned(buf, end - start).await,
-        }
+        };
+        self.plain_mut().received += *result.as_ref().unwrap_or(&0) as u64;
+        (result, buf)
+    }
+
+    /// Bytes read so far, after decryption.
+    pub fn received(&self) -> u64 {
+        self.plain().received
     }
 
     /// What is written from here on is a new answer.

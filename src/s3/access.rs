@@ -273,6 +273,21 @@ impl Caller<'_> {
         self.role().map(|role| &role.principal).or_else(of_user)
     }
 
+    /// The ARN of the session, or else of the user; empty for an unsigned request.
+    pub fn arn(&self) -> &str {
+        let of_session = self.session().and_then(|session| session.arn.as_deref());
+        of_session.or_else(|| self.user().map(|user| &*user.principal.arn)).unwrap_or_default()
+    }
+
+    /// The access key that the request was signed with; empty for an unsigned one.
+    pub fn access_key(&self) -> &str {
+        match &self.identity {
+            Identity::Nobody => "",
+            Identity::Lasting(credential) => &credential.access_key,
+            Identity::Session(session, ..) => &session.access_key,
+        }
+    }
+
     /// What the caller may do by policies of its own: those of the role, or else the user.
     fn identity_policy(&self) -> Option<&Policy> {
         match self.role() {

@@ -1,7 +1,6 @@
 //! What a handler has at hand: the server's parts that all cores share, and one request.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::access::Caller;
 use super::error::{Code, S3Error};
@@ -51,8 +50,6 @@ pub struct Service {
     pub renames: Renames,
     /// Who can be told of changes of objects.
     pub webhooks: Webhooks,
-    /// How long a peer may keep silent in the middle of a body or an answer.
-    pub stall: Duration,
 }
 
 /// How a bucket policy gets into the identities that every core reads. It returns when they all do.

@@ -3,7 +3,7 @@
 //!
 //! In reading order: what is asked ([`operation`]), who asks and whether they may ([`access`]), what a handler has at
 //! hand ([`context`], [`payload`], [`integrity`], [`attributes`]), the handlers, and how they answer ([`reply`],
-//! [`xml`], [`error`], [`failure`]).
+//! [`xml`], [`error`], [`failure`]), and what is told of each request ([`journal`]).
 
 pub mod operation;
 
@@ -44,6 +44,7 @@ pub mod versioning;
 
 pub mod error;
 pub mod failure;
+pub mod journal;
 pub mod query_answer;
 pub mod reply;
 pub mod xml;

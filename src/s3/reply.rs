@@ -117,6 +117,33 @@ impl Reply {
         self.code = Some(code);
     }
 
+    /// The head as far as it is written: without Connection, and without Content-Length unless the body stands behind it.
+    pub fn head(&self) -> &[u8] {
+        match self.body {
+            Body::Joined { head_bytes } => &self.head[..head_bytes],
+            _ => &self.head,
+        }
+    }
+
+    /// Bytes of the body that will be sent.
+    pub fn body_bytes(&self) -> u64 {
+        match &self.body {
+            Body::Empty | Body::Omitted(_) => 0,
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::File(range) => range.length,
+            Body::Joined { head_bytes } => (self.head.len() - head_bytes) as u64,
+        }
+    }
+
+    /// What Content-Length will say. A 304 has no body, and its Content-Length would be the object's.
+    pub fn content_length(&self) -> Option<u64> {
+        match (&self.body, self.status) {
+            (_, 304) => None,
+            (Body::Omitted(length), _) => Some(*length),
+            _ => Some(self.body_bytes()),
+        }
+    }
+
     /// Adds a header.
     pub fn header(&mut self, name: &'static str, value: &[u8]) -> &mut Reply {
         debug_assert!(!matches!(self.body, Body::Joined { .. }), "nothing is added behind the body");
@@ -167,27 +194,23 @@ impl Reply {
 
     /// Ends the head; the connection is closed afterwards unless `keep_alive`.
     pub fn finish(mut self, keep_alive: bool, http10: bool) -> (BytesMut, Body) {
-        let length = match &self.body {
-            Body::Empty => 0,
-            Body::Omitted(length) => *length,
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::File(range) => range.length,
-            Body::Joined { .. } if keep_alive && !http10 => return (self.head, self.body),
-            Body::Joined { head_bytes } => {
-                // What is to be said comes before the empty line; the body moves.
-                let body = self.head.split_off(*head_bytes);
-                self.head.truncate(head_bytes - b"\r\n".len());
-                let mut head = ResponseHead::resume(&mut self.head, self.status);
-                head.connection(keep_alive);
-                head.finish();
-                let head_bytes = self.head.len();
-                self.head.unsplit(body);
-                return (self.head, Body::Joined { head_bytes });
+        if let Body::Joined { head_bytes } = self.body {
+            if keep_alive && !http10 {
+                return (self.head, self.body);
             }
-        };
+            // What is to be said comes before the empty line; the body moves.
+            let body = self.head.split_off(head_bytes);
+            self.head.truncate(head_bytes - b"\r\n".len());
+            let mut head = ResponseHead::resume(&mut self.head, self.status);
+            head.connection(keep_alive);
+            head.finish();
+            let head_bytes = self.head.len();
+            self.head.unsplit(body);
+            return (self.head, Body::Joined { head_bytes });
+        }
+        let length = self.content_length();
         let mut head = ResponseHead::resume(&mut self.head, self.status);
-        // A 304 has no body, and its Content-Length would be the object's.
-        if self.status != 304 {
+        if let Some(length) = length {
             head.content_length(length);
         }
         if !keep_alive || http10 {

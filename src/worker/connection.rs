@@ -18,11 +18,12 @@ use crate::limits;
 use crate::runtime::{Accepted, Phase, Stream, Watch, now, watch};
 use crate::s3::access::Peer;
 use crate::s3::error::{Code, S3Error, Subject};
+use crate::s3::journal::Ended;
 use crate::s3::reply::Reply;
 
 /// Serves one accepted connection until it ends.
 pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
-    let Ok(mut stream) = Stream::accept(tcp, core.shared.tls.clone()) else { return };
+    let Ok(mut stream) = Stream::accept(tcp, core.tls()) else { return };
     let _connected = counters::connected();
     let watch = Watch::new(stream.hangup());
     let mut reader = HeadReader::default();
@@ -32,20 +33,24 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
             Ok(head) => head,
             Err(End::Closed) => break,
             Err(End::Bad(error)) => {
-                answer_and_close(&core, &mut stream, &watch, &S3Error::from(error)).await;
+                answer_and_close(&core, address, &mut stream, &watch, &S3Error::from(error)).await;
                 break;
             }
         };
         let peer = Peer { address, tls_version: stream.tls_version() };
         let begun = counters::begun();
+        let mut note = core.desk.begin(stream.received() - ahead.len() as u64);
         let (reply, rest, operation) =
-            pipeline::answer(&core, &head, peer, &mut stream, &watch, &mut ahead).await;
+            pipeline::answer(&core, &head, peer, &mut stream, &watch, &mut ahead, note.as_deref_mut()).await;
         let (mut status, mut code) = (reply.status(), reply.code());
         let keep_alive =
             head.keep_alive() && rest.is_skippable(limits::LINGER_BYTES_MAX) && !watch::draining();
         let http10 = head.is_http10();
-        drop(head);
-        let stall = core.shared.service.stall;
+        match &mut note {
+            Some(note) => note.carried_out(head, stream.received() - ahead.len() as u64, &reply),
+            None => drop(head),
+        }
+        let stall = core.shared.limits.stall();
         let root = &core.shared.service.root;
         stream.begin_answer();
         let mut sent = send::send(root, &mut stream, &watch, stall, reply, keep_alive, http10).await;
@@ -53,9 +58,14 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
             let error = S3Error::from(changed);
             let reply = Reply::error(&error, &Subject::default(), false, now(), core.request_id());
             (status, code) = (reply.status(), reply.code());
+            note.iter_mut().for_each(|note| note.answered_by(&reply));
             sent = send::send(root, &mut stream, &watch, stall, reply, keep_alive, http10).await;
         }
-        begun.answered(Outcome { operation, status, code, first_byte: stream.answer().first_byte });
+        let outcome = Outcome { operation, status, code, first_byte: stream.answer().first_byte };
+        let took = begun.answered(outcome);
+        if let Some(note) = note {
+            core.desk.finish(note, peer, outcome, took, Ended { stream: &stream, is_whole: sent.is_ok() });
+        }
         if sent.is_err() {
             return;
         }
@@ -68,15 +78,15 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
 }
 
 /// Answers a connection for which there is no room: 503, whatever it asks.
-pub async fn turn_away(core: Rc<Core>, tcp: Accepted) {
-    let Ok(mut stream) = Stream::accept(tcp, core.shared.tls.clone()) else { return };
+pub async fn turn_away(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
+    let Ok(mut stream) = Stream::accept(tcp, core.tls()) else { return };
     let watch = Watch::new(stream.hangup());
     // With TLS the handshake needs some of the peer's bytes first.
     watch.allow(Phase::Peer, Duration::from_millis(limits::LINGER_MS_MAX));
     let asked = BytesMut::with_capacity(limits::READ_BUFFER_BYTES_MIN);
     if matches!(stream.read(asked).await.0, Ok(count) if count > 0) {
         let error = Code::SlowDown.because("The server has as many connections as it may. Try again later.");
-        answer_and_close(&core, &mut stream, &watch, &error).await;
+        answer_and_close(&core, address, &mut stream, &watch, &error).await;
     }
     linger(&mut stream, &watch).await;
 }
@@ -97,7 +107,7 @@ async fn read_head(
     ahead: &mut BytesMut,
 ) -> Result<Head, End> {
     let configured = &core.shared.limits;
-    watch.allow(Phase::Idle, configured.idle);
+    watch.allow(Phase::Idle, configured.idle());
     let mut started = false;
     loop {
         if !ahead.is_empty() {
@@ -112,7 +122,7 @@ async fn read_head(
             if !started {
                 // One limit from the first byte to the last, however slowly they come.
                 started = true;
-                watch.allow(Phase::Peer, configured.head);
+                watch.allow(Phase::Peer, configured.head());
             }
         }
         let mut buf = std::mem::take(ahead);
@@ -128,15 +138,26 @@ async fn read_head(
 }
 
 /// Sends an error that is the last answer of its connection.
-async fn answer_and_close(core: &Core, stream: &mut Stream, watch: &Watch, error: &S3Error) {
+async fn answer_and_close(core: &Core, address: IpAddr, stream: &mut Stream, watch: &Watch, error: &S3Error) {
     let begun = counters::begun();
-    let reply = Reply::error(error, &Subject::default(), false, now(), core.request_id());
+    let mut note = core.desk.begin(stream.received());
+    let (now, request_id) = (now(), core.request_id());
+    let reply = Reply::error(error, &Subject::default(), false, now, request_id);
     let (status, code) = (reply.status(), reply.code());
+    if let Some(note) = &mut note {
+        note.asked(request_id, now, None);
+        note.answered_by(&reply);
+    }
     let root = &core.shared.service.root;
     stream.begin_answer();
-    let _ = send::send(root, stream, watch, core.shared.service.stall, reply, false, false).await;
+    let sent = send::send(root, stream, watch, core.shared.limits.stall(), reply, false, false).await;
     let first_byte = stream.answer().first_byte;
-    begun.answered(Outcome { operation: pipeline::UNKNOWN, status, code, first_byte });
+    let outcome = Outcome { operation: pipeline::UNKNOWN, status, code, first_byte };
+    let took = begun.answered(outcome);
+    if let Some(note) = note {
+        let peer = Peer { address, tls_version: stream.tls_version() };
+        core.desk.finish(note, peer, outcome, took, Ended { stream, is_whole: sent.is_ok() });
+    }
 }
 
 /// Closes so that the peer can read the last answer: a socket that is closed with unread bytes is reset, and the answer

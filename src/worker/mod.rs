@@ -12,6 +12,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -24,6 +25,7 @@ use crate::runtime::mailbox::{self, Reply};
 use crate::runtime::{Listener, now, sleep, spawn, watch};
 use crate::s3::access::Keyring;
 use crate::s3::context::{RequestId, Service};
+use crate::s3::journal::{self, Desk, Journal};
 use crate::storage::{ObjectCache, cache};
 
 /// What a core is started with; the same for all cores.
@@ -33,25 +35,94 @@ pub struct Shared {
     pub service: Arc<Service>,
     /// The identities, replaced as a whole by the control plane.
     pub identities: Arc<ArcSwap<Snapshot>>,
-    /// The certificate, if connections are encrypted.
-    pub tls: Option<Arc<ServerConfig>>,
+    /// The certificate for the next connections, if they are encrypted.
+    pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    /// Who is told of each request.
+    pub journal: Arc<Journal>,
     /// Time limits and the like.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
+    /// Objects that each core keeps open for a moment.
+    pub objects_max: usize,
 }
 
 /// The configured bounds of a core.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
     /// From the first byte of a head to its last.
     pub head: Duration,
     /// Between two requests.
     pub idle: Duration,
+    /// How long a peer may keep silent in the middle of a body or an answer.
+    pub stall: Duration,
     /// What runs at shutdown may go on for so long.
     pub drain: Duration,
     /// Connections of this core.
     pub connections_max: usize,
-    /// Objects that this core keeps open for a moment.
-    pub objects_max: usize,
+}
+
+/// The bounds of all cores. They can be set while requests run, each of which sees the old or the new value.
+pub struct Limits {
+    head_ms: AtomicU64,
+    idle_ms: AtomicU64,
+    stall_ms: AtomicU64,
+    drain_ms: AtomicU64,
+    connections_max: AtomicUsize,
+}
+
+impl Limits {
+    /// These bounds.
+    pub fn new(bounds: Bounds) -> Limits {
+        let unset = || AtomicU64::new(0);
+        let limits = Limits {
+            head_ms: unset(),
+            idle_ms: unset(),
+            stall_ms: unset(),
+            drain_ms: unset(),
+            connections_max: AtomicUsize::new(0),
+        };
+        limits.set(bounds);
+        limits
+    }
+
+    /// These bounds from now on.
+    pub fn set(&self, bounds: Bounds) {
+        let Bounds { head, idle, stall, drain, connections_max } = bounds;
+        let store = |cell: &AtomicU64, time: Duration| cell.store(time.as_millis() as u64, Ordering::Relaxed);
+        store(&self.head_ms, head);
+        store(&self.idle_ms, idle);
+        store(&self.stall_ms, stall);
+        store(&self.drain_ms, drain);
+        self.connections_max.store(connections_max, Ordering::Relaxed);
+    }
+
+    /// See [`Bounds::head`].
+    pub fn head(&self) -> Duration {
+        millis(&self.head_ms)
+    }
+
+    /// See [`Bounds::idle`].
+    pub fn idle(&self) -> Duration {
+        millis(&self.idle_ms)
+    }
+
+    /// See [`Bounds::stall`].
+    pub fn stall(&self) -> Duration {
+        millis(&self.stall_ms)
+    }
+
+    /// See [`Bounds::drain`].
+    pub fn drain(&self) -> Duration {
+        millis(&self.drain_ms)
+    }
+
+    /// See [`Bounds::connections_max`].
+    pub fn connections_max(&self) -> usize {
+        self.connections_max.load(Ordering::Relaxed)
+    }
+}
+
+fn millis(cell: &AtomicU64) -> Duration {
+    Duration::from_millis(cell.load(Ordering::Relaxed))
 }
 
 /// The state of one core.
@@ -59,6 +130,7 @@ pub struct Core {
     shared: Shared,
     keyring: RefCell<Keyring>,
     objects: ObjectCache,
+    desk: Desk,
     requests: Cell<u64>,
 }
 
@@ -67,8 +139,14 @@ impl Core {
         // Ids of different cores and of different runs are far apart.
         let start = now().seconds as u64;
         let requests = Cell::new((start << 24) ^ ((index as u64) << 56));
-        let objects = ObjectCache::new(shared.limits.objects_max);
-        Core { shared, keyring: RefCell::default(), objects, requests }
+        let objects = ObjectCache::new(shared.objects_max);
+        let desk = Desk::new(shared.journal.clone());
+        Core { shared, keyring: RefCell::default(), objects, desk, requests }
+    }
+
+    /// What the next connection is encrypted with, if it is.
+    fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.shared.tls.as_ref().map(|tls| tls.load_full())
     }
 
     fn request_id(&self) -> RequestId {
@@ -89,7 +167,7 @@ pub async fn run(
     let opened = mailbox::open();
     opened.expect("a pair of sockets can be opened at start");
     watch::start();
-    let limits = shared.limits;
+    let limits = shared.limits.clone();
     let core = Rc::new(Core::new(shared, index));
     let listeners: Vec<Rc<Listener>> = listeners
         .into_iter()
@@ -99,12 +177,15 @@ pub async fn run(
         spawn(accept(core.clone(), listener.clone()));
     }
     spawn(sweep_objects(core.clone()));
+    if core.desk.is_wanted() {
+        spawn(hand_over(core.clone()));
+    }
     stop().await;
     for listener in &listeners {
         let _ = listener.stop();
     }
     watch::drain();
-    let mut left = limits.drain;
+    let mut left = limits.drain();
     while watch::connections() > 0 && !left.is_zero() {
         sleep(DRAIN_STEP).await;
         left = left.saturating_sub(DRAIN_STEP);
@@ -116,17 +197,27 @@ pub async fn run(
             "connections were cut off at shutdown"
         );
     }
+    core.desk.hand_over();
+}
+
+/// Keeps lines about requests from waiting for a sheet to be full.
+async fn hand_over(core: Rc<Core>) {
+    loop {
+        sleep(journal::HAND_OVER).await;
+        core.desk.hand_over();
+    }
 }
 
 async fn accept(core: Rc<Core>, listener: Rc<Listener>) {
     loop {
         match listener.accept().await {
             Ok((tcp, peer)) => {
-                let over = (watch::connections() + 1).saturating_sub(core.shared.limits.connections_max);
+                let over = (watch::connections() + 1).saturating_sub(core.shared.limits.connections_max());
+                let address = peer.ip().to_canonical();
                 match over {
-                    0 => spawn(connection::serve(core.clone(), tcp, peer.ip().to_canonical())),
+                    0 => spawn(connection::serve(core.clone(), tcp, address)),
                     // Told to come back later, as long as there are not too many to be told.
-                    1..=limits::TURNED_AWAY_MAX => spawn(connection::turn_away(core.clone(), tcp)),
+                    1..=limits::TURNED_AWAY_MAX => spawn(connection::turn_away(core.clone(), tcp, address)),
                     _ => {}
                 }
                 if over == 1 {

@@ -24,6 +24,7 @@ use crate::runtime::{Stream, Watch, now};
 use crate::s3::access::{Arrival, Peer, Permit, authorize, verify};
 use crate::s3::context::{Ctx, RequestId};
 use crate::s3::error::{Code, S3Error, Subject};
+use crate::s3::journal::Note;
 use crate::s3::operation::{Operation, route};
 use crate::s3::payload::{Payload, Rest};
 use crate::s3::posix::{carried_out_by, user_of};
@@ -49,20 +50,24 @@ pub async fn answer(
     stream: &mut Stream,
     watch: &Watch,
     ahead: &mut BytesMut,
+    mut note: Option<&mut Note>,
 ) -> (Reply, Rest, &'static str) {
     let now = now();
     let request_id = core.request_id();
     // Declared before the payload, because what is in it is borrowed together with the payload.
     let posted = OnceCell::new();
-    let mut payload = Some(Payload::new(head, stream, watch, ahead, core.shared.service.stall));
+    let mut payload = Some(Payload::new(head, stream, watch, ahead, core.shared.limits.stall()));
     let routed = route(head, &core.shared.service.domains);
     let name = routed.as_ref().map_or(UNKNOWN, Operation::name);
+    if let Some(note) = &mut note {
+        note.asked(request_id, now, routed.as_ref().ok());
+    }
     let bucket = routed.as_ref().ok().and_then(Operation::bucket).copied();
     let result = match routed {
         Ok(operation) => {
             let arrival = Arrival { head, body_sha256: None, peer, now, service: &core.shared.service };
             // Pinned where it is made: it is some kilobytes, which nothing has to move.
-            let run = pin!(carry_out(core, arrival, request_id, operation, &posted, &mut payload));
+            let run = pin!(carry_out(core, arrival, request_id, operation, &posted, &mut payload, note));
             match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(result) => result,
                 Err(_) => {
@@ -105,6 +110,7 @@ async fn carry_out<'c>(
     operation: Operation,
     posted: &'c OnceCell<Box<Form>>,
     payload: &mut Option<Payload<'c>>,
+    note: Option<&mut Note>,
 ) -> Result<Reply, S3Error> {
     let service = &core.shared.service;
     let Arrival { head, now, .. } = arrival;
@@ -131,6 +137,9 @@ async fn carry_out<'c>(
         verified.payload = sigv4::Payload::Unsigned;
     }
     let posted = posted.get().map(|form| &**form);
+    if let Some(note) = note {
+        note.sent_by(&verified.caller, posted.map(|form| &form.operation));
+    }
     let head = posted.map_or(head, |form| &form.head);
     let permit = authorize(&verified.caller, posted.map_or(&operation, |form| &form.operation))?;
     let Some(mut body) = payload.take() else { return Err(Code::InternalError.into()) };

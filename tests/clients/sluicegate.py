@@ -269,7 +269,7 @@ class Server:
             relative = pathlib.Path(directory).relative_to(system)
             if relative.parts[:1] not in [("iam",), ("buckets",), ("versions",)]:
                 found += [str(relative / name) for name in names]
-        return sorted(set(found) - {"format", "admin.sock"})
+        return sorted(set(found) - {"format", "admin.sock", "deployment-id"})
 
     def descriptors(self):
         """How many files and sockets the server has open."""

@@ -14,6 +14,7 @@ class Webhook:
 
     def __init__(self, certificate=None):
         self.calls, self.answers = [], []
+        self.take = None  # Is given the bodies as they came, which then need not be JSON.
         self.certificate = certificate
         self.port = 0
         self.start()
@@ -31,7 +32,11 @@ class Webhook:
                 receiver.connections.append(self.connection)
 
             def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if receiver.take:
+                    receiver.take(body)
+                else:
+                    body = json.loads(body)
                 status = receiver.answers.pop(0) if receiver.answers else 200
                 receiver.calls.append((self.path, self.headers, body, status))
                 self.send_response(status)

@@ -139,6 +139,18 @@ fn iso_8601_dates() {
 }
 
 #[test]
+fn nanoseconds_are_nine_digits() {
+    for (nanos, expected) in [
+        (0, "2013-05-24T00:00:00.000000000Z"),
+        (7, "2013-05-24T00:00:00.000000007Z"),
+        (123_456_789, "2013-05-24T00:00:00.123456789Z"),
+        (999_999_999, "2013-05-24T00:00:00.999999999Z"),
+    ] {
+        assert_eq!(str::from_utf8(&Timestamp { nanos, ..MAY_2013 }.iso8601_nanos()), Ok(expected));
+    }
+}
+
+#[test]
 fn every_day_of_an_era_follows_the_one_before() {
     // The naive calendar: count days one by one from a known date.
     let (mut date, mut seconds) = (Date { year: 1899, month: 12, day: 31 }, -2_209_075_200);

@@ -1,0 +1,161 @@
+"""What a running server reads again: its certificate, its settings, without touching a connection."""
+
+import os
+import shutil
+import signal
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+
+import sluicegate
+from conftest import with_users
+from sluicegate import Server, wait_until
+
+
+def serial(server):
+    """The serial number of the certificate that a new connection gets."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection((server.host, server.port)) as plain:
+        with context.wrap_socket(plain) as connection:
+            return connection.getpeercert(binary_form=True)
+
+
+class Changing:
+    """A certificate whose files can be replaced by those of another."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.number = 0
+        self.replace()
+
+    def replace(self):
+        self.number += 1
+        made = self.directory / str(self.number)
+        made.mkdir()
+        certificate = sluicegate.Certificate(made)
+        self.file, self.key, self.authority = (self.directory / name for name in ("cert", "key", "authority"))
+        for source, target in [(certificate.file, self.file), (certificate.key, self.key),
+                               (certificate.authority, self.authority)]:
+            shutil.copy(source, target)
+
+
+def hang_up(server, said):
+    """Sends SIGHUP and waits until the server has said this once more."""
+    before = server.log().count(said)
+    os.kill(server.pid, signal.SIGHUP)
+    wait_until(lambda: server.log().count(said) > before, f"{said!r} in {server.log()}")
+
+
+def test_new_connections_get_the_new_certificate_and_old_ones_live_on(tmp_path):
+    changing = Changing(tmp_path)
+    with Server(certificate=changing) as server:
+        with_users(server)
+        s3 = server.s3()
+        s3.create_bucket(Bucket="photos")
+        body = os.urandom(8 << 20)
+        s3.put_object(Bucket="photos", Key="large", Body=body)
+        streams = [s3.get_object(Bucket="photos", Key="large")["Body"] for _ in range(3)]
+        begun = [stream.read(1) for stream in streams]
+        first = serial(server)
+        failures, stop = [], threading.Event()
+
+        def keep_asking():
+            own = server.s3()
+            while not stop.is_set():
+                try:
+                    own.head_object(Bucket="photos", Key="large")
+                except Exception as failure:
+                    failures.append(failure)
+
+        asking = threading.Thread(target=keep_asking)
+        asking.start()
+        time.sleep(0.2)
+        changing.replace()
+        hang_up(server, "the configuration was read again")
+        second = serial(server)
+        assert second != first
+        time.sleep(0.2)
+        stop.set()
+        asking.join()
+        # The connection that was open was not dropped; boto3 would not trust the new certificate.
+        assert not failures
+        for stream, byte in zip(streams, begun):
+            assert byte + stream.read() == body
+        assert server.s3().get_object(Bucket="photos", Key="large")["Body"].read() == body
+        # What cannot be used changes nothing.
+        changing.file.write_text("no certificate")
+        hang_up(server, "could not be read again")
+        assert serial(server) == second
+        assert str(changing.file) in server.refused("reload")
+        changing.replace()
+        mixed = changing.key.read_bytes()
+        changing.replace()
+        changing.key.write_bytes(mixed)
+        assert str(changing.file) in server.refused("reload"), "the key is that of another certificate"
+        assert serial(server) == second
+        changing.replace()
+        assert "New connections get the certificate" in server.admin("reload")
+        assert serial(server) not in (first, second)
+
+
+@pytest.fixture
+def configured(tmp_path):
+    file = tmp_path / "sluicegate.toml"
+    file.write_text("idle_timeout = '60s'\n")
+    with Server(options=["--config", file]) as server:
+        server.file = file
+        yield with_users(server)
+
+
+def test_settings_hold_at_once_or_are_named(configured):
+    configured.s3().create_bucket(Bucket="photos")
+    assert configured.admin("reload") == "Read again: no setting changed.\n"
+    with socket.create_connection((configured.host, configured.port)) as before:
+        configured.file.write_text(
+            "idle_timeout = '1s'\nlog_level = 'debug'\nconnections_max = 3\nregion = 'eu-west-1'\nworkers = 7\n")
+        said = configured.admin("reload")
+        assert "Changed: idle-timeout, connections-max, log-level." in said
+        assert "after a restart only: workers, region." in said
+        assert "answered" not in configured.log()
+        configured.s3().head_bucket(Bucket="photos")
+        wait_until(lambda: "answered" in configured.log(), "a line of the new level")
+        with socket.create_connection((configured.host, configured.port)) as idle:
+            begun = time.monotonic()
+            idle.settimeout(sluicegate.PATIENCE)
+            assert idle.recv(1) == b"", "the new limit holds for a new connection"
+            assert 0.5 < time.monotonic() - begun < 30
+        before.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            before.recv(1)  # The limit that was set before is kept.
+    connections = [socket.create_connection((configured.host, configured.port)) for _ in range(3 * configured.workers + 5)]
+    wait_until(lambda: "the limit of connections is reached" in configured.log(), "the new limit")
+    [connection.close() for connection in connections]
+    # What needs a restart is named until there was one.
+    assert "after a restart only: workers, region." in configured.admin("reload")
+    configured.file.write_text("")
+    assert "Changed: idle-timeout, connections-max, log-level." in configured.admin("reload")
+
+
+def test_an_invalid_file_changes_nothing_and_says_why(configured):
+    configured.file.write_text("idle_timeout = '1s'\nlog_level = 'loud'\n")
+    assert "log-level" in configured.refused("reload") and "loud" in configured.refused("reload")
+    hang_up(configured, "the configuration could not be read again")
+    assert "loud" in configured.log()
+    configured.file.write_text("idle_timeout = '60s'\n")
+    assert configured.admin("reload") == "Read again: no setting changed.\n", "the other setting was not taken"
+    configured.file.unlink()
+    assert str(configured.file) in configured.refused("reload")
+    configured.s3().list_buckets()
+
+
+def test_signals_in_a_row_end_nothing(configured):
+    s3 = configured.s3()
+    s3.create_bucket(Bucket="photos")
+    for number in range(50):
+        os.kill(configured.pid, signal.SIGHUP)
+        s3.put_object(Bucket="photos", Key=f"k{number}", Body=b"1")
+    assert configured.process.poll() is None
