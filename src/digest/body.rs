@@ -73,13 +73,20 @@ pub fn update_many(bodies: &mut [(&mut Hashes, &[u8])]) {
         // In turns with each other, which needs the same bytes to be in the cache.
         return data.chunks(SLICE_BYTES).for_each(|slice| hashes.update(slice));
     }
-    let (mut md5, mut sha256) = (SmallVec::<[_; LANES_MAX]>::new(), SmallVec::<[_; LANES_MAX]>::new());
-    for (hashes, data) in bodies {
-        md5.extend(hashes.md5.as_mut().map(|state| (state, *data)));
-        sha256.extend(hashes.sha256.as_mut().map(|state| (state, *data)));
+    // Where both are wanted, a slice of each body is still in the cache when it is read for the second time.
+    let twice = bodies.iter().any(|(hashes, _)| hashes.md5.is_some() && hashes.sha256.is_some());
+    let longest = bodies.iter().map(|(_, data)| data.len()).max().unwrap_or(0);
+    let step = if twice { SLICE_BYTES } else { longest.max(1) };
+    for start in (0..longest).step_by(step) {
+        let (mut md5, mut sha256) = (SmallVec::<[_; LANES_MAX]>::new(), SmallVec::<[_; LANES_MAX]>::new());
+        for (hashes, data) in bodies.iter_mut() {
+            let slice = &data[start.min(data.len())..(start + step).min(data.len())];
+            md5.extend(hashes.md5.as_mut().map(|state| (state, slice)));
+            sha256.extend(hashes.sha256.as_mut().map(|state| (state, slice)));
+        }
+        md5_lanes::update_many(&mut md5);
+        sha256::update_many(&mut sha256);
     }
-    md5_lanes::update_many(&mut md5);
-    sha256::update_many(&mut sha256);
 }
 
 /// The running digests of one body.
