@@ -6,8 +6,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::context::{Ctx, RequestId};
 use super::error::{Code, S3Error, Subject};
+use super::payload::slow_down;
 use crate::codec::dates::Timestamp;
 use crate::http::response::ResponseHead;
+use crate::limits::JOINED_BYTES_MAX;
+use crate::runtime::{Pool, Share};
 use crate::storage::object::Content;
 
 /// The answer to one request. What depends on the connection (Content-Length, Connection) is added when it is sent.
@@ -26,6 +29,8 @@ pub enum Body {
     Omitted(u64),
     /// Bytes in memory.
     Bytes(Bytes),
+    /// More of them than a connection may hold by itself, with their share of the core's memory.
+    Large(Bytes, Share),
     /// A range of a file.
     File(FileRange),
 }
@@ -119,15 +124,34 @@ impl Reply {
     /// The answer is this XML document.
     pub fn xml(&mut self, document: Vec<u8>) -> &mut Reply {
         self.header("Content-Type", b"application/xml");
-        self.body = Body::Bytes(document.into());
-        self
+        self.bytes(document)
     }
 
     /// The answer is this JSON document.
     pub fn json(&mut self, document: Vec<u8>) -> &mut Reply {
         self.header("Content-Type", b"application/json");
+        self.bytes(document)
+    }
+
+    fn bytes(&mut self, document: Vec<u8>) -> &mut Reply {
         self.body = Body::Bytes(document.into());
         self
+    }
+
+    /// Counts an answer that may take long to send as memory of the core.
+    ///
+    /// # Errors
+    /// 503 SlowDown: so much of it is being sent already.
+    pub fn hold(&mut self) -> Result<(), S3Error> {
+        match &mut self.body {
+            Body::Bytes(bytes) if bytes.len() > JOINED_BYTES_MAX => {
+                let share = Share::take(Pool::Answers, bytes.len()).map_err(|_| slow_down())?;
+                // Not with the room that it was written in, which nobody counts: it may stay for long.
+                self.body = Body::Large(Bytes::copy_from_slice(bytes), share);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Ends the head; the connection is closed afterwards unless `keep_alive`.
@@ -135,7 +159,7 @@ impl Reply {
         let length = match &self.body {
             Body::Empty => 0,
             Body::Omitted(length) => *length,
-            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::Bytes(bytes) | Body::Large(bytes, _) => bytes.len() as u64,
             Body::File(range) => range.length,
         };
         let mut head = ResponseHead::resume(&mut self.head, self.status);

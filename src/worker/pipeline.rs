@@ -66,7 +66,8 @@ pub async fn answer(
         Err(error) => Err(error.clone()),
     };
     let operation = operation.ok();
-    let mut reply = result.unwrap_or_else(|error| {
+    let held = result.and_then(|mut reply| reply.hold().map(|()| reply));
+    let mut reply = held.unwrap_or_else(|error| {
         if let Some(operation @ (Operation::Sts | Operation::Iam)) = &operation {
             let api = if *operation == Operation::Sts { query_answer::STS } else { query_answer::IAM };
             return query_answer::refuse(api, &error, now, request_id);
@@ -107,6 +108,7 @@ async fn carry_out<'c>(
     }
     let form = match (operation, payload.as_mut()) {
         (Operation::Sts | Operation::Iam, Some(body)) => {
+            body.begin_unverified()?;
             Some(body.read_all(limits::FORM_BODY_BYTES_MAX).await?)
         }
         _ => None,
@@ -116,6 +118,7 @@ async fn carry_out<'c>(
     let arrival = Arrival { body_sha256, ..arrival };
     let mut verified = verify(arrival, operation, snapshot, &mut core.keyring.borrow_mut())?;
     if let (Operation::PostObject(bucket), Some(body)) = (operation, payload.as_mut()) {
+        body.begin_unverified()?;
         // The fields of a form say who asks and for what; what follows them is the body of that.
         let form = Box::new(post_object::read(head, bucket, body).await?);
         let form = posted.get_or_init(|| form);
@@ -127,6 +130,7 @@ async fn carry_out<'c>(
     let head = posted.map_or(head, |form| &form.head);
     let permit = authorize(&verified.caller, posted.map_or(operation, |form| &form.operation))?;
     let Some(mut body) = payload.take() else { return Err(Code::InternalError.into()) };
+    body.verified();
     let unwrapped = body.unwrap_chunks(head, &verified.payload, verified.seed);
     let mut ctx = Ctx {
         service,

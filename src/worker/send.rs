@@ -18,7 +18,7 @@ use futures_util::stream::{FuturesOrdered, StreamExt};
 use rustix::fs::{self, OFlags};
 use rustix::io::{IoSliceMut, ReadWriteFlags};
 
-use crate::limits::{self, DIRECT_ALIGNMENT, TRANSFER_BYTES};
+use crate::limits::{self, DIRECT_ALIGNMENT, JOINED_BYTES_MAX, TRANSFER_BYTES};
 use crate::runtime::{AlignedBuf, Phase, RingFile, Stream, Watch};
 use crate::s3::reply::{Body, FileRange, Reply};
 use crate::storage::object::Content;
@@ -46,11 +46,12 @@ pub async fn send(
     watch.allow(Phase::Peer, stall);
     let sent = match body {
         Body::Empty | Body::Omitted(_) => stream.write(head.freeze()).await,
-        Body::Bytes(bytes) if bytes.len() <= JOINED_BYTES_MAX => {
+        Body::Bytes(bytes) => {
+            debug_assert!(bytes.len() <= JOINED_BYTES_MAX, "a larger one has its share of the memory");
             head.extend_from_slice(&bytes);
             stream.write(head.freeze()).await
         }
-        Body::Bytes(bytes) => match stream.write(head.freeze()).await {
+        Body::Large(bytes, _share) => match stream.write(head.freeze()).await {
             Ok(()) => stream.write(bytes).await,
             Err(error) => Err(error),
         },
@@ -196,7 +197,3 @@ fn read_cached(file: BorrowedFd<'_>, to: &mut [u8], offset: u64) -> usize {
     // EAGAIN: not in the cache; EOPNOTSUPP: the file system cannot say. Both are read through the ring.
     read.unwrap_or(0)
 }
-
-/// Up to this size a body is put behind its head, to leave in one write.
-const JOINED_BYTES_MAX: usize = 64 * 1024;
-const _: () = assert!(JOINED_BYTES_MAX <= TRANSFER_BYTES);
