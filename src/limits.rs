@@ -105,6 +105,23 @@ pub const SMALL_BUFFERS_KEPT: usize = 256;
 /// Bytes of transfer buffers one core hands out at most. Beyond it requests are answered 503 SlowDown.
 pub const TRANSFER_MEMORY_MAX: usize = 256 * 1024 * 1024;
 const _: () = assert!(TRANSFER_MEMORY_MAX >= 64 * (WRITES_IN_FLIGHT + 1) * TRANSFER_BYTES);
+/// Bytes of bodies that one core holds to parse them as a whole, at most: eight of the largest, or some hundred
+/// DeleteObjects of 1,000 keys. Beyond it requests are answered 503 SlowDown.
+pub const DOCUMENT_MEMORY_MAX: usize = 64 * 1024 * 1024;
+const _: () = assert!(DOCUMENT_MEMORY_MAX >= 8 * XML_BODY_BYTES_MAX);
+const _: () = assert!(JOINED_BYTES_MAX <= TRANSFER_BYTES);
+/// Bytes of larger answers in memory (pages of listings) that one core holds for receivers who read slowly, at most.
+/// Beyond it requests are answered 503 SlowDown.
+pub const ANSWER_MEMORY_MAX: usize = 128 * 1024 * 1024;
+/// What a sender who is not known yet may make a core hold: a small buffer, another one where the body is framed, and the
+/// form of a call of STS or IAM.
+pub const UNVERIFIED_BYTES_MAX: usize = 2 * BUFFERED_BYTES_MAX + FORM_BODY_BYTES_MAX;
+/// Bytes that one core holds for all of them at most: they never get the buffers of those who are known. Beyond it
+/// requests are answered 503 SlowDown.
+pub const UNVERIFIED_MEMORY_MAX: usize = 128 * 1024 * 1024;
+const _: () =
+    assert!(UNVERIFIED_MEMORY_MAX / UNVERIFIED_BYTES_MAX * BUFFERED_BYTES_MAX <= TRANSFER_MEMORY_MAX / 4);
+const _: () = assert!(FORM_BYTES_MAX < BUFFERED_BYTES_MAX);
 /// O_DIRECT alignment of memory, offset and length that every block device and file system here accepts.
 pub const DIRECT_ALIGNMENT: usize = 4096;
 const _: () = assert!(TRANSFER_BYTES.is_multiple_of(DIRECT_ALIGNMENT));

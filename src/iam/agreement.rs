@@ -4,6 +4,7 @@
 //! One generator has two sources of choices: bytes that proptest shrinks to a small counterexample, and a generator of
 //! pseudo-random numbers for a million decisions.
 
+#[cfg(test)]
 use proptest::prelude::*;
 
 use super::oracle::{self, Answer, Question, Who};
@@ -37,8 +38,10 @@ impl Choices for FromBytes<'_> {
 }
 
 /// Xorshift64*.
+#[cfg(test)]
 struct Random(u64);
 
+#[cfg(test)]
 impl Choices for Random {
     fn below(&mut self, count: usize) -> usize {
         self.0 ^= self.0 >> 12;
@@ -484,6 +487,19 @@ fn agree(policies: &Policies, world: &World) -> Result<Answer, String> {
     Err(format!("{decision:?}, but the oracle says {expected:?}\n{}\n{world:#?}", policies.texts.join("\n")))
 }
 
+/// Policies and a request from `data`, decided both ways. For the fuzzer only: what it needs is not in the server.
+#[doc(hidden)]
+#[cfg(fuzzing)]
+pub fn fuzz(data: &[u8]) {
+    let mut choices = FromBytes(data);
+    let policies = policies(&mut choices);
+    for _ in 0..4 {
+        let world = world(&mut choices);
+        agree(&policies, &world).unwrap_or_else(|difference| panic!("{difference}"));
+    }
+}
+
+#[cfg(test)]
 proptest! {
     #[test]
     fn decisions_agree_with_the_oracle(bytes in prop::collection::vec(any::<u8>(), 0..160)) {
@@ -512,8 +528,10 @@ fn a_million_decisions_agree_with_the_oracle() {
     assert!(counts.iter().all(|&count| count > decisions / 20), "{counts:?}");
 }
 
+#[cfg(test)]
 const REQUESTS_PER_POLICY: usize = 50;
 /// Debug builds are some ten times slower. Whoever has the time sets the number: `tests/run` does.
+#[cfg(test)]
 fn decisions() -> usize {
     let asked = std::env::var("SLUICEGATE_TEST_DECISIONS").ok().and_then(|text| text.parse().ok());
     asked.unwrap_or(if cfg!(debug_assertions) { 100_000 } else { 1_000_000 })

@@ -8,8 +8,8 @@
 
 pub mod acl;
 pub mod action;
-#[cfg(test)]
-mod agreement;
+#[cfg(any(test, fuzzing))]
+pub mod agreement;
 mod builtin;
 mod caller;
 pub mod compile;
@@ -24,7 +24,7 @@ mod json;
 pub mod key;
 mod operand;
 pub mod operator;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod oracle;
 mod pattern;
 mod preset;

@@ -21,6 +21,8 @@ pub struct TlsStream {
     incoming: Vec<u8>,
     received: usize,
     taken: usize,
+    /// What the next read asks for: little while little comes, so that an idle connection holds little.
+    asked: usize,
     outgoing: Vec<u8>,
 }
 
@@ -29,7 +31,8 @@ impl TlsStream {
     pub(super) fn accept(plain: Plain, config: Arc<ServerConfig>) -> io::Result<TlsStream> {
         let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
         session.set_buffer_limit(Some(PLAINTEXT_BYTES_MAX + RECORD_OVERHEAD_MAX));
-        Ok(TlsStream { plain, session, incoming: Vec::new(), received: 0, taken: 0, outgoing: Vec::new() })
+        let (incoming, outgoing, asked) = (Vec::new(), Vec::new(), INCOMING_BYTES_MIN);
+        Ok(TlsStream { plain, session, incoming, received: 0, taken: 0, asked, outgoing })
     }
 
     pub(super) fn plain(&self) -> &Plain {
@@ -50,7 +53,7 @@ impl TlsStream {
 
     pub(super) async fn read_bytes(&mut self, mut buf: BytesMut) -> (io::Result<usize>, BytesMut) {
         let start = buf.len();
-        let end = buf.capacity().min(start + INCOMING_BYTES);
+        let end = buf.capacity().min(start + INCOMING_BYTES_MAX);
         buf.resize(end, 0);
         let result = loop {
             match self.session.reader().read(&mut buf[start..]) {
@@ -87,10 +90,22 @@ impl TlsStream {
             self.flush().await?;
             let mut incoming = std::mem::take(&mut self.incoming);
             incoming.clear();
-            incoming.reserve(INCOMING_BYTES);
-            let (result, back) = self.plain.read(incoming.slice_mut(0..INCOMING_BYTES)).await;
+            // Whatever is larger was for what has been read and sent: the peer may take its time now.
+            if incoming.capacity() > self.asked {
+                incoming = Vec::new();
+            }
+            if self.outgoing.capacity() > INCOMING_BYTES_MIN {
+                self.outgoing = Vec::new();
+            }
+            incoming.reserve_exact(self.asked);
+            let (result, back) = self.plain.read(incoming.slice_mut(0..self.asked)).await;
             self.incoming = back.into_inner();
             (self.received, self.taken) = (result?, 0);
+            if self.received == self.asked {
+                self.asked = INCOMING_BYTES_MAX;
+            } else if self.received <= INCOMING_BYTES_MIN / 2 {
+                self.asked = INCOMING_BYTES_MIN;
+            }
         }
         // At the end of the stream rustls is told so by a read of 0 bytes, and its reader then returns 0, or an
         // error if there was no close_notify.
@@ -138,7 +153,9 @@ impl TlsStream {
 }
 
 /// Ciphertext read at once: four full records.
-const INCOMING_BYTES: usize = 4 * (16 * 1024 + 256);
+const INCOMING_BYTES_MAX: usize = 4 * (16 * 1024 + 256);
+/// The same while little comes: the head of a request.
+const INCOMING_BYTES_MIN: usize = 8 * 1024;
 /// Plaintext handed to rustls at once, before it is written out.
 const PLAINTEXT_BYTES_MAX: usize = 128 * 1024;
 /// Room for the headers and tags of the records of one piece, and of a handshake flight.

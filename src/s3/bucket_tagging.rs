@@ -114,7 +114,7 @@ pub fn read_tag_set(reader: &mut Reader<'_>, count_max: usize) -> Result<Vec<(St
 pub fn read_tag(reader: &mut Reader<'_>) -> Result<(String, String), Malformed> {
     let (mut key, mut value) = (None, None);
     while let Some(element) = reader.child()? {
-        let text = reader.text()?;
+        let text = reader.kept_text()?;
         match name(&element) {
             "Key" => once(&mut key, text)?,
             "Value" => once(&mut value, text)?,

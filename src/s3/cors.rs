@@ -75,7 +75,7 @@ impl Rule {
     fn read(reader: &mut Reader<'_>) -> Result<Rule, S3Error> {
         let mut rule = Rule::default();
         while let Some(element) = reader.child()? {
-            let text = reader.text()?;
+            let text = reader.kept_text()?;
             match name(&element) {
                 "ID" if text.chars().count() <= ID_CHARS_MAX => once(&mut rule.id, text)?,
                 "AllowedOrigin" => rule.origins.push(one_wildcard("AllowedOrigin", text)?),

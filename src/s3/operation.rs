@@ -17,7 +17,7 @@
 
 mod actions;
 mod address;
-mod continuation;
+pub mod continuation;
 mod copy_source;
 mod parameters;
 mod query;

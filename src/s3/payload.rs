@@ -22,7 +22,7 @@ use crate::http::body::BodyDecoder;
 use crate::http::head::{Framing, Head};
 use crate::http::response::CONTINUE;
 use crate::limits;
-use crate::runtime::{AlignedBuf, Phase, Stream, Watch};
+use crate::runtime::{AlignedBuf, Phase, Pool, Share, Stream, Watch};
 use crate::sigv4::{self, Seed, Trailer};
 
 /// What is left of a request's body.
@@ -40,6 +40,10 @@ pub struct Payload<'c> {
     stall: Duration,
     side: Side,
     file: Option<Box<FormFile>>,
+    /// While nobody knows who sends this.
+    unverified: Option<Share>,
+    /// Of what was read as a whole.
+    document: Option<Share>,
 }
 
 /// Where a framed body is decoded: `raw` holds bytes as they came, `framed` is what the outer framing gave of them and
@@ -78,6 +82,8 @@ impl<'c> Payload<'c> {
             stall,
             side: Side::default(),
             file: None,
+            unverified: None,
+            document: None,
         }
     }
 
@@ -93,6 +99,22 @@ impl<'c> Payload<'c> {
             self.length = Some(chunks.decoded_length());
         }
         Ok(())
+    }
+
+    /// What is read until [`Payload::verified`] comes from somebody who is not known. It has a bound of its own on the
+    /// memory, and all of it must come within the time that others may stand still.
+    pub fn begin_unverified(&mut self) -> Result<(), S3Error> {
+        let share = Share::take(Pool::Unverified, limits::UNVERIFIED_BYTES_MAX).map_err(|_| slow_down())?;
+        self.unverified = Some(share);
+        self.watch.allow(Phase::Peer, self.stall);
+        Ok(())
+    }
+
+    /// From here on the sender is known.
+    pub fn verified(&mut self) {
+        if self.unverified.take().is_some() {
+            self.watch.working();
+        }
     }
 
     /// Bytes of content, if the request says how many.
@@ -152,12 +174,14 @@ impl<'c> Payload<'c> {
     }
 
     async fn fill_body(&mut self, buf: AlignedBuf) -> Result<(AlignedBuf, bool), S3Error> {
-        self.watch.allow(Phase::Peer, self.stall);
+        self.wait_for_peer();
         let filled = match (&self.outer, &self.chunks) {
             (BodyDecoder::Length(_), None) => self.fill_plain(buf).await,
             _ => self.fill_decoded(buf).await,
         };
-        self.watch.working();
+        if self.unverified.is_none() {
+            self.watch.working();
+        }
         filled
     }
 
@@ -170,18 +194,40 @@ impl<'c> Payload<'c> {
         if self.length.is_some_and(|length| length > bytes_max as u64) {
             return Err(too_large());
         }
-        let mut body = Vec::with_capacity(self.length.unwrap_or(0) as usize);
-        let mut buf = AlignedBuf::take_for(self.length.unwrap_or(0)).map_err(|_| slow_down())?;
+        let mut body = Vec::new();
+        // Who is not known gets a small buffer only, whatever was announced.
+        let announced = if self.unverified.is_some() { 0 } else { self.length.unwrap_or(0) };
+        let mut buf = AlignedBuf::take_for(announced).map_err(|_| slow_down())?;
         loop {
             buf.clear();
             let (back, done) = self.fill(buf).await?;
             buf = back;
-            if body.len() + buf.len() > bytes_max {
+            let length = body.len() + buf.len();
+            if length > bytes_max {
                 return Err(too_large());
+            }
+            if length > body.capacity() {
+                // As a vector grows, by what has come and not by what was announced.
+                let capacity = (2 * body.capacity()).clamp(length, bytes_max);
+                self.count_document(capacity)?;
+                body.reserve_exact(capacity - body.len());
             }
             body.extend_from_slice(&buf);
             if done {
                 return Ok(body);
+            }
+        }
+    }
+
+    /// Counts a body of so many bytes as memory of the core, until the request is answered.
+    fn count_document(&mut self, bytes: usize) -> Result<(), S3Error> {
+        match (&self.unverified, &mut self.document) {
+            // Counted already, with the most it can be.
+            (Some(_), _) => Ok(()),
+            (None, Some(share)) => share.grow_to(bytes).map_err(|_| slow_down()),
+            (None, none) => {
+                *none = Some(Share::take(Pool::Documents, bytes).map_err(|_| slow_down())?);
+                Ok(())
             }
         }
     }
@@ -292,6 +338,10 @@ impl<'c> Payload<'c> {
                 .saturating_add(1024)
                 .min(limits::DECODE_BUFFER_BYTES)
         });
+        let wanted = match self.unverified {
+            Some(_) => wanted.min(limits::BUFFERED_BYTES_MAX),
+            None => wanted,
+        };
         raw.reserve(wanted);
         let (read, raw) = self.stream.read(raw).await;
         self.side.raw = raw;
@@ -302,11 +352,18 @@ impl<'c> Payload<'c> {
     fn received(&self, read: std::io::Result<usize>) -> Result<usize, S3Error> {
         match read {
             Ok(got) if got > 0 => {
-                self.watch.allow(Phase::Peer, self.stall);
+                self.wait_for_peer();
                 Ok(got)
             }
             _ if self.watch.expired() => Err(Code::RequestTimeout.into()),
             _ => Err(Code::IncompleteBody.into()),
+        }
+    }
+
+    /// The peer may stand still again for as long; somebody who is not known, only once.
+    fn wait_for_peer(&self) {
+        if self.unverified.is_none() {
+            self.watch.allow(Phase::Peer, self.stall);
         }
     }
 

@@ -6,9 +6,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::context::{Ctx, RequestId};
 use super::error::{Code, S3Error, Subject};
+use super::payload::slow_down;
 use crate::codec::dates::Timestamp;
 use crate::http::response::ResponseHead;
-use crate::runtime::buffer;
+use crate::limits::JOINED_BYTES_MAX;
+use crate::runtime::{Pool, Share, buffer};
 use crate::storage::object::Content;
 
 /// The answer to one request. What depends on the connection (Content-Length, Connection) is added when it is sent.
@@ -33,6 +35,8 @@ pub enum Body {
         /// Where the head ends, with its empty line.
         head_bytes: usize,
     },
+    /// More of them than a connection may hold by itself, with their share of the core's memory.
+    Large(Bytes, Share),
     /// A range of a file.
     File(FileRange),
 }
@@ -129,7 +133,7 @@ impl Reply {
     pub fn body_bytes(&self) -> u64 {
         match &self.body {
             Body::Empty | Body::Omitted(_) => 0,
-            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::Bytes(bytes) | Body::Large(bytes, _) => bytes.len() as u64,
             Body::File(range) => range.length,
             Body::Joined { head_bytes } => (self.head.len() - head_bytes) as u64,
         }
@@ -165,13 +169,16 @@ impl Reply {
     /// The answer is this XML document.
     pub fn xml(&mut self, document: Vec<u8>) -> &mut Reply {
         self.header("Content-Type", b"application/xml");
-        self.body = Body::Bytes(document.into());
-        self
+        self.bytes(document)
     }
 
     /// The answer is this JSON document.
     pub fn json(&mut self, document: Vec<u8>) -> &mut Reply {
         self.header("Content-Type", b"application/json");
+        self.bytes(document)
+    }
+
+    fn bytes(&mut self, document: Vec<u8>) -> &mut Reply {
         self.body = Body::Bytes(document.into());
         self
     }
@@ -190,6 +197,22 @@ impl Reply {
         }
         self.body = Body::Joined { head_bytes };
         true
+    }
+
+    /// Counts an answer that may take long to send as memory of the core.
+    ///
+    /// # Errors
+    /// 503 SlowDown: so much of it is being sent already.
+    pub fn hold(&mut self) -> Result<(), S3Error> {
+        match &mut self.body {
+            Body::Bytes(bytes) if bytes.len() > JOINED_BYTES_MAX => {
+                let share = Share::take(Pool::Answers, bytes.len()).map_err(|_| slow_down())?;
+                // Not with the room that it was written in, which nobody counts: it may stay for long.
+                self.body = Body::Large(Bytes::copy_from_slice(bytes), share);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Ends the head; the connection is closed afterwards unless `keep_alive`.

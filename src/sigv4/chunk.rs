@@ -449,37 +449,99 @@ const EMPTY_HASH_LINE: &[u8] = {
 const AFTER_ERROR: &str = "an earlier chunk was refused";
 
 /// Decodes `data` in every mode, at once and cut into pieces whose lengths its own bytes choose, and asserts that both
-/// give the same payload, trailers and end.
+/// give the same payload, trailers and end. Then `data` is the payload: framed, it comes back, and a signed one does not
+/// come back as another.
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
     let length = data.first().map_or(0, |&byte| u64::from(byte) * 3);
     for (signed, trailer) in [(false, false), (false, true), (true, false), (true, true)] {
-        let decoder = || Decoder {
-            state: State::Size,
-            line: SmallVec::new(),
-            signing: signed.then(|| Signing {
-                seed: Seed {
-                    key: SigningKey::derive(b"secret", b"20130524", "us-east-1", "s3"),
-                    access_key: SmallVec::from_slice(b"AK"),
-                    scope: SmallVec::from_slice(b"20130524T000000Z\n20130524/us-east-1/s3/aws4_request\n"),
-                    signature: [0; 32],
-                },
-                hash: Sha256::new(),
-                announced: [0; 32],
-            }),
-            with_trailer: trailer,
-            expected: length,
-            received: 0,
-            chunk: 0,
-            chunk_bytes: u64::MAX,
-            declared: SmallVec::from_iter(["x-amz-checksum-crc32".into()]),
-            trailers: Vec::new(),
-        };
+        let decoder = || decoder(signed, trailer, length);
         let whole = decode_in_pieces(decoder(), data, |_| usize::MAX);
         let cut = decode_in_pieces(decoder(), data, |at| usize::from(data[at] % 7) + 1);
         assert_eq!(whole, cut);
         assert!(whole.0.len() as u64 <= length);
+
+        let decoder = || self::decoder(signed, trailer, data.len() as u64);
+        let mut body = encode(signed, trailer, data);
+        let (payload, end) = decode_in_pieces(decoder(), &body, |at| usize::from(body[at] % 7) + 1);
+        assert!(payload == data && end.is_ok(), "{end:?}");
+        assert_eq!(end.map(|trailers| trailers.len()), Ok(usize::from(trailer)));
+        let at = data.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+        let at = at % body.len();
+        body[at] ^= 1 << (length % 8);
+        let (payload, end) = decode_in_pieces(decoder(), &body, |_| usize::MAX);
+        assert!(!signed || end.is_err() || payload == data, "another payload was verified");
     }
+}
+
+fn decoder(signed: bool, with_trailer: bool, expected: u64) -> Decoder {
+    Decoder {
+        state: State::Size,
+        line: SmallVec::new(),
+        signing: signed.then(|| Signing { seed: seed(), hash: Sha256::new(), announced: [0; 32] }),
+        with_trailer,
+        expected,
+        received: 0,
+        chunk: 0,
+        chunk_bytes: u64::MAX,
+        declared: SmallVec::from_iter(["x-amz-checksum-crc32".into()]),
+        trailers: Vec::new(),
+    }
+}
+
+fn seed() -> Seed {
+    Seed {
+        key: SigningKey::derive(b"secret", b"20130524", "us-east-1", "s3"),
+        access_key: SmallVec::from_slice(b"AK"),
+        scope: SmallVec::from_slice(b"20130524T000000Z\n20130524/us-east-1/s3/aws4_request\n"),
+        signature: [0; 32],
+    }
+}
+
+/// A body with this payload: in one chunk if it is signed, else in chunks that its bytes choose.
+fn encode(signed: bool, trailer: bool, payload: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut signature = [0; 32];
+    let mut sign = |algorithm: &str, hashes: &[&[u8]]| {
+        let seed = seed();
+        let mut text = algorithm.as_bytes().to_vec();
+        text.extend_from_slice(&seed.scope);
+        text.extend_from_slice(&hex::encode32(&signature));
+        for hash in hashes {
+            text.push(b'\n');
+            text.extend_from_slice(hash);
+        }
+        signature = seed.key.sign(&text);
+        String::from_utf8_lossy(&hex::encode32(&signature)).into_owned()
+    };
+    let hash = |bytes: &[u8]| hex::encode32(&Sha256::digest(bytes).into());
+    let mut rest = payload;
+    loop {
+        let most = if signed { rest.len() } else { rest.first().map_or(0, |&byte| usize::from(byte) + 1) };
+        let (chunk, after) = rest.split_at(most.min(rest.len()));
+        rest = after;
+        body.extend_from_slice(format!("{:x}", chunk.len()).as_bytes());
+        if signed {
+            let signature = sign("AWS4-HMAC-SHA256-PAYLOAD\n", &[EMPTY_SHA256_HEX, &hash(chunk)]);
+            body.extend_from_slice(format!(";chunk-signature={signature}").as_bytes());
+        }
+        body.extend_from_slice(b"\r\n");
+        if chunk.is_empty() {
+            break;
+        }
+        body.extend_from_slice(chunk);
+        body.extend_from_slice(b"\r\n");
+    }
+    if trailer {
+        body.extend_from_slice(b"x-amz-checksum-crc32: AAAAAA==\r\n");
+        if signed {
+            let lines = hash(b"x-amz-checksum-crc32:AAAAAA==\n");
+            let signature = sign("AWS4-HMAC-SHA256-TRAILER\n", &[&lines]);
+            body.extend_from_slice(format!("x-amz-trailer-signature:{signature}\r\n").as_bytes());
+        }
+    }
+    body.extend_from_slice(b"\r\n");
+    body
 }
 
 type Decoded = (Vec<u8>, Result<Vec<Trailer>, Error>);

@@ -385,8 +385,8 @@ const ALGORITHM_LINE: &[u8] = b"AWS4-HMAC-SHA256\n";
 /// SHA-256 of nothing.
 const EMPTY_SHA256_HEX: &[u8; 64] = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Reads `data` as a request head, as an `Authorization` header and as a query. Nothing may panic, and nothing that
-/// was not signed with the key may be verified.
+/// Reads `data` as a request head, as an `Authorization` header, as a query and as the fields of a form. Nothing may panic,
+/// and nothing that was not signed with the key may be verified; but what is signed as the refusal says is verified.
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
     let visible = |byte: &u8| if byte.is_ascii_graphic() { *byte } else { b' ' };
@@ -394,26 +394,71 @@ pub fn fuzz(data: &[u8]) {
     let query: Vec<u8> = header.iter().map(|&byte| if byte == b' ' { b'&' } else { byte }).collect();
     let fixed =
         b"Host: h\r\nX-Amz-Date: 20130524T000000Z\r\nX-Amz-Content-Sha256: UNSIGNED-PAYLOAD\r\n".as_slice();
+    let now = Timestamp::from_seconds(1_369_353_600);
+    let key = SigningKey::derive(b"secret", b"20130524", "us-east-1", "s3");
     let heads = [
         data.to_vec(),
         [b"GET /b/k HTTP/1.1\r\n", fixed, b"Authorization: ", &header, b"\r\n\r\n"].concat(),
         [b"GET /b/k?", query.as_slice(), b" HTTP/1.1\r\n", fixed, b"\r\n"].concat(),
     ];
-    let key = SigningKey::derive(b"secret", b"20130524", "us-east-1", "s3");
-    let now = Timestamp::from_seconds(1_369_353_600);
-    for head in heads {
-        let Ok(Some(head)) = Head::parse(&mut head.as_slice().into()) else { continue };
+    for wire in heads {
+        let Ok(Some(head)) = Head::parse(&mut wire.as_slice().into()) else { continue };
         for service in [Service::S3, Service::Sts] {
             let rules = Rules { region: "us-east-1", service, now, location_request: false };
             match authorization(&head, &rules) {
                 Ok(Authorization::Anonymous) => {}
                 Ok(Authorization::Signed(claim)) => {
                     assert!(claim.is_signed("host") || claim.absent);
-                    let refused = verify(&head, &claim, &key, None);
-                    assert!(matches!(refused, Err(Error::SignatureDoesNotMatch(_))));
+                    let Err(Error::SignatureDoesNotMatch(mismatch)) = verify(&head, &claim, &key, None)
+                    else {
+                        panic!("a forged signature was verified");
+                    };
+                    let right = hex::encode32(&key.sign(&mismatch.string_to_sign));
+                    let signed = replaced(&wire, &mismatch.signature_provided, &right);
+                    if !claim.absent {
+                        check_signed(&signed, &rules, &key);
+                    }
                 }
                 Err(error) => assert!(!error.to_string().is_empty()),
             }
         }
+    }
+    let mut fields =
+        data.split(|&byte| byte == b'\n').map(|field| std::str::from_utf8(field).unwrap_or_default());
+    let mut field = || fields.next().unwrap_or_default();
+    let rules = Rules { region: "us-east-1", service: Service::S3, now, location_request: false };
+    let version2 = FormClaim::version2(field(), field());
+    if let Ok(version4) = FormClaim::version4(field(), field(), field(), field(), &rules) {
+        assert!(!version4.signs(data, b"secret") && version4.signed_at().is_some());
+    }
+    assert!(!version2.signs(data, b"secret"), "a forged signature was verified");
+}
+
+/// `wire` with the signature in it replaced, in whatever case it is written.
+fn replaced(wire: &[u8], signature: &[u8; 64], by: &[u8; 64]) -> Vec<u8> {
+    let mut wire = wire.to_vec();
+    let starts: Vec<usize> = wire
+        .windows(signature.len())
+        .enumerate()
+        .filter(|(_, window)| window.eq_ignore_ascii_case(signature))
+        .map(|(start, _)| start)
+        .collect();
+    for start in starts {
+        wire[start..start + by.len()].copy_from_slice(by);
+    }
+    wire
+}
+
+/// What has this signature is verified, unless the text that is signed has the signature in it as well.
+fn check_signed(wire: &[u8], rules: &Rules<'_>, key: &SigningKey) {
+    let head = Head::parse(&mut wire.into()).ok().flatten().expect("only digits were replaced");
+    let Ok(Authorization::Signed(claim)) = authorization(&head, rules) else { return };
+    match verify(&head, &claim, key, None) {
+        Ok(_) => {}
+        Err(Error::SignatureDoesNotMatch(mismatch)) => {
+            let again = memchr::memmem::find(&mismatch.canonical_request, &mismatch.signature_provided);
+            assert!(again.is_some(), "a right signature was refused");
+        }
+        Err(error) => panic!("a right signature was refused: {error}"),
     }
 }

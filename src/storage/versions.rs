@@ -58,7 +58,7 @@ pub use self::delete::{Decide, Deleted, delete};
 pub(super) use self::history::standing;
 pub use self::list::{Content, VersionEntry, VersionPage, VersionRequest, list};
 pub(super) use self::list::{remove_empty_tree, remove_tree};
-pub use self::name::Version;
+pub use self::name::{Version, fuzz};
 pub(super) use self::replace::{forget_nulls, keep_before};
 
 use self::history::History;

@@ -290,7 +290,8 @@ const SECRET_CHARS: usize = 40;
 const ASSOCIATED: &[u8] = b"sluicegate/session-token/1";
 const ASSOCIATED_OF_ROLES: &[u8] = b"sluicegate/session-token/2";
 
-/// Opens `data` as a token, and reads it as the plain text of one. Nothing may panic, and nothing may open.
+/// Opens `data` as a token, which must not open, and reads it as the plain text of one. What that says comes back from a
+/// token made of it; a token with any bit of it changed does not open.
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
     let key = Secret::new(vec![7; 32]);
@@ -303,7 +304,20 @@ pub fn fuzz(data: &[u8]) {
             && grant.role_id.len() <= UNIQUE_ID_BYTES_MAX
             && grant.session_name.len() <= SESSION_NAME_BYTES_MAX
             && plain.policy.len() <= POLICY_BYTES_MAX;
-        assert!(!fits || encode(&grant) == data, "the encoding has one form");
+        if !fits {
+            continue;
+        }
+        assert_eq!(encode(&grant), data, "the encoding has one form");
+        let sealed = seal(&key, &[9; TOKEN_ID_BYTES], &grant);
+        assert!(sealed.token.len() <= TOKEN_CHARS_MAX && is_access_key(&sealed.access_key));
+        let opened = open(&key, sealed.token.as_bytes()).expect("a token opens");
+        assert_eq!((opened.grant(), &opened.access_key), (grant, &sealed.access_key));
+        assert!(opened.secret == sealed.secret);
+        let mut changed = sealed.token.into_bytes();
+        let at = data.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)))
+            % changed.len();
+        changed[at] ^= 1 << (data[0] % 7);
+        assert!(open(&key, &changed).is_none(), "a changed token opened");
     }
 }
 

@@ -78,7 +78,8 @@ pub async fn answer(
         }
         Err(error) => Err(error),
     };
-    let mut reply = result.unwrap_or_else(|error| {
+    let held = result.and_then(|mut reply| reply.hold().map(|()| reply));
+    let mut reply = held.unwrap_or_else(|error| {
         // The operation has gone to its handler. Errors are rare: it is found out again.
         let operation = route(head, &core.shared.service.domains).ok();
         if let Some(operation @ (Operation::Sts | Operation::Iam)) = &operation {
@@ -120,6 +121,7 @@ async fn carry_out<'c>(
     }
     let form = match (&operation, payload.as_mut()) {
         (Operation::Sts | Operation::Iam, Some(body)) => {
+            body.begin_unverified()?;
             Some(body.read_all(limits::FORM_BODY_BYTES_MAX).await?)
         }
         _ => None,
@@ -129,6 +131,7 @@ async fn carry_out<'c>(
     let arrival = Arrival { body_sha256, ..arrival };
     let mut verified = verify(arrival, &operation, snapshot, &mut core.keyring.borrow_mut())?;
     if let (Operation::PostObject(bucket), Some(body)) = (&operation, payload.as_mut()) {
+        body.begin_unverified()?;
         // The fields of a form say who asks and for what; what follows them is the body of that.
         let form = Box::new(post_object::read(head, bucket, body).await?);
         let form = posted.get_or_init(|| form);
@@ -143,6 +146,7 @@ async fn carry_out<'c>(
     let head = posted.map_or(head, |form| &form.head);
     let permit = authorize(&verified.caller, posted.map_or(&operation, |form| &form.operation))?;
     let Some(mut body) = payload.take() else { return Err(Code::InternalError.into()) };
+    body.verified();
     let unwrapped = body.unwrap_chunks(head, &verified.payload, verified.seed);
     let mut ctx = Ctx {
         service,

@@ -46,7 +46,8 @@ pub async fn send(
     watch.allow(Phase::Peer, stall);
     let rest = match body {
         Body::Empty | Body::Omitted(_) | Body::Joined { .. } => None,
-        Body::Bytes(bytes) if bytes.len() <= JOINED_BYTES_MAX => {
+        Body::Bytes(bytes) => {
+            debug_assert!(bytes.len() <= JOINED_BYTES_MAX, "a larger one has its share of the memory");
             head.extend_from_slice(&bytes);
             None
         }
@@ -62,7 +63,7 @@ pub async fn send(
     buffer::give_back_answer(head);
     sent?;
     match rest {
-        Some(Body::Bytes(bytes)) => stream.write(bytes).await?,
+        Some(Body::Large(bytes, _share)) => stream.write(bytes).await?,
         Some(Body::File(range)) => send_file(root, stream, watch, stall, range).await?,
         _ => {}
     }

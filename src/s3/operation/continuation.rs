@@ -111,6 +111,21 @@ fn header_of(version: u8, text: &[u8]) -> [u8; HEADER_BYTES] {
     [version, a, b, c, d]
 }
 
+/// Reads `data` as a token; what is taken has one form. Then `data` is a key: its token gives it back.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Some(token) = ContinuationToken::parse(text) {
+        assert_eq!(token.as_sent(), text);
+        assert!(token.after().len() <= KEY_BYTES_MAX);
+        assert!(text.is_empty() || ContinuationToken::encode(token.after()) == text, "a token has one form");
+    }
+    let token = ContinuationToken::encode(text);
+    let after = ContinuationToken::parse(&token).map(|token| token.after().to_owned());
+    let fits = (1..=KEY_BYTES_MAX).contains(&text.len());
+    assert_eq!(after.as_deref(), fits.then_some(text));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

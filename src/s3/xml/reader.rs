@@ -6,7 +6,8 @@
 //! looked at beyond that: clients send several, or none.
 //!
 //! Bounded: the body by [`XML_BODY_BYTES_MAX`], entries by the limit of the call, depth by the elements that are known
-//! (no reader nests deeper than they do). Whatever is wrong is one error, [`Malformed`] (AWS: `MalformedXML`), because
+//! (no reader nests deeper than they do), the attributes of an element by `ATTRIBUTES_MAX`. So reading takes time in
+//! proportion to the body. Whatever is wrong is one error, [`Malformed`] (AWS: `MalformedXML`), because
 //! that is all AWS says.
 //!
 //! Spec: XML 1.0 (fifth edition).
@@ -137,14 +138,21 @@ pub fn name<'s>(start: &'s BytesStart<'_>) -> &'s str {
 /// The name of an element that has no attributes but declarations of namespaces and types: what is in an element says
 /// its type as well.
 fn checked_name<'s>(start: &'s BytesStart<'_>) -> Result<&'s str, Malformed> {
-    for attribute in start.attributes() {
+    for (index, attribute) in start.attributes().enumerate() {
         let key = attribute.map_err(|_| Malformed)?.key.into_inner();
+        // Each one is compared with all before it.
+        if index == ATTRIBUTES_MAX {
+            return Err(Malformed);
+        }
         if key != "xmlns" && !key.starts_with("xmlns:") && !key.starts_with("xsi:") {
             return Err(Malformed);
         }
     }
     Ok(name(start))
 }
+
+/// Most attributes of an element. Clients send two.
+const ATTRIBUTES_MAX: usize = 16;
 
 /// A character reference, or one of the five entities that need no declaration.
 fn resolve(reference: &BytesRef<'_>) -> Result<char, Malformed> {

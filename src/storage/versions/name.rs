@@ -148,6 +148,20 @@ const NULL_SUFFIX: &[u8] = b"-null";
 const MARKER_SUFFIX: &[u8] = b".marker";
 const NAME_BYTES: usize = 32 + MARKER_SUFFIX.len();
 
+/// Reads `data` as a version id and as the name of a file. What is taken is written again as it was.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    if let Some(version) = std::str::from_utf8(data).ok().and_then(Version::parse) {
+        assert_eq!(version.to_string().as_bytes(), data);
+        assert!(version.created().is_none_or(|created| created.nanos < 1_000_000_000));
+    }
+    if let Some(kept) = Kept::parse(data) {
+        let of = if kept.is_marker() { Kept::marker } else { Kept::data };
+        assert_eq!(of(kept.version(), kept.nanos()), kept);
+        assert_eq!(kept.name(), data);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -141,6 +141,17 @@ fn depth_is_bounded_by_the_schema() {
 }
 
 #[test]
+fn attributes_are_bounded() {
+    let body = |count: usize| {
+        let attributes: String = (0..count).map(|number| format!(" xmlns:n{number}=\"x\"")).collect();
+        format!("<Delete{attributes}><Object><Key>k</Key></Object></Delete>")
+    };
+    assert!(delete(&body(16)).is_ok());
+    assert_eq!(delete(&body(17)), Err(Malformed));
+    assert_eq!(delete(&body(200_000)), Err(Malformed));
+}
+
+#[test]
 fn complete_documents() {
     let body = "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Part>\
                 <ETag>\"0af\"</ETag><PartNumber> 1 </PartNumber><ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part>\
