@@ -22,6 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::reload::Reloader;
 use crate::cli::QuickstartArgs;
+use crate::cli::progress::Progress;
 use crate::config::{self, Config, ServeArgs};
 use crate::control::identity::{Identity, NewUser};
 use crate::control::journal::Writers;
@@ -120,7 +121,9 @@ fn run(
     // Modes of new files and directories are ours to say.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     raise_descriptor_limit();
+    let progress = Progress::begin("looking at the data directory");
     let root = Root::open(&config.root, config.durability).map_err(|error| Failure(error.to_string()))?;
+    drop(progress);
     let key = MasterKey::from_environment().map_err(|error| Failure(error.to_string()))?;
     let identity = Arc::new(Identity::open(&config.root, key).map_err(|error| Failure(error.to_string()))?);
     identity.set_account(&config.account_id);
@@ -286,7 +289,8 @@ async fn administer(
     let routes_of_admins = admin::router(identity, can_chown)
         .merge(buckets::router(service.clone()))
         .merge(lifecycle_rules::router(service))
-        .merge(control::reload::router(reload));
+        .merge(control::reload::router(reload))
+        .merge(metrics::admin_router(monitored));
     let admins = socket::serve(sockets.admin, routes_of_admins, stopped);
     let users = socket::serve_users(sockets.user, routes, wait(stopping.clone()));
     let (result, (), _) = tokio::join!(admins, users, monitors);

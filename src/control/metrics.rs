@@ -46,6 +46,14 @@ pub fn router(monitored: Monitored) -> Router {
         .with_state(monitored)
 }
 
+/// The same figures on the admin socket, for `sluicegate top`: there is not always an address for monitors.
+pub fn admin_router(monitored: Monitored) -> Router {
+    Router::new().route("/v1/metrics", get(metrics)).with_state(monitored)
+}
+
+/// A dashboard for Grafana over these metrics.
+pub const DASHBOARD: &str = include_str!("dashboard.json");
+
 async fn metrics(State(monitored): State<Monitored>) -> Response {
     let text = write_metrics(&counters::totals(), &monitored);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
