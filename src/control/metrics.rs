@@ -156,7 +156,8 @@ fn write_metrics(totals: &Totals, monitored: &Monitored) -> String {
 
 /// Two histograms for each operation, whatever the status.
 fn write_latencies(page: &mut Page, totals: &Totals) {
-    let kinds: [(&str, &str, fn(&Requests) -> &Histogram); 2] = [
+    type Of = fn(&Requests) -> &Histogram;
+    let kinds: [(&str, &str, Of); 2] = [
         (
             "sluicegate_request_duration_seconds",
             "From the end of a request's head to the last byte of its answer.",
