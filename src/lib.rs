@@ -9,7 +9,8 @@
 //! - the **control plane**: one ordinary thread ([`control`]) with the admin API on a Unix socket and the identity
 //!   store. A change is durable, and holds on every core, before the command that made it returns. It also tells
 //!   webhooks what happened ([`control::notify`]), and a thread of its own carries out lifecycle rules
-//!   ([`control::lifecycle`]).
+//!   ([`control::lifecycle`]). What cores write down of each request for the access log and the audit ([`s3::journal`])
+//!   is written and delivered by threads of [`control::journal`].
 //!
 //! Two kinds of helper threads keep the cores from waiting: [`runtime::offload`] runs what may wait long on the disk,
 //! and the flushing thread of [`storage::commit`] makes many objects durable with one flush.
@@ -61,6 +62,10 @@
 //! # Durability
 //! With `commit` data, record and name are on stable storage before the answer; with `none` they survive a crash of
 //! the process. [`storage::recover`] has one case for each step at which a crash can fall.
+//!
+//! # Changing while it runs
+//! SIGHUP and `sluicegate reload` read the certificate and the settings again, all or nothing; what a core reads of them
+//! at each connection or request is swapped ([`worker::Shared`]), the rest is named as needing a restart.
 //!
 //! # Shutdown
 //! On SIGTERM no more connections are accepted, idle ones are closed, and what runs is finished

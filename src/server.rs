@@ -2,10 +2,11 @@
 //!
 //! Start order: everything that can fail is tried before the first socket listens, and every failure says what to do.
 //! On SIGTERM or SIGINT: no more connections are accepted, idle ones are closed, requests that run are finished (at
-//! most the configured time), and the process exits with 0. On SIGHUP the configuration is read again ([`reload`]).
+//! most the configured time), and the process exits with 0. On SIGHUP the configuration is read again (`reload`).
 
 mod log;
 mod reload;
+mod signals;
 
 use std::fmt;
 use std::fs;
@@ -18,10 +19,11 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rustix::process::Resource;
 use rustix::thread::CpuSet;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::reload::Reloader;
+use self::signals::{Hangup, Signals, next};
 use crate::cli::QuickstartArgs;
+use crate::cli::progress::Progress;
 use crate::config::{self, Config, ServeArgs};
 use crate::control::identity::{Identity, NewUser};
 use crate::control::journal::Writers;
@@ -64,7 +66,7 @@ impl std::error::Error for Failure {}
 
 /// `sluicegate serve`: serves until a signal ends it.
 pub fn serve(args: &ServeArgs, config: Config) -> Result<(), Failure> {
-    run(args, config, |_| Ok(String::new()))
+    run(args, config, Hangup::Reloads, |_| Ok(String::new()))
 }
 
 /// `sluicegate quickstart`: makes the directory and a first user if there is none, serves, and says how to use it.
@@ -79,7 +81,7 @@ pub fn quickstart(args: &QuickstartArgs) -> Result<(), Failure> {
     let config = Config::load(&serve_args).map_err(|error| Failure(error.to_string()))?;
     let region = config.region.clone();
     let address = args.listen;
-    run(&serve_args, config, |identity| {
+    run(&serve_args, config, Hangup::Ends, |identity| {
         if identity.users().is_empty() {
             let secret = new_secret().map_err(|error| Failure(error.to_string()))?;
             let user = NewUser {
@@ -117,13 +119,16 @@ fn how_to_use(secret: &str, region: &str, address: SocketAddr) -> String {
 fn run(
     args: &ServeArgs,
     config: Config,
+    hangup: Hangup,
     prepare: impl FnOnce(&Identity) -> Result<String, Failure>,
 ) -> Result<(), Failure> {
     let level = log::start(config.log_level, config.log_format);
     // Modes of new files and directories are ours to say.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(Modes::UMASK));
     let descriptors_max = raise_descriptor_limit();
+    let progress = Progress::begin("looking at the data directory");
     let mut root = Root::open(&config.root, config.durability).map_err(|error| Failure(error.to_string()))?;
+    drop(progress);
     root.modes = config.modes;
     if config.posix_permissions == PosixPermissions::Enforce {
         credentials::prepare().map_err(|error| Failure(format!("{error}.")))?;
@@ -151,7 +156,7 @@ fn run(
             user: Socket::bind_for_users(&config.user_socket).map_err(|error| Failure(error.to_string()))?,
         };
         // From here on they end nothing before its time.
-        (Signals::listen().map_err(control_failed)?, sockets)
+        (Signals::listen(hangup).map_err(control_failed)?, sockets)
     };
     let (deliveries, webhooks) =
         Deliveries::prepare(&config.webhooks, config.notify_ca.as_deref(), &config.region)
@@ -260,21 +265,23 @@ async fn administer(
     sockets: Sockets,
     signals: Signals,
 ) -> Result<(), Failure> {
-    let Signals { mut terminate, mut interrupt, mut hangup } = signals;
+    let Signals { mut terminate, mut interrupt, reload: mut asked, end: hung_up } = signals;
     let reload: Reload = Arc::new(move || reloader.reload());
-    let hung_up = reload.clone();
+    let by_signal = reload.clone();
     // Ends with the runtime.
     tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            let reload = hung_up.clone();
+        while next(&mut asked).await {
+            let reload = by_signal.clone();
             // It says by itself what came of it.
             let _ = tokio::task::spawn_blocking(move || reload()).await;
         }
     });
     let stopped = async move {
+        let mut hung_up = hung_up;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = next(&mut hung_up) => {}
         }
         tracing::info!("stopping: requests that run are finished");
     };
@@ -297,29 +304,12 @@ async fn administer(
     let routes_of_admins = admin::router(identity, can_chown)
         .merge(buckets::router(service.clone()))
         .merge(lifecycle_rules::router(service))
-        .merge(control::reload::router(reload));
+        .merge(control::reload::router(reload))
+        .merge(metrics::admin_router(monitored));
     let admins = socket::serve(sockets.admin, routes_of_admins, stopped);
     let users = socket::serve_users(sockets.user, routes, wait(stopping.clone()));
     let (result, (), _) = tokio::join!(admins, users, monitors);
     result.map_err(control_failed)
-}
-
-/// What the kernel tells the process.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    /// Runs inside a tokio runtime.
-    fn listen() -> io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
 }
 
 fn control_failed(error: io::Error) -> Failure {

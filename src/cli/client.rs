@@ -2,7 +2,9 @@
 //!
 //! Does not retry: a change may have been made although its answer was lost, and the caller can look.
 
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,9 +14,11 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 use super::Failure;
+use super::progress::Progress;
 use crate::codec::dates::Timestamp;
 use crate::codec::percent;
 use crate::control::backup::BACKUP_BYTES_MAX;
@@ -32,11 +36,29 @@ const CALL_TIME: Duration = Duration::from_secs(60);
 /// Largest answer that is read: an export. A list of 1,024 users has about 300 KiB.
 const ANSWER_BYTES_MAX: usize = BACKUP_BYTES_MAX;
 
-/// Speaks with the server behind this socket.
+/// Speaks with one server.
 #[derive(Debug)]
 pub struct Client {
-    socket: PathBuf,
+    at: Place,
     signer: Option<Keys>,
+}
+
+/// Where a server is.
+#[derive(Clone, Debug)]
+enum Place {
+    /// Behind one of its sockets.
+    Socket(PathBuf),
+    /// At the address where it speaks with monitors.
+    Monitor(SocketAddr),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Socket(path) => write!(f, "behind {}", path.display()),
+            Place::Monitor(address) => write!(f, "at {address}"),
+        }
+    }
 }
 
 /// The keys of an S3 user, for calls to the user API.
@@ -51,12 +73,17 @@ pub struct Keys {
 impl Client {
     /// A client of the server with this admin socket.
     pub fn new(socket: PathBuf) -> Self {
-        Self { socket, signer: None }
+        Self { at: Place::Socket(socket), signer: None }
+    }
+
+    /// A client of the server that speaks with monitors at this address.
+    pub fn of_monitor(address: SocketAddr) -> Self {
+        Self { at: Place::Monitor(address), signer: None }
     }
 
     /// A client of the server with this user socket, whose calls are signed with these keys.
     pub fn signed(socket: PathBuf, keys: Keys) -> Self {
-        Self { socket, signer: Some(keys) }
+        Self { at: Place::Socket(socket), signer: Some(keys) }
     }
 
     /// Reads something.
@@ -89,38 +116,76 @@ impl Client {
         self.call(Method::DELETE, path, Bytes::new())
     }
 
+    /// Reads something that is text.
+    ///
+    /// # Errors
+    /// When the server does not run, or refuses.
+    pub fn text(&self, path: &str) -> Result<String, Failure> {
+        let (status, answer) = self.ask(Method::GET, path, Bytes::new())?;
+        if !status.is_success() {
+            return read_answer::<()>(status, &answer).map(|()| String::new());
+        }
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
     fn call<A: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<A, Failure> {
+        let (status, answer) = self.ask(method, path, body)?;
+        read_answer(status, &answer)
+    }
+
+    fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::Refused(format!("the client cannot start: {error}")))?;
-        let (status, answer) = runtime
+        let _progress = Progress::begin("waiting for the server");
+        runtime
             .block_on(async { tokio::time::timeout(CALL_TIME, self.exchange(method, path, body)).await })
             .unwrap_or_else(|_| {
                 Err(Failure::Refused(format!(
-                    "the server behind {} did not answer within {} seconds; look into its log, and whether the change \
-                     was made",
-                    self.socket.display(),
+                    "the server {} did not answer within {} seconds; look into its log, and whether the change was made",
+                    self.at,
                     CALL_TIME.as_secs()
                 )))
-            })?;
-        read_answer(status, &answer)
+            })
     }
 
     async fn exchange(
         &self,
         method: Method,
+        path_and_query: &str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        match &self.at {
+            Place::Socket(path) => {
+                let stream = UnixStream::connect(path).await;
+                let stream = stream.map_err(|error| unreachable(path, self.signer.is_some(), &error))?;
+                self.exchange_over(stream, method, path_and_query, body).await
+            }
+            Place::Monitor(address) => {
+                let stream = TcpStream::connect(address).await.map_err(|error| {
+                    Failure::Refused(format!(
+                        "the server at {address} cannot be reached: {error}. Start it with --monitor-listen {address}, \
+                         or name another address by --monitor"
+                    ))
+                })?;
+                self.exchange_over(stream, method, path_and_query, body).await
+            }
+        }
+    }
+
+    async fn exchange_over<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+        &self,
+        stream: S,
+        method: Method,
         path: &str,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), Failure> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(|error| unreachable(&self.socket, self.signer.is_some(), &error))?;
         let broken = |error: &dyn std::fmt::Display| {
             Failure::Refused(format!(
-                "the connection to the server behind {} broke: {error}. Look into the server's log, and whether the \
-                 change was made",
-                self.socket.display()
+                "the connection to the server {} broke: {error}. Look into the server's log, and whether the change was \
+                 made",
+                self.at
             ))
         };
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))

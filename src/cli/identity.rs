@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use zeroize::Zeroizing;
 
+use super::progress::Progress;
 use super::secret::passphrase;
 use super::{Failure, ServerArgs, plural, print};
 use crate::control::backup::{self, BACKUP_BYTES_MAX, Backup, PASSPHRASE_BYTES_MIN};
@@ -60,7 +61,9 @@ pub fn run(args: &IdentityArgs) -> Result<(), Failure> {
             let exported: Backup = client.get(IDENTITY)?;
             let text = serde_json::to_vec(&exported).map(Zeroizing::new);
             let text = text.map_err(|error| super::refused(&error))?;
+            let progress = Progress::begin("sealing the backup");
             let sealed = backup::seal(&text, words.expose().as_bytes()).map_err(Failure::Refused)?;
+            drop(progress);
             write(file, &sealed)?;
             let users = plural(exported.users.len(), "user");
             print(&format!("Exported {users} to {}.\n", file.display()))
@@ -74,7 +77,9 @@ pub fn run(args: &IdentityArgs) -> Result<(), Failure> {
                 .and_then(|file| file.take(BACKUP_BYTES_MAX as u64).read_to_end(&mut sealed))
                 .map_err(|error| unusable(&error))?;
             let words = passphrase(args.passphrase_file.as_deref(), false)?;
+            let progress = Progress::begin("opening the backup");
             let text = backup::open(&sealed, words.expose().as_bytes()).map_err(|error| unusable(&error))?;
+            drop(progress);
             let backup = serde_json::from_slice(&text)
                 .map_err(|_| unusable(&"its content is that of another release"))?;
             let body = wire::Import { backup, replace: *replace };

@@ -9,11 +9,13 @@ pub mod client;
 pub mod identity;
 mod lifecycle_rule;
 pub mod policy;
+pub(crate) mod progress;
 pub mod reload;
 pub mod role;
 pub mod secret;
 pub mod service_account;
 pub mod sts;
+pub mod top;
 pub mod user;
 
 use std::ffi::OsString;
@@ -26,6 +28,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::settings::setting;
 use crate::config::{self, Config, ServeArgs};
+use crate::control::metrics;
 
 /// An S3 server over plain files.
 #[derive(Parser, Debug)]
@@ -56,6 +59,10 @@ pub enum Command {
     ServiceAccount(service_account::ServiceAccountArgs),
     /// Let a running server read its configuration and certificate again, as SIGHUP does
     Reload(reload::ReloadArgs),
+    /// Show what a running server does, anew each second
+    Top(top::TopArgs),
+    /// Print a Grafana dashboard of the server's metrics, to be imported there
+    Dashboard,
     /// Get temporary credentials from a running server, with the keys of an S3 user
     Sts(sts::StsArgs),
 }
@@ -143,6 +150,8 @@ pub fn run() -> ExitCode {
         Command::Identity(args) => identity::run(&args),
         Command::ServiceAccount(args) => service_account::run(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Dashboard => print(metrics::DASHBOARD),
         Command::Sts(args) => sts::run(&args),
     };
     match result {
@@ -262,6 +271,9 @@ mod tests {
             "sluicegate identity export f --passphrase-file p",
             "sluicegate identity import f --replace --root /d",
             "sluicegate reload --admin-socket /s",
+            "sluicegate top --once --interval 5s --root /d",
+            "sluicegate top --monitor 127.0.0.1:9100",
+            "sluicegate dashboard",
             "sluicegate service-account add --access-key bob --policy-file p.json --secret-file s",
             "sluicegate service-account list --access-key bob --json",
             "sluicegate service-account --access-key bob show K --user-socket /s",
@@ -280,6 +292,8 @@ mod tests {
             "sluicegate user add bob --posix-uid -1",
             "sluicegate user add bob --posix-uid 4294967296",
             "sluicegate policy attach p",
+            "sluicegate top --interval 0s",
+            "sluicegate top --monitor 127.0.0.1:9100 --root /d",
             "sluicegate sts assume-role --access-key bob",
             "sluicegate sts assume-role --duration 900s",
             "sluicegate sts assume-role --access-key bob --duration 899s",

@@ -46,6 +46,14 @@ pub fn router(monitored: Monitored) -> Router {
         .with_state(monitored)
 }
 
+/// The same figures on the admin socket, for `sluicegate top`: there is not always an address for monitors.
+pub fn admin_router(monitored: Monitored) -> Router {
+    Router::new().route("/v1/metrics", get(metrics)).with_state(monitored)
+}
+
+/// A dashboard for Grafana over these metrics.
+pub const DASHBOARD: &str = include_str!("dashboard.json");
+
 async fn metrics(State(monitored): State<Monitored>) -> Response {
     let text = write_metrics(&counters::totals(), &monitored);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
@@ -148,7 +156,8 @@ fn write_metrics(totals: &Totals, monitored: &Monitored) -> String {
 
 /// Two histograms for each operation, whatever the status.
 fn write_latencies(page: &mut Page, totals: &Totals) {
-    let kinds: [(&str, &str, fn(&Requests) -> &Histogram); 2] = [
+    type Of = fn(&Requests) -> &Histogram;
+    let kinds: [(&str, &str, Of); 2] = [
         (
             "sluicegate_request_duration_seconds",
             "From the end of a request's head to the last byte of its answer.",

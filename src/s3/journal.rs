@@ -16,6 +16,7 @@ mod line;
 mod tests;
 
 use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -204,7 +205,7 @@ pub struct Desk {
     journal: Arc<Journal>,
     access: RefCell<Draft>,
     audit: RefCell<Draft>,
-    notes: RefCell<Vec<Box<Note>>>,
+    notes: RefCell<Vec<Slip>>,
 }
 
 /// A sheet that is being written.
@@ -226,7 +227,7 @@ impl Desk {
     }
 
     /// Begins to note a request whose body begins at `position` of the stream; `None` if nobody wants to know.
-    pub fn begin(&self, position: u64) -> Option<Box<Note>> {
+    pub fn begin(&self, position: u64) -> Option<Slip> {
         if !self.is_wanted() {
             return None;
         }
@@ -236,7 +237,7 @@ impl Desk {
     }
 
     /// The request was answered: writes down what was noted.
-    pub fn finish(&self, mut note: Box<Note>, peer: Peer, outcome: Outcome, took: Took, ended: Ended<'_>) {
+    pub fn finish(&self, mut note: Slip, peer: Peer, outcome: Outcome, took: Took, ended: Ended<'_>) {
         let answer = ended.stream.answer();
         let sent_bytes = match ended.is_whole {
             true => note.reply_bytes,
@@ -304,6 +305,24 @@ struct Ending {
     took: Took,
     sent_bytes: u64,
     is_whole: bool,
+}
+
+/// A note that is written, apart from the connection that it is about: those of which nobody wants to know stay small.
+#[derive(Default)]
+pub struct Slip(Box<Note>);
+
+impl Deref for Slip {
+    type Target = Note;
+
+    fn deref(&self) -> &Note {
+        &self.0
+    }
+}
+
+impl DerefMut for Slip {
+    fn deref_mut(&mut self) -> &mut Note {
+        &mut self.0
+    }
 }
 
 /// What is remembered of a request until it is answered.

@@ -83,7 +83,8 @@ def test_no_secret_is_told(tmp_path):
         user = sluicegate.User(assumed["AccessKeyId"], assumed["SecretAccessKey"], 0, 0)
         session = server.s3(user, session_token=assumed["SessionToken"])
         session.put_object(Bucket="photos", Key="k", Body=b"1")
-        url = session.generate_presigned_url("get_object", Params={"Bucket": "photos", "Key": "k"})
+        presigner = server.s3(user, session_token=assumed["SessionToken"], signature_version="s3v4")
+        url = presigner.generate_presigned_url("get_object", Params={"Bucket": "photos", "Key": "k"})
         assert urllib3.PoolManager().request("GET", url, headers={"Referer": url, "Cookie": "a=secret-cookie"}).status == 200
         wrong = sluicegate.User("writer", "Not-the-secret-1", 0, 0)
         with pytest.raises(ClientError):

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import re
 import socket
 import threading
@@ -225,3 +226,39 @@ def test_a_data_directory_that_is_gone_is_not_ready():
         assert ask(server, "/health/ready")[0] == 503
         (server.root / ".elsewhere").rename(system)
         assert ask(server, "/health/ready")[0] == 200
+
+
+def test_the_dashboard_shows_what_the_server_says(monitored):
+    """Every metric and label that the dashboard names is exported under that name, and every metric is shown."""
+    s3 = monitored.s3()
+    s3.create_bucket(Bucket="dashboard")
+    with pytest.raises(botocore.exceptions.ClientError):
+        s3.get_object(Bucket="dashboard", Key="missing")
+    _, text = ask(monitored, "/metrics")
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    labels = {}
+    for family in families.values():
+        labels[family.name] = set().union(*(sample.labels for sample in family.samples), ["instance"])
+        for sample in family.samples:
+            labels.setdefault(sample.name, set()).update(sample.labels, ["instance"])
+    # Nothing is configured that these speak of; they are tested where something is.
+    labels["sluicegate_journal_lines_total"] = {"sink", "result", "instance"}
+    labels["sluicegate_journal_waiting"] = {"sink", "instance"}
+    dashboard = json.loads(monitored.admin("dashboard"))
+    shown = set()
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            expression = target["expr"]
+            names = set(re.findall(r"\b(?:sluicegate|process)_[a-z_]+\b", expression))
+            assert names, panel["title"]
+            for name in names:
+                assert name in labels, f"{name} in {panel['title']} is not exported"
+                used = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+                for grouping in re.findall(r"by \(([a-z, ]+)\)", expression):
+                    used |= set(grouping.split(", "))
+                for selector in re.findall(re.escape(name) + r"\{([^}]*)\}", expression):
+                    used |= set(re.findall(r"(\w+)=", selector))
+                assert used <= labels[name], f"{used - labels[name]} of {name} in {panel['title']}"
+            shown |= names
+    base = {re.sub(r"_(bucket|sum|count|total)$", "", name) for name in shown}
+    assert base == {re.sub(r"_total$", "", name) for name in families}, "all is shown"

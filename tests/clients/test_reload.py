@@ -159,3 +159,9 @@ def test_signals_in_a_row_end_nothing(configured):
         os.kill(configured.pid, signal.SIGHUP)
         s3.put_object(Bucket="photos", Key=f"k{number}", Body=b"1")
     assert configured.process.poll() is None
+
+
+def test_the_end_of_its_terminal_ends_a_quickstart():
+    with Server(command="quickstart") as server:
+        os.kill(server.pid, signal.SIGHUP)
+        server.ended(0)

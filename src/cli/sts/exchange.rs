@@ -17,6 +17,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::super::Failure;
+use super::super::progress::Progress;
 
 /// Where a service is: `http://host[:port]` or `https://host[:port]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,6 +91,7 @@ impl Endpoint {
                 "the connection to {self} broke: {error}. Try again, or look into the server's log"
             ))
         };
+        let _progress = Progress::begin("waiting for the server");
         let stream = self.connect()?;
         let answer = if self.encrypted {
             let config = trust(ca_file)?;
