@@ -162,7 +162,7 @@ async fn all_connections(shared: &Rc<Shared>, phase: Phase) -> io::Result<()> {
     let connections = match shared.options.work {
         // Pages come one after the other: each needs the token of the last. Uploads without data are made one by one.
         Work::List | Work::Complete if phase == Phase::Work => 1,
-        Work::Idle if phase == Phase::Prepare => 1,
+        _ if phase == Phase::Prepare => PREPARING,
         _ => shared.options.connections,
     };
     let mut tasks = Vec::new();
@@ -296,6 +296,8 @@ fn allow_descriptors(wanted: u64) -> io::Result<()> {
 }
 
 const DELETE_KEYS: usize = 1000;
+/// Connections that make objects.
+const PREPARING: usize = 64;
 
 #[cfg(test)]
 mod tests {
