@@ -190,7 +190,9 @@ def summarized(servers, floors):
         floor = medians(floors[best])
         figures.update({f"floor {name}": value for name, value in floor.items()})
         figures["floor"] = best
-        figures["ratio"] = figures["rate"] / floor["rate"]
+        # Runs that are too short for a single operation have no rate.
+        if floor["rate"]:
+            figures["ratio"] = figures["rate"] / floor["rate"]
     if figures.get("p50 us") and "p99 us" in figures:
         figures["p99/p50"] = figures["p99 us"] / figures["p50 us"]
     return figures

@@ -26,6 +26,7 @@ class Rows(unittest.TestCase):
     def test_what_is_faster_than_its_floor_and_what_has_none(self):
         self.assertEqual(rows.summarized([{"rate": 3}], {"floor": [{"rate": 2}]})["ratio"], 1.5)
         self.assertNotIn("ratio", rows.summarized([{"rate": 3}], {}))
+        self.assertNotIn("ratio", rows.summarized([{"rate": 3}], {"floor": [{"rate": 0}]}))
 
     def test_goals(self):
         results = {"get-4k": {"ratio": 0.6, "cpu us": 8.01, "p99/p50": 5}, "put-4k": {"rate": 29, "ratio": 0.59},
