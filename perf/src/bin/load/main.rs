@@ -97,20 +97,23 @@ async fn measure(shared: &Rc<Shared>) -> io::Result<Value> {
     let Options { work, size, connections, objects, .. } = shared.options;
     let finite = work.ends_by_itself(&shared.options);
     shared.measuring.set(finite);
-    let start = Rc::new(Cell::new(Reading::now(shared)));
+    // From the first reading to the second: what ends between them counts, whenever it began, and nothing else does.
+    let readings = Rc::new(Cell::new((Reading::now(shared), None)));
     if !finite {
         let (warmup, seconds) = (shared.options.warmup, shared.options.seconds);
-        let (clock, started) = (shared.clone(), start.clone());
+        let (clock, taken) = (shared.clone(), readings.clone());
         drop(monoio::spawn(async move {
             monoio::time::sleep(Duration::from_secs_f64(warmup)).await;
-            started.set(Reading::now(&clock));
+            let began = Reading::now(&clock);
             clock.measuring.set(true);
             monoio::time::sleep(Duration::from_secs_f64(seconds)).await;
             clock.stop.set(true);
+            taken.set((began, Some(Reading::now(&clock))));
         }));
     }
     all_connections(shared, Phase::Work).await?;
-    let (began, end) = (start.get(), Reading::now(shared));
+    let (began, end) = readings.get();
+    let end = end.unwrap_or_else(|| Reading::now(shared));
     let seconds = end.at.duration_since(began.at).as_secs_f64();
     let used = end.server.zip(began.server).map(|(now, earlier)| now.since(earlier));
     let mut report = shared.stats.borrow().report(seconds, used);
@@ -162,7 +165,7 @@ async fn all_connections(shared: &Rc<Shared>, phase: Phase) -> io::Result<()> {
     let connections = match shared.options.work {
         // Pages come one after the other: each needs the token of the last. Uploads without data are made one by one.
         Work::List | Work::Complete if phase == Phase::Work => 1,
-        Work::Idle if phase == Phase::Prepare => 1,
+        _ if phase == Phase::Prepare => PREPARING,
         _ => shared.options.connections,
     };
     let mut tasks = Vec::new();
@@ -296,6 +299,8 @@ fn allow_descriptors(wanted: u64) -> io::Result<()> {
 }
 
 const DELETE_KEYS: usize = 1000;
+/// Connections that make objects.
+const PREPARING: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ use sluicegate_perf::stats::{Stats, Usage};
 
 /// A closed-loop S3 load.
 #[derive(Parser, Debug, Clone)]
+#[command(args_override_self = true)]
 pub struct Options {
     /// Host and port of the server.
     #[arg(long, default_value = "127.0.0.1:9000")]
@@ -155,7 +156,7 @@ impl Heads {
         if matches!(work, Work::Get | Work::Mixed | Work::Range) {
             heads.get = simple("GET");
         }
-        if matches!(work, Work::Head | Work::Mixed) {
+        if matches!(work, Work::Head | Work::Mixed | Work::Idle) {
             heads.head = simple("HEAD");
         }
         if matches!(work, Work::Delete | Work::Mixed) {

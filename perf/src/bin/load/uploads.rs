@@ -39,9 +39,10 @@ pub async fn multipart(shared: &Shared, connection: &mut Connection, number: usi
     complete_upload(shared, connection, &path, &id, &parts).await
 }
 
-/// One upload whose parts have no data but the first.
+/// One upload whose parts have no data but the first, of a new key: the call that replaces an object of 50 GiB pays for
+/// its removal as well.
 pub async fn complete(shared: &Shared, connection: &mut Connection, uploads: &Path) -> io::Result<()> {
-    let path = key_path(&shared.options, 0);
+    let path = key_path(&shared.options, shared.completions.borrow().count() as usize);
     let id = create(shared, connection, &path).await?;
     let etag = upload_part(shared, connection, &path, &id, 1, &vec![0; REAL_PART_BYTES]).await?;
     let directory = uploads.join(&shared.options.bucket).join(&id);

@@ -1,0 +1,116 @@
+"""Tests of what is logic here: python3 -m unittest perf/comparison/tests.py"""
+
+import json
+import pathlib
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from comparison import bench, plot, report, rows, tools  # noqa: E402
+
+
+def row(name):
+    return next(row for row in rows.ROWS if row.name == name)
+
+
+class Rows(unittest.TestCase):
+    def test_the_better_floor_counts(self):
+        floors = {"slow": [{"rate": 10}, {"rate": 30}, {"rate": 11}], "fast": [{"rate": 20}] * 3}
+        found = rows.summarized([{"rate": 9, "p50 us": 2, "p99 us": 8}, {"rate": 12}, {"rate": 10}], floors)
+        self.assertEqual((found["floor"], found["ratio"], found["spread"]), ("fast", 0.5, 0.3))
+        self.assertEqual(found["p99/p50"], 4)
+
+    def test_what_is_faster_than_its_floor_and_what_has_none(self):
+        self.assertEqual(rows.summarized([{"rate": 3}], {"floor": [{"rate": 2}]})["ratio"], 1.5)
+        self.assertNotIn("ratio", rows.summarized([{"rate": 3}], {}))
+        self.assertNotIn("ratio", rows.summarized([{"rate": 3}], {"floor": [{"rate": 0}]}))
+
+    def test_goals(self):
+        results = {"get-4k": {"ratio": 0.6, "cpu us": 8.01, "p99/p50": 5}, "put-4k": {"rate": 29, "ratio": 0.59},
+                   "put-4k-each": {"rate": 10}, "list-1m": {"p50 us": 119}, "list-10k": {"p50 us": 100},
+                   "idle-10k": {"idle MiB": 10}, "put-64m-16": {"peak MiB": 74}}
+        found = {(name, goal.split()[0]): reached for name, goal, _, reached in rows.verdicts(rows.ROWS, results)}
+        expected = {("get-4k", "ratio"): True, ("get-4k", "cpu"): False, ("get-4k", "p99/p50"): True,
+                    ("put-4k", "ratio"): False, ("put-4k", "p99/p50"): None, ("sharing flushes", "rate"): False,
+                    ("a page of 1 M keys and of 10 k", "p50"): True, ("memory of a running PUT", "MiB"): True}
+        self.assertEqual({key: found[key] for key in expected}, expected)
+        results["list-1m"]["p50 us"], results["put-64m-16"]["peak MiB"] = 121, 75
+        found = {name: reached for name, _, _, reached in rows.verdicts(rows.ROWS, results)}
+        self.assertFalse(found["a page of 1 M keys and of 10 k"])
+        self.assertFalse(found["memory of a running PUT"])
+        self.assertNotIn("Complete of 50 GiB and of 50 MiB", found)
+
+    def test_rates_of_keys(self):
+        listed = rows.normalized(row("list-10k"), {"per_second": 7, "listed": 20_000, "list_seconds": 0.5})
+        self.assertEqual(listed["rate"], 40_000)
+        self.assertEqual(rows.normalized(row("list-10k"), {"per_second": 7})["rate"], 7)
+        self.assertEqual(rows.normalized(row("delete-many"), {"p50_us": 5000, "per_second": 1})["rate"], 200_000)
+        done = {"complete_p50_us": 2000, "complete_p99_us": 3000, "p50_us": 0}
+        self.assertEqual(rows.normalized(row("complete-50m"), done)["p50 us"], 2000)
+
+    def test_a_busy_load_is_noticed(self):
+        self.assertTrue(rows.limited_by_load({"load": 0.99, "busy": 0.7}))
+        self.assertFalse(rows.limited_by_load({"load": 0.99, "busy": 0.99}))
+        self.assertFalse(rows.limited_by_load({"load": 0.8, "busy": 0.7}))
+        self.assertFalse(rows.limited_by_load({}))
+        self.assertTrue(rows.limited_by_load({"floor load": 1, "floor busy": 0.5}, "floor "))
+
+    def test_rows_are_consistent(self):
+        names = [row.name for row in rows.ROWS]
+        self.assertEqual(len(names), len(set(names)))
+        for relation in rows.RELATIONS:
+            self.assertLessEqual({relation.row, relation.other}, set(names))
+        for each in rows.ROWS:
+            self.assertTrue(each.floors or all(goal.figure != "ratio" for goal in each.goals), each.name)
+
+
+class Floors(unittest.TestCase):
+    def test_the_load_of_a_floor_asks_for_what_the_floor_has(self):
+        check = lambda name, kind: bench.floor_load(row(name).load, kind)  # noqa: E731
+        self.assertEqual(check("get-4k-100k", "reply"), "get --size 4096 --connections 64 --objects 1 --prepared")
+        self.assertEqual(check("range-64k", "reply"), "get --size 65536 --connections 16 --objects 1 --prepared")
+        self.assertEqual(check("get-64m-4-cold", "send"), row("get-64m-4-cold").load + " --prepared")
+        self.assertEqual(check("put-64m-1", "receive"), row("put-64m-1").load)
+
+
+class Reports(unittest.TestCase):
+    results = {"get-4k": {"rate": 120_000.0, "floor rate": 200_000.0, "ratio": 0.6, "floor": "reply", "load": 0.99,
+                          "busy": 0.5},
+               "put-4k": {"rate": 5000.0, "ratio": 0.2}, "mixed-64k": {"rate": 1.0}}
+
+    def test_the_text_has_rows_goals_and_warnings(self):
+        text = report.text_of({"kernel": "6"}, rows.ROWS, self.results, {}, {"warp put": ["Average: 1"]})
+        self.assertIn("THE LOAD WAS THE LIMIT", text)
+        self.assertRegex(text, r"get-4k +ratio >= 0.6 +0.60 +reached")
+        self.assertRegex(text, r"put-4k +ratio >= 0.6 +0.20 +missed")
+        self.assertIn("    Average: 1", text)
+
+    def test_the_plot_is_xml_with_a_bar_for_each_ratio(self):
+        tree = xml.etree.ElementTree.fromstring(plot.ratios("a < b", rows.ROWS, self.results))
+        fills = [each.get("fill") for each in tree if each.tag.endswith("rect")][1:]
+        self.assertEqual(fills, [plot.REACHED, plot.MISSED])
+        self.assertIsNone(plot.ratios("nothing", rows.ROWS, {"get-4k": {"rate": 1}}))
+
+    def test_the_record_can_be_read_again(self):
+        with tempfile.TemporaryDirectory() as directory:
+            directory = pathlib.Path(directory)
+            report.record("x", "text", {"kernel": "6"}, self.results, {"get-4k": {"server": []}}, directory)
+            self.assertEqual(json.loads((directory / "x.json").read_text())["rows"], self.results)
+            self.assertEqual((directory / "x.txt").read_text(), "text")
+
+
+class Tools(unittest.TestCase):
+    def test_rates_are_picked_out(self):
+        output = "Preparing...\r  50%\rReport: PUT\n * Average: 1.5 MiB/s, 390.00 obj/s\n * Average: 1.5 MiB/s, 390.00 obj/s\n"
+        self.assertEqual(tools.spoken(output), ["* Average: 1.5 MiB/s, 390.00 obj/s"])
+
+    def test_secrets_of_others_are_no_arguments(self):
+        for command in tools.WARP.values():
+            self.assertNotIn("{secret_key}", command)
+
+
+if __name__ == "__main__":
+    unittest.main()
