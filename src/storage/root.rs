@@ -18,7 +18,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
@@ -32,7 +32,7 @@ use super::layout::{BucketName, ObjectKey, SYSTEM_DIR};
 use super::list::DirectoryCache;
 use super::object::modified;
 use super::versions::Versioning;
-use super::{recover, walk};
+use super::{recover, spill, walk};
 use crate::iam::principal::PosixOwner;
 use crate::limits;
 
@@ -79,6 +79,9 @@ pub struct Root {
     unlinked: ArcSwap<HashSet<BucketName>>,
     /// The buckets that keep versions, or once did.
     versioned: ArcSwap<HashMap<BucketName, Versioning>>,
+    /// Whether there may be spill files: found out at start, and set when one is made. What another server of the same data
+    /// makes is cleared as a leftover.
+    pub(super) has_spill: AtomicBool,
     /// The time of the version that was made last, in nanoseconds since 1970.
     version_nanos: AtomicU64,
     configuration: Mutex<()>,
@@ -134,6 +137,7 @@ impl Root {
         recover::clear_staging(staging_of_all.as_fd());
         let staging = own_staging(staging_of_all.as_fd()).map_err(|errno| explain("write to", errno))?;
         let capabilities = probe(staging.as_fd()).map_err(|errno| explain("create files in", errno))?;
+        let has_spill = spill::is_any(spill.as_fd());
         let committer = fd
             .try_clone()
             .and_then(|fd| Committer::start(fd, durability))
@@ -155,6 +159,7 @@ impl Root {
             names: AtomicU64::new(0),
             unlinked: ArcSwap::default(),
             versioned: ArcSwap::default(),
+            has_spill: AtomicBool::new(has_spill),
             version_nanos: AtomicU64::new(0),
             configuration: Mutex::new(()),
         };

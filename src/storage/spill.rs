@@ -15,6 +15,7 @@
 //! wherever it was moved.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{self, AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -32,6 +33,7 @@ pub fn write(root: &Root, record: &[u8], file: BorrowedFd<'_>, inode: u64) -> Re
     let op = "write a large record";
     let mut id: SpillId = [0; 16];
     getrandom::fill(&mut id).map_err(|_| Errno::IO).at(Subject::Object, op)?;
+    root.has_spill.store(true, Ordering::Release);
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let fd =
         fs::openat(&root.spill, &name(&id)[..], flags, Mode::from_raw_mode(0o600)).at(Subject::Object, op)?;
@@ -48,6 +50,13 @@ pub fn write(root: &Root, record: &[u8], file: BorrowedFd<'_>, inode: u64) -> Re
     }
     written.at(Subject::Object, op)?;
     Ok(id)
+}
+
+/// Whether a directory for spill files holds any. One that cannot be read may.
+pub fn is_any(directory: BorrowedFd<'_>) -> bool {
+    let is_file = |entry: DirEntry| !matches!(entry.file_name().to_bytes(), b"." | b"..");
+    Dir::read_from(directory)
+        .map_or(true, |entries| entries.into_iter().any(|entry| entry.map_or(true, is_file)))
 }
 
 /// Reads the spilled record of the file `inode`. `None`: gone, damaged or another file's, and the object counts as
@@ -80,8 +89,12 @@ impl Head {
     }
 }
 
-/// The spill file of the object `name` in `directory`, which is about to be replaced or deleted.
-pub fn of(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Spill> {
+/// The spill file of the object `name` in `directory`, which is about to be replaced or deleted. Most data directories
+/// have none at all, and then the object is not looked at.
+pub fn of(root: &Root, directory: BorrowedFd<'_>, name: &[u8]) -> Option<Spill> {
+    if !root.has_spill.load(Ordering::Acquire) {
+        return None;
+    }
     let (file, stat) = walk::open_regular(directory, name).ok()??;
     debug_assert_eq!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile);
     of_file(file.as_fd(), stat.st_ino)
