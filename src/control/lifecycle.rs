@@ -297,7 +297,7 @@ impl Run<'_> {
 fn commit(service: &Service, last: Option<Change>) -> storage::Result<()> {
     let Some(change) = last else { return Ok(()) };
     let root = &service.root;
-    root.committer.commit_and_wait(root, &Change { wide: true, ..change })
+    root.committer.commit_and_wait(&Change { wide: true, ..change })
 }
 
 /// What is added to the nice value of the thread: on a busy machine it gets a tenth of the time of another one, so that

@@ -138,10 +138,8 @@ impl Root {
         let staging = own_staging(staging_of_all.as_fd()).map_err(|errno| explain("write to", errno))?;
         let capabilities = probe(staging.as_fd()).map_err(|errno| explain("create files in", errno))?;
         let has_spill = spill::is_any(spill.as_fd());
-        let committer = fd
-            .try_clone()
-            .and_then(|fd| Committer::start(fd, durability))
-            .map_err(|error| OpenError(format!("cannot start the flushing thread: {error}")))?;
+        let committer = Committer::start(staging.as_fd(), durability)
+            .map_err(|error| OpenError(format!("cannot start the flushing threads: {error}")))?;
         let root = Root {
             path: path.to_path_buf(),
             fd,

@@ -5,7 +5,8 @@
 //!    the body is read.
 //! 2. Whole aligned buffers go through the core's ring, several in flight. A body of at most
 //!    [`limits::BUFFERED_BYTES_MAX`] is one plain write into the page cache. So is the unaligned tail of a direct
-//!    one: cutting the file to an unaligned length afterwards would cost more.
+//!    one: cutting the file to an unaligned length afterwards would cost more. The file can get a name once all of it is
+//!    on the device ([`Committer::settle`](super::commit::Committer::settle)).
 //!
 //! Whatever fails, dropping the [`Writer`] or the [`Staged`] file leaves nothing behind.
 
@@ -157,7 +158,8 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// Waits for everything in flight and writes the tail. Returns the file and how much was written.
+    /// Waits for everything in flight, writes the tail, and waits until no part of it is in the page cache alone. Returns
+    /// the file and how much was written.
     pub async fn finish(mut self) -> Result<(Staged<'r>, u64)> {
         while !self.in_flight.is_empty() {
             self.next_finished().await?;
@@ -171,7 +173,9 @@ impl<'r> Writer<'r> {
             write_all(fd, &self.tail, self.offset).at(Subject::Object, OP_WRITE)?;
             self.offset += self.tail.len() as u64;
         }
-        Ok((self.staged, self.offset - self.start))
+        let length = self.offset - self.start;
+        let staged = if length == 0 { self.staged } else { self.staged.settle().await? };
+        Ok((staged, length))
     }
 
     async fn next_finished(&mut self) -> Result<()> {
@@ -222,6 +226,23 @@ impl<'r> Staged<'r> {
     pub(super) fn standing(root: &'r Root, directory: OwnedFd, name: &str, fd: OwnedFd) -> Staged<'r> {
         let name = StagedName { directory: Arc::new(directory), name: name.to_owned(), keep: true };
         Staged::new(root, StagedFile::Plain(fd), Some(name))
+    }
+
+    /// Waits until the data is on the device.
+    async fn settle(self) -> Result<Staged<'r>> {
+        let Staged { root, file, name, spill } = self;
+        let file = match file {
+            StagedFile::Plain(fd) => StagedFile::Plain(root.committer.settle(fd).await?),
+            StagedFile::Ring(file) => {
+                // The tail, and all of it where the file system does not write past the page cache after all.
+                if root.committer.is_durable() {
+                    let fd = file.as_fd().try_clone_to_owned().at(Subject::Object, OP_WRITE)?;
+                    root.committer.settle_large(fd).await?;
+                }
+                StagedFile::Ring(file)
+            }
+        };
+        Ok(Staged { root, file, name, spill })
     }
 
     /// Gives the file a name which must be free (EEXIST otherwise).

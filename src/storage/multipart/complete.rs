@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
-use smallvec::smallvec;
 
 use super::super::commit::Change;
 use super::super::error::{At, Result, Subject};
@@ -294,11 +293,7 @@ fn copied<'r>(root: &'r Root, bucket: &Bucket, upload: &Upload, parts: &[Part]) 
 /// What was copied is on the disk before the object has its name: the parts are removed right after, and a power cut
 /// must not leave the name alone.
 fn flush_copies(root: &Root, staged: &Staged<'_>) -> Result<()> {
-    if !root.committer.is_durable() {
-        return Ok(());
-    }
-    let file = staged.as_fd().try_clone_to_owned().at(Subject::Object, OP_ASSEMBLE)?;
-    Change { files: smallvec![file], wide: false }.flush(root)
+    root.committer.settle_and_wait(staged.as_fd())
 }
 
 fn open_part(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {

@@ -90,7 +90,7 @@ impl Entered {
     /// Makes the entry as durable as configured, and removes what it supersedes only then: after a power cut the table
     /// may be the old one.
     pub async fn commit(self, root: &Root) -> Result<Part> {
-        root.committer.commit(self.change).await?;
+        root.committer.commit_data(self.change).await?;
         if let Some((directory, name)) = self.superseded {
             let _ = fs::unlinkat(&directory, name.as_str(), AtFlags::empty());
         }
