@@ -116,9 +116,9 @@ pub async fn receive(
     }
 }
 
-/// Computes over one piece. The MD5 of a large piece is computed together with those of the core's other uploads.
+/// Computes over one piece. Its MD5, unless it is very short, is computed together with those of the core's other uploads.
 async fn digest(digests: &mut BodyDigests, buf: AlignedBuf) -> AlignedBuf {
-    let shared = digests.md5_mut().filter(|_| buf.len() > limits::BUFFERED_BYTES_MAX).map(std::mem::take);
+    let shared = digests.md5_mut().filter(|_| buf.len() >= limits::SHARED_MD5_BYTES_MIN).map(std::mem::take);
     let Some(state) = shared else {
         digests.update(&buf);
         return buf;
