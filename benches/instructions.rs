@@ -12,7 +12,7 @@ use std::hint::black_box;
 
 use bytes::BytesMut;
 use sluicegate::codec::dates::Timestamp;
-use sluicegate::digest::{Algorithm, BodyDigests, Md5State, Wanted, update_many};
+use sluicegate::digest::{Algorithm, BodyDigests, Wanted, update_many};
 use sluicegate::http::head::{Framing, Head, HeadReader};
 use sluicegate::http::response::ResponseHead;
 use sluicegate::iam::{Action, Context, Kind, Request, decide};
@@ -262,8 +262,9 @@ fn body(add: &mut Add<'_>) {
     {
         let data = data.clone();
         let lanes = move || {
-            let mut states = vec![Md5State::new(); count];
-            let mut jobs: Vec<_> = states.iter_mut().map(|state| (state, data.as_slice())).collect();
+            let wanted = Wanted { md5: true, ..Wanted::default() };
+            let mut bodies = vec![BodyDigests::new(wanted).take_hashes(); count];
+            let mut jobs: Vec<_> = bodies.iter_mut().map(|hashes| (hashes, data.as_slice())).collect();
             update_many(black_box(&mut jobs));
         };
         add(name, 1, Box::new(lanes));

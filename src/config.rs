@@ -62,7 +62,8 @@ pub struct ServeArgs {
     /// Ownership of objects in buckets without ownership controls; access control lists are off with the default
     #[arg(long, value_name = "NAME", hide_long_help = true)]
     pub object_ownership: Option<String>,
-    /// commit: what was answered survives a power cut; none: it survives a crash
+    /// commit: what was answered survives a power cut; each: the same with a flush for each change, to measure what
+    /// sharing them buys; none: it survives a crash
     #[arg(long, value_name = "LEVEL", hide_long_help = true)]
     pub durability: Option<String>,
     /// PEM file with the certificate chain; needs --tls-key

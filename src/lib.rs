@@ -13,7 +13,7 @@
 //!   is written and delivered by threads of [`control::journal`].
 //!
 //! Two kinds of helper threads keep the cores from waiting: [`runtime::offload`] runs what may wait long on the disk,
-//! and the flushing thread of [`storage::commit`] makes many objects durable with one flush.
+//! and the flushing threads of [`storage::commit`] make many objects durable with one flush.
 //!
 //! # A request in eight steps
 //! 1. [`worker::connection::serve`] reads bytes until [`http::head::HeadReader`] has a head.
@@ -24,7 +24,8 @@
 //! 5. The handler (one file of [`s3`] for each family) decides preconditions; only then a `100 Continue` is sent.
 //! 6. A body goes through [`s3::payload`] and [`digest`] into a [`storage::writer::Writer`]; what the client said of it
 //!    is verified ([`s3::integrity`]).
-//! 7. [`storage::object::publish`] gives the file its name, and [`storage::commit`] makes it durable.
+//! 7. Once its data is on the disk [`storage::object::publish`] gives the file its name, and [`storage::commit`] makes
+//!    that durable.
 //! 8. [`worker::send`] sends the answer.
 //!
 //! # Modules in reading order
@@ -43,7 +44,8 @@
 //! # Invariants
 //! - A request takes no lock on its way, but for the lock of its key while it publishes or deletes, and where a version
 //!   may be moving while it looks for it; no lock is held across a wait.
-//! - An object is never visible half-written; a reader keeps the version it opened.
+//! - An object is never visible half-written, with `commit` also not after a power cut; a reader keeps the version it
+//!   opened.
 //! - Paths are resolved beneath the bucket without following any link; only regular files are opened
 //!   (`storage::walk`).
 //! - A record is input: it is believed only while it fits its file's size and time, and never speaks of another file.
@@ -60,8 +62,9 @@
 //! answer and logged once in [`s3::failure`]), and ours (assertions).
 //!
 //! # Durability
-//! With `commit` data, record and name are on stable storage before the answer; with `none` they survive a crash of
-//! the process. [`storage::recover`] has one case for each step at which a crash can fall.
+//! With `commit` the data is on the disk before the name is made, and data, record and name are on stable storage before
+//! the answer; with `none` they survive a crash of the process. [`storage::recover`] has one case for each step at which
+//! a crash can fall.
 //!
 //! # Changing while it runs
 //! SIGHUP and `sluicegate reload` read the certificate and the settings again, all or nothing; what a core reads of them

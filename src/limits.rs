@@ -131,6 +131,10 @@ pub const BUFFERED_BYTES_MAX: usize = 32 * 1024;
 const _: () = assert!(BUFFERED_BYTES_MAX <= TRANSFER_BYTES);
 const _: () = assert!(BUFFERED_BYTES_MAX.is_multiple_of(DIRECT_ALIGNMENT));
 
+/// From this length on the MD5 of a piece is computed together with those of other uploads; below it, waiting for them costs
+/// more than it saves.
+pub const SHARED_HASH_BYTES_MIN: usize = 2 * 1024;
+
 /// What is read and thrown away after an early error so that the client sees the answer, before the connection is
 /// closed hard.
 pub const LINGER_BYTES_MAX: u64 = 1024 * 1024;
@@ -146,7 +150,8 @@ pub const TURNED_AWAY_MAX: usize = 256;
 pub const OFFLOAD_QUEUE_MAX: usize = 4096;
 /// Offload threads per process.
 pub const OFFLOAD_THREADS: usize = 8;
-/// Threads that wait for flushes per process: as many changes share one commit of the journal.
+/// Threads that flush files one by one per process: parts of uploads, and everything on file systems that do not commit
+/// in order, where as many changes as this share one commit.
 pub const FLUSH_THREADS: usize = 64;
 /// Users whose supplementary groups are kept, with `--posix-permissions enforce`: a little more than users are common.
 pub const GROUPS_USERS_MAX: usize = 4096;
@@ -154,6 +159,8 @@ pub const GROUPS_USERS_MAX: usize = 4096;
 pub const GROUPS_SECONDS: u64 = 60;
 /// Most groups of one user (Linux: NGROUPS_MAX).
 pub const GROUPS_MAX: usize = 65_536;
+/// Most changes that share one flush of the journal. More than this gain nothing, and the first would wait for the last.
+pub const FLUSH_GROUP_MAX: usize = 1024;
 /// Locks that order publications of the same key.
 pub const PUBLICATION_STRIPES: usize = 1024;
 /// How often a publication is tried again when a parent directory disappears under it.

@@ -78,7 +78,8 @@ pub const SETTINGS: &[Setting] = &[
         "durability",
         "LEVEL",
         "commit",
-        "commit: what was answered survives a power cut; none: it survives a crash",
+        "commit: what was answered survives a power cut; each: the same with a flush for each change, to measure what \
+         sharing them buys; none: it survives a crash",
     ),
     row("tls-cert", "FILE", "", "PEM file with the certificate chain; needs --tls-key"),
     row("tls-key", "FILE", "", "PEM file with the private key of the certificate"),

@@ -162,7 +162,7 @@ fn bad_values_name_the_setting_the_origin_and_the_fix() {
     refused(with_file(&format!("domain = '{}'", "a".repeat(65))), &["64 characters"]);
     refused(with_file("region = 'us/east'"), &["region", "us-east-1"]);
     refused(with_file("region = ''"), &["region", "us-east-1"]);
-    refused(with_file("durability = 'fsync'"), &["durability", "commit, none"]);
+    refused(with_file("durability = 'fsync'"), &["durability", "commit, each, none"]);
     refused(with_file("driver = 'kqueue'"), &["driver", "auto, io_uring, epoll"]);
     refused(with_file("root = ''"), &["root", "no path"]);
     refused(with_file("tls_cert = 'c.pem'"), &["tls-cert", "--tls-key"]);

@@ -89,6 +89,35 @@ pub fn read_cached(file: BorrowedFd<'_>, to: &mut BytesMut, length: usize, offse
     read
 }
 
+/// Starts to write to the device what the page cache has of a file, without waiting for it.
+pub fn start_writeback(file: BorrowedFd<'_>) -> io::Result<()> {
+    sync_range(file, libc::SYNC_FILE_RANGE_WRITE)
+}
+
+/// Waits until everything that the page cache has of a file is on the device. Nothing is flushed: the device's own cache
+/// may hold it, and the file system's journal what says where it is.
+pub fn write_back(file: BorrowedFd<'_>) -> io::Result<()> {
+    // All three flags together also write what someone else has locked or is writing just now.
+    sync_range(
+        file,
+        libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER,
+    )
+}
+
+fn sync_range(file: BorrowedFd<'_>, flags: libc::c_uint) -> io::Result<()> {
+    loop {
+        // SAFETY: the call touches no memory of ours; the descriptor is open as long as it is borrowed. An offset and a
+        // length of 0 are the whole file.
+        match unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, flags) } {
+            -1 => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+            _ => return Ok(()),
+        }
+    }
+}
+
 /// Locks a range of a file for writing, if nobody has locked any of it; `length` 0 is all from `start` on. False: somebody
 /// has, or the file system knows no such locks. The lock belongs to the open file: it is held until the last descriptor
 /// of it is closed and the last operation on it has ended, dropped ones included.

@@ -19,6 +19,7 @@ use std::task::{Context, Poll, Waker};
 
 use monoio::io::AsyncReadRent;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 /// An answer on its way to a core.
 type Letter = (u64, Box<dyn Any + Send>);
@@ -89,6 +90,18 @@ impl<T: Send + 'static> Answer<T> {
     }
 }
 
+/// Posts many answers; each core is rung once.
+pub fn answer_all<T: Send + 'static>(answers: impl IntoIterator<Item = (Answer<T>, T)>) {
+    let mut to_ring: SmallVec<[Address; 8]> = SmallVec::new();
+    for (mut answer, value) in answers {
+        answer.sent = true;
+        if answer.address.put(answer.ticket, Box::new(Some(value))) {
+            to_ring.push(answer.address.clone());
+        }
+    }
+    to_ring.iter().for_each(Address::ring);
+}
+
 impl<T: Send + 'static> Drop for Answer<T> {
     fn drop(&mut self) {
         if !self.sent {
@@ -131,15 +144,21 @@ impl<T> Drop for Reply<T> {
 
 impl Address {
     fn post(&self, ticket: u64, value: Box<dyn Any + Send>) {
-        let first = {
-            let mut letters = self.shared.letters.lock();
-            letters.push((ticket, value));
-            letters.len() == 1
-        };
-        if first {
-            // A full socket buffer means that the core has rings enough to read; other errors mean that it is gone.
-            let _ = (&self.shared.bell).write(&[1]);
+        if self.put(ticket, value) {
+            self.ring();
         }
+    }
+
+    /// True: the core has to be rung.
+    fn put(&self, ticket: u64, value: Box<dyn Any + Send>) -> bool {
+        let mut letters = self.shared.letters.lock();
+        letters.push((ticket, value));
+        letters.len() == 1
+    }
+
+    fn ring(&self) {
+        // A full socket buffer means that the core has rings enough to read; other errors mean that it is gone.
+        let _ = (&self.shared.bell).write(&[1]);
     }
 }
 
@@ -193,6 +212,18 @@ mod tests {
                 assert_eq!(reply.await, (index % 10 != 3).then_some(index));
             }
             DESK.with_borrow(|desk| assert!(desk.as_ref().unwrap().waiting.borrow().is_empty()));
+        });
+    }
+
+    #[test]
+    fn many_answers_share_a_ring() {
+        on_core(|| async {
+            open().unwrap();
+            let (answers, replies): (Vec<_>, Vec<_>) = (0..1000).map(|_| question::<u32>()).unzip();
+            std::thread::spawn(move || answer_all(answers.into_iter().zip(0..)));
+            for (index, reply) in (0..).zip(replies) {
+                assert_eq!(reply.await, Some(index));
+            }
         });
     }
 

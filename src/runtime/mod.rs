@@ -16,6 +16,7 @@
     reason = "owned buffers for the kernel, borrowed descriptors, file handles, credentials of threads; every export is safe"
 )]
 
+pub mod background;
 pub mod buffer;
 pub mod clock;
 pub mod credentials;
@@ -31,6 +32,7 @@ pub mod socket;
 pub mod tls;
 pub mod watch;
 
+pub use background::yield_to_cores;
 pub use buffer::AlignedBuf;
 pub use clock::now;
 pub use driver::{Driver, run_core, sleep, spawn};

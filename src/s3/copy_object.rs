@@ -88,9 +88,11 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     let to = staged.as_fd().try_clone_to_owned().at(Subject::Object, "open a file")?;
     let (size, content) = (original.size, original.content());
     let source_file = original.file.try_clone().at(Subject::Object, "open a file")?;
+    let durability = root.durability(&name);
     let digests = ctx
-        .offload(move |_| {
+        .offload(move |service| {
             copy(source_file.as_fd(), 0, to.as_fd(), 0, size)?;
+            service.root.committer.settle_and_wait(durability, to.as_fd())?;
             let digests = match compute {
                 Some(wanted) => Some(read_digests(to.as_fd(), 0, size, wanted)?),
                 None => None,

@@ -61,7 +61,7 @@ pub async fn create_multipart_upload(
         record,
     };
     let (id, change) = multipart::create(&ctx.service.root, &bucket, &description)?;
-    ctx.service.root.commit(&bucket, change).await?;
+    ctx.service.root.commit_data(&bucket, change).await?;
     let mut document = Vec::with_capacity(512);
     write_initiate_multipart_upload(&mut document, bucket.as_str(), key.as_bytes(), id.as_str());
     let mut reply = Reply::new(ctx, 200);

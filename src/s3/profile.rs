@@ -99,7 +99,7 @@ impl Document {
             None => profile.durability,
             Some(DEFAULT) => None,
             Some(name) => Some(
-                Durability::ALL
+                Durability::OF_BUCKETS
                     .into_iter()
                     .find(|durability| durability.name() == name)
                     .ok_or_else(|| format!("{name:?} is no durability; use commit, none or default"))?,

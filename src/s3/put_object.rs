@@ -118,10 +118,10 @@ pub async fn receive(
     }
 }
 
-/// Computes over one piece. MD5 and SHA-256 of a large piece are computed together with those of the core's other uploads.
+/// Computes over one piece. Its MD5 and SHA-256, unless it is very short, are computed together with those of the core's other uploads.
 async fn digest(digests: &mut BodyDigests, buf: AlignedBuf) -> AlignedBuf {
     let hashes = digests.take_hashes();
-    if hashes.is_empty() || buf.len() <= limits::BUFFERED_BYTES_MAX {
+    if hashes.is_empty() || buf.len() < limits::SHARED_HASH_BYTES_MIN {
         digests.put_hashes(hashes);
         digests.update(&buf);
         return buf;

@@ -1,15 +1,16 @@
-//! Group commit: what was published becomes durable, many objects with one flush of the journal.
+//! What was written becomes durable, and gets its name only when its data is on the disk.
 //!
-//! Each change waits in a thread of its own for `fsync` of the file it changed last. The file systems' journals do the
-//! grouping: everything that asks while a commit is under way shares the next one, so the busier the server, the more
-//! objects share a flush, and no timer is involved. The alternative, one thread with one `syncfs` for each group, waits
-//! for everything that any program has written to the file system. Measured on ext4 with 64 connections that put 4 KiB
-//! objects: alone 6,500 a second against 7,200 by `syncfs`; beside a program that keeps writing, 1,500 against 40.
+//! A publication takes two steps here. Before a file gets its name, [`Committer::settle`] waits until its data is on the
+//! device; so a power cut at any moment leaves the whole object or none of it. Afterwards [`Committer::commit`] waits until
+//! its record, its owner and its name are durable, and only then the client has its answer.
 //!
-//! ext4 and XFS commit metadata in the order in which it was changed. So flushing the file that was changed last makes
-//! durable what was changed before it for the same object: its data, its record, its owner, the name it got (which
-//! changes the inode as well), and the directories made on the way. On other file systems every file and directory of
-//! the change is flushed, and the whole file system if that may not be enough.
+//! On ext4 with a journal and XFS many changes share one flush ([`journal`]). The alternatives, measured on ext4 with 64
+//! connections that put 4 KiB objects: `fsync` of each file in a thread of its own lets the kernel group them, but costs a
+//! change of context and a call for each object; one `syncfs` for each group waits for everything that any program has
+//! written to the file system. On other file systems every file and directory of a change is flushed, and the whole file
+//! system if that may not be enough.
+
+mod journal;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,7 @@ use rustix::fs;
 use rustix::io::Errno;
 use smallvec::SmallVec;
 
+use self::journal::{Journal, write_back};
 use super::error::{At, Result, Subject};
 use super::root::Root;
 use crate::limits;
@@ -32,19 +34,27 @@ use crate::runtime::mailbox::{Answer, question};
 pub enum Durability {
     /// Data, record and name survive a power cut before the answer is sent.
     Commit,
-    /// Survives a crash of the process; after a power cut the last seconds may be missing.
+    /// The same, but each change is flushed for itself, one after the other: what sharing flushes buys is measured
+    /// against this.
+    Each,
+    /// Survives a crash of the process; after a power cut what was written in the last seconds may be missing, and small
+    /// objects among it may be there without their data.
     None,
 }
 
 impl Durability {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Commit, Self::None];
+    pub const ALL: [Self; 3] = [Self::Commit, Self::Each, Self::None];
+
+    /// Those that a bucket can have of its own: how many changes share a flush is the server's.
+    pub const OF_BUCKETS: [Self; 2] = [Self::Commit, Self::None];
 
     /// Its name, as commands and files have it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Commit => "commit",
+            Self::Each => "each",
             Self::None => "none",
         }
     }
@@ -52,8 +62,7 @@ impl Durability {
 
 /// What one request changed and waits for.
 pub struct Change {
-    /// The files and directories it changed. The first is the one that was changed last, and the one whose data may
-    /// still be in the page cache. They are closed by the flushing thread.
+    /// The files and directories it changed, at least one. The first is the one that was changed last.
     pub files: SmallVec<[OwnedFd; 2]>,
     /// More was changed than `files` says: directories were made or removed on the way.
     pub wide: bool,
@@ -70,15 +79,25 @@ impl Change {
     }
 }
 
-/// The queue in front of the flushing threads.
+/// Makes changes as durable as configured.
 pub struct Committer {
-    root: Arc<OwnedFd>,
+    staging: OwnedFd,
     durability: Durability,
-    ordered: bool,
-    /// There are no threads until something is to be flushed.
-    queue: OnceLock<Sender<Waiting>>,
+    /// There are none until something is to be flushed.
+    threads: OnceLock<Threads>,
     done: Arc<Done>,
 }
+
+/// What does the waiting.
+struct Threads {
+    /// If the file system has one that commits in order.
+    journal: Option<Journal>,
+    /// The queue in front of the threads that flush files one by one.
+    files: Sender<Waiting>,
+}
+
+/// What became of a flush.
+type Flushed = rustix::io::Result<()>;
 
 /// What the flushing threads have done.
 #[derive(Default)]
@@ -92,54 +111,65 @@ struct Done {
 pub struct Flushes {
     /// Changes that were flushed, or failed to be.
     pub count: u64,
-    /// How long that took, added up over the threads.
+    /// How long they waited for the disk, added up.
     pub took: Duration,
     /// Changes that no thread has taken up yet.
     pub waiting: usize,
 }
 
 struct Waiting {
-    change: Change,
-    answer: Answer<rustix::io::Result<()>>,
+    work: Work,
+    answer: Answer<Flushed>,
+}
+
+/// What one of the threads for single files does.
+enum Work {
+    /// Brings the data of a file to the device.
+    Settle(OwnedFd),
+    /// Makes the data of the first file and everything that was changed before it durable, in order.
+    Flush(Change),
+    /// Makes every file durable, and the whole file system if that may not be enough.
+    FlushAll(Change),
 }
 
 impl Committer {
-    /// Flushes on the file system that `root` is on; `durability` is that of buckets which have none of their own. If
-    /// that is to flush nothing, the flushing threads start with the first change of a bucket that has another.
-    pub fn start(root: OwnedFd, durability: Durability) -> std::io::Result<Committer> {
-        let ordered = fs::fstatfs(&root).is_ok_and(|stat| ORDERED.contains(&(stat.f_type as u64)));
-        let (root, queue, done) = (Arc::new(root), OnceLock::new(), Arc::default());
-        let committer = Committer { root, durability, ordered, queue, done };
-        if durability == Durability::Commit {
-            committer.queue()?;
+    /// Flushes on the file system that `staging`, a directory of the server's own, is on; `durability` is that of buckets
+    /// which have none of their own. If that is to flush nothing, the flushing threads start with the first change of a
+    /// bucket that has another.
+    pub fn start(staging: BorrowedFd<'_>, durability: Durability) -> std::io::Result<Committer> {
+        let (staging, threads) = (staging.try_clone_to_owned()?, OnceLock::new());
+        let committer = Committer { staging, durability, threads, done: Arc::default() };
+        if durability != Durability::None {
+            committer.started()?;
         }
         Ok(committer)
     }
 
-    fn queue(&self) -> std::io::Result<&Sender<Waiting>> {
-        if let Some(queue) = self.queue.get() {
-            return Ok(queue);
+    fn started(&self) -> std::io::Result<&Threads> {
+        if let Some(threads) = self.threads.get() {
+            return Ok(threads);
         }
-        let (queue, waiting) = flume::unbounded();
-        let ordered = self.ordered;
+        let group_max = if self.durability == Durability::Each { 1 } else { limits::FLUSH_GROUP_MAX };
+        let journal = Journal::start(self.staging.as_fd(), group_max, &self.done)?;
+        let (files, waiting) = flume::unbounded();
         for index in 0..limits::FLUSH_THREADS {
-            let (root, waiting, done) = (self.root.clone(), waiting.clone(), self.done.clone());
+            let (waiting, done) = (waiting.clone(), self.done.clone());
             thread::Builder::new()
                 .name(format!("commit-{index}"))
                 .stack_size(FLUSH_STACK_BYTES)
-                .spawn(move || flush_changes(&root, ordered, &waiting, &done))?;
+                .spawn(move || flush_files(&waiting, &done))?;
         }
         // Of two that start at the same time one wins; the threads of the other end.
-        Ok(self.queue.get_or_init(|| queue))
+        Ok(self.threads.get_or_init(|| Threads { journal, files }))
     }
 
-    /// What was done so far.
-    pub fn statistics(&self) -> Flushes {
-        Flushes {
-            count: self.done.count.load(Ordering::Relaxed),
-            took: Duration::from_nanos(self.done.nanos.load(Ordering::Relaxed)),
-            waiting: self.queue.get().map_or(0, Sender::len),
+    /// Who flushes a change of this durability; none: nobody does.
+    fn threads(&self, durability: Durability) -> Result<Option<&Threads>> {
+        if durability == Durability::None {
+            return Ok(None);
         }
+        let started = self.started().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN));
+        started.map(Some).at(Subject::Root, "start the flushing threads")
     }
 
     /// What holds for buckets that have no durability of their own.
@@ -147,55 +177,150 @@ impl Committer {
         self.durability
     }
 
-    /// Waits until `change` is as durable as its bucket is to be (see [`Root::durability`]). The queue is as long as there
-    /// are requests that wait, which the connections bound.
-    pub async fn commit(&self, durability: Durability, change: Change) -> Result<()> {
-        if durability == Durability::None {
-            return Ok(());
+    /// What was done so far.
+    pub fn statistics(&self) -> Flushes {
+        let waiting = self
+            .threads
+            .get()
+            .map_or(0, |threads| threads.files.len() + threads.journal.as_ref().map_or(0, Journal::waiting));
+        Flushes {
+            count: self.done.count.load(Ordering::Relaxed),
+            took: Duration::from_nanos(self.done.nanos.load(Ordering::Relaxed)),
+            waiting,
         }
-        let queue = self
-            .queue()
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
-            .at(Subject::Root, "start the flushing threads")?;
-        let (answer, reply) = question();
-        let sent = queue.send(Waiting { change, answer });
-        assert!(sent.is_ok(), "the flushing threads live as long as the queue");
-        let flushed = reply.await.unwrap_or(Err(Errno::IO));
-        flushed.at(Subject::Root, "flush what was written to stable storage")
+    }
+
+    /// Waits until the data of a small file is on the device, so that the file can be given its name; the file comes back.
+    pub async fn settle(&self, durability: Durability, file: OwnedFd) -> Result<OwnedFd> {
+        let Some(threads) = self.threads(durability)? else { return Ok(file) };
+        match threads.journal_of(Some(file.as_fd())) {
+            Some(journal) => {
+                let (file, settled) = journal.settle(file).await;
+                settled.and(file.ok_or(Errno::IO)).at(Subject::Object, OP_SETTLE)
+            }
+            None => {
+                let clone = file.try_clone().at(Subject::Object, OP_SETTLE)?;
+                self.settle_large(durability, clone).await?;
+                Ok(file)
+            }
+        }
+    }
+
+    /// As [`settle`](Self::settle), for a file that may have so much data in the page cache that others must not wait for
+    /// it.
+    pub async fn settle_large(&self, durability: Durability, file: OwnedFd) -> Result<()> {
+        let Some(threads) = self.threads(durability)? else { return Ok(()) };
+        let work = match threads.journal_of(Some(file.as_fd())) {
+            Some(_) => Work::Settle(file),
+            None => Work::FlushAll(Change { files: SmallVec::from_iter([file]), wide: false }),
+        };
+        threads.wait_for(work).await.at(Subject::Object, OP_SETTLE)
+    }
+
+    /// As [`settle`](Self::settle), for a thread that is no core and may wait.
+    pub fn settle_and_wait(&self, durability: Durability, file: BorrowedFd<'_>) -> Result<()> {
+        let Some(threads) = self.threads(durability)? else { return Ok(()) };
+        let settled = match threads.journal_of(Some(file)) {
+            Some(_) => write_back(file),
+            None => fs::fsync(file),
+        };
+        settled.at(Subject::Object, OP_SETTLE)
+    }
+
+    /// Waits until `change` is as durable as its bucket is to be (see [`Root::durability`]). It is one of metadata, and of files whose data is settled. Any
+    /// queue here is as long as there are requests that wait, which the connections bound.
+    pub async fn commit(&self, durability: Durability, change: Change) -> Result<()> {
+        let Some(threads) = self.threads(durability)? else { return Ok(()) };
+        let flushed = match threads.journal_of(change.files.first().map(AsFd::as_fd)) {
+            Some(journal) => {
+                drop(change);
+                journal.flush().await
+            }
+            None => threads.wait_for(Work::FlushAll(change)).await,
+        };
+        flushed.at(Subject::Root, OP_COMMIT)
+    }
+
+    /// As [`commit`](Self::commit), of a change whose first file has data in the page cache.
+    pub async fn commit_data(&self, durability: Durability, change: Change) -> Result<()> {
+        let Some(threads) = self.threads(durability)? else { return Ok(()) };
+        let work = match threads.journal_of(change.files.first().map(AsFd::as_fd)) {
+            Some(_) => Work::Flush(change),
+            None => Work::FlushAll(change),
+        };
+        threads.wait_for(work).await.at(Subject::Root, OP_COMMIT)
     }
 
     /// As [`commit`](Self::commit), for a thread that is no core and may wait.
     pub fn commit_and_wait(&self, durability: Durability, change: &Change) -> Result<()> {
-        if durability == Durability::None {
-            return Ok(());
-        }
-        flush(self.root.as_fd(), self.ordered, change)
-            .at(Subject::Root, "flush what was changed to stable storage")
+        let Some(threads) = self.threads(durability)? else { return Ok(()) };
+        let flushed = match threads.journal_of(change.files.first().map(AsFd::as_fd)) {
+            Some(journal) => journal.flush_and_wait(),
+            None => flush_all(change),
+        };
+        flushed.at(Subject::Root, OP_COMMIT)
     }
 }
 
-/// Flushes what has to be flushed for a change to be durable.
-fn flush(root: BorrowedFd<'_>, ordered: bool, change: &Change) -> rustix::io::Result<()> {
-    match change.files.first() {
-        Some(last) if ordered => fs::fsync(last),
-        Some(_) if !change.wide => change.files.iter().try_for_each(fs::fsync),
-        _ => fs::syncfs(root),
+#[cfg(test)]
+impl Committer {
+    fn journal(&self) -> Option<&Journal> {
+        self.threads.get()?.journal.as_ref()
     }
 }
 
-fn flush_changes(root: &OwnedFd, ordered: bool, waiting: &Receiver<Waiting>, done: &Done) {
-    for Waiting { change, answer } in waiting.iter() {
+impl Threads {
+    /// The journal that a changed file belongs to. A file system that is mounted inside the data directory has its own.
+    fn journal_of(&self, file: Option<BorrowedFd<'_>>) -> Option<&Journal> {
+        self.journal.as_ref().filter(|journal| file.is_some_and(|file| journal.covers(file)))
+    }
+
+    async fn wait_for(&self, work: Work) -> Flushed {
+        let (answer, reply) = question();
+        let sent = self.files.send(Waiting { work, answer });
+        assert!(sent.is_ok(), "the flushing threads live as long as the queue");
+        reply.await.unwrap_or(Err(Errno::IO))
+    }
+}
+
+impl Done {
+    /// Counts `count` changes that waited for one flush.
+    fn add(&self, count: usize, took: Duration) {
+        let nanos = took.as_nanos().saturating_mul(count as u128);
+        self.count.fetch_add(count as u64, Ordering::Relaxed);
+        self.nanos.fetch_add(u64::try_from(nanos).unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+fn flush_files(waiting: &Receiver<Waiting>, done: &Done) {
+    for Waiting { work, answer } in waiting.iter() {
         let began = Instant::now();
-        let flushed = flush(root.as_fd(), ordered, &change);
-        drop(change);
-        done.count.fetch_add(1, Ordering::Relaxed);
-        done.nanos.fetch_add(u64::try_from(began.elapsed().as_nanos()).unwrap_or(0), Ordering::Relaxed);
+        let flushed = match &work {
+            Work::Settle(file) => write_back(file.as_fd()),
+            Work::Flush(change) => change.files.first().map_or(Ok(()), fs::fsync),
+            Work::FlushAll(change) => flush_all(change),
+        };
+        if !matches!(work, Work::Settle(_)) {
+            done.add(1, began.elapsed());
+        }
+        drop(work);
         answer.send(flushed);
     }
 }
 
-/// File systems that commit metadata in order: ext4, XFS (statfs(2)).
-const ORDERED: [u64; 2] = [0xef53, 0x5846_5342];
+/// Makes a change durable on a file system that promises no order.
+fn flush_all(change: &Change) -> Flushed {
+    match change.files.first() {
+        Some(first) if change.wide => fs::syncfs(first),
+        _ => change.files.iter().try_for_each(fs::fsync),
+    }
+}
+
+const OP_SETTLE: &str = "write the object's data to the disk";
+const OP_COMMIT: &str = "flush what was changed to stable storage";
 
 /// A flushing thread calls into the kernel and into the mailbox, no deeper.
 const FLUSH_STACK_BYTES: usize = 128 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -382,8 +382,18 @@ pub fn publish<E>(
             kept = Some(history);
         }
         staged.inherit(parent.fd.as_fd(), root.modes_of(&bucket.name))?;
-        let linked = match staged.link(parent.fd.as_fd(), path.name()) {
-            Err(Errno::EXIST) => match versions::standing(parent.fd.as_fd(), path.name())? {
+        // A link that fails costs more than a look.
+        let standing = || versions::standing(parent.fd.as_fd(), path.name());
+        let mut in_place = if create_only { None } else { standing()? };
+        let mut linked = Err(Errno::EXIST);
+        if in_place.is_none() {
+            linked = staged.link(parent.fd.as_fd(), path.name());
+            if linked == Err(Errno::EXIST) {
+                in_place = standing()?;
+            }
+        }
+        let linked = match linked {
+            Err(Errno::EXIST) => match in_place {
                 Some(FileType::Directory) if !path.is_in_directory() => {
                     path = path.in_directory();
                     continue;
@@ -394,7 +404,7 @@ pub fn publish<E>(
                     // What is kept keeps its record.
                     let old = match kept {
                         Some(_) => None,
-                        None => super::spill::of(parent.fd.as_fd(), path.name()),
+                        None => super::spill::of(root, parent.fd.as_fd(), path.name()),
                     };
                     let replaced = staged.replace(parent.fd.as_fd(), path.name());
                     if let (Ok(()), Some(old)) = (replaced, old) {
@@ -487,7 +497,7 @@ pub(super) fn delete<E>(
         let Some(parent) = walk::open_parent(bucket, &path)? else { break None };
         match versions::standing(parent.as_fd(), path.name())? {
             Some(FileType::RegularFile) => {
-                spilled = spilled.or_else(|| super::spill::of(parent.as_fd(), path.name()));
+                spilled = spilled.or_else(|| super::spill::of(root, parent.as_fd(), path.name()));
                 match fs::unlinkat(&parent, path.name(), AtFlags::empty()) {
                     Ok(()) => break Some(parent),
                     Err(Errno::NOENT) => break None,

@@ -107,6 +107,14 @@ impl Root {
         self.committer.commit(self.durability(bucket), change).await
     }
 
+    /// As [`commit`](Self::commit), of a change whose first file has data in the page cache.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub async fn commit_data(&self, bucket: &BucketName, change: Change) -> Result<()> {
+        self.committer.commit_data(self.durability(bucket), change).await
+    }
+
     /// As [`commit`](Self::commit), for a thread that is no core and may wait.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ pub fn rename<E>(
         // Renaming one link of a file to another one would do nothing and leave both.
         let is_same_file =
             standing.as_ref().is_some_and(|other| (other.st_dev, other.st_ino) == (stat.st_dev, stat.st_ino));
-        let replaced = if is_same_file { None } else { spill::of(parent.fd.as_fd(), target.name()) };
+        let replaced = if is_same_file { None } else { spill::of(root, parent.fd.as_fd(), target.name()) };
         let renamed = if from == to {
             Ok(())
         } else if is_same_file {

@@ -18,7 +18,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
@@ -34,7 +34,7 @@ use super::modes::Modes;
 use super::object::modified;
 use super::profile::Profile;
 use super::versions::Versioning;
-use super::{recover, walk};
+use super::{recover, spill, walk};
 use crate::iam::principal::PosixOwner;
 use crate::limits;
 use crate::runtime::credentials;
@@ -86,6 +86,9 @@ pub struct Root {
     versioned: ArcSwap<HashMap<BucketName, Versioning>>,
     /// The buckets that have a profile.
     pub(super) profiles: ArcSwap<HashMap<BucketName, Profile>>,
+    /// Whether there may be spill files: found out at start, and set when one is made. What another server of the same data
+    /// makes is cleared as a leftover.
+    pub(super) has_spill: AtomicBool,
     /// The time of the version that was made last, in nanoseconds since 1970.
     version_nanos: AtomicU64,
     configuration: Mutex<()>,
@@ -141,10 +144,9 @@ impl Root {
         recover::clear_staging(staging_of_all.as_fd());
         let staging = own_staging(staging_of_all.as_fd()).map_err(|errno| explain("write to", errno))?;
         let capabilities = probe(staging.as_fd()).map_err(|errno| explain("create files in", errno))?;
-        let committer = fd
-            .try_clone()
-            .and_then(|fd| Committer::start(fd, durability))
-            .map_err(|error| OpenError(format!("cannot start the flushing thread: {error}")))?;
+        let has_spill = spill::is_any(spill.as_fd());
+        let committer = Committer::start(staging.as_fd(), durability)
+            .map_err(|error| OpenError(format!("cannot start the flushing threads: {error}")))?;
         let root = Root {
             path: path.to_path_buf(),
             fd,
@@ -164,6 +166,7 @@ impl Root {
             unlinked: ArcSwap::default(),
             versioned: ArcSwap::default(),
             profiles: ArcSwap::default(),
+            has_spill: AtomicBool::new(has_spill),
             version_nanos: AtomicU64::new(0),
             configuration: Mutex::new(()),
         };

@@ -15,6 +15,7 @@
 //! wherever it was moved.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{self, AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -37,6 +38,7 @@ fn write_file(root: &Root, record: &[u8], file: BorrowedFd<'_>, inode: u64) -> R
     let op = "write a large record";
     let mut id: SpillId = [0; 16];
     getrandom::fill(&mut id).map_err(|_| Errno::IO).at(Subject::Object, op)?;
+    root.has_spill.store(true, Ordering::Release);
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let fd =
         fs::openat(&root.spill, &name(&id)[..], flags, Mode::from_raw_mode(0o600)).at(Subject::Object, op)?;
@@ -53,6 +55,13 @@ fn write_file(root: &Root, record: &[u8], file: BorrowedFd<'_>, inode: u64) -> R
     }
     written.at(Subject::Object, op)?;
     Ok(id)
+}
+
+/// Whether a directory for spill files holds any. One that cannot be read may.
+pub fn is_any(directory: BorrowedFd<'_>) -> bool {
+    let is_file = |entry: DirEntry| !matches!(entry.file_name().to_bytes(), b"." | b"..");
+    Dir::read_from(directory)
+        .map_or(true, |entries| entries.into_iter().any(|entry| entry.map_or(true, is_file)))
 }
 
 /// Reads the spilled record of the file `inode`. `None`: gone, damaged or another file's, and the object counts as
@@ -85,8 +94,12 @@ impl Head {
     }
 }
 
-/// The spill file of the object `name` in `directory`, which is about to be replaced or deleted.
-pub fn of(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Spill> {
+/// The spill file of the object `name` in `directory`, which is about to be replaced or deleted. Most data directories
+/// have none at all, and then the object is not looked at.
+pub fn of(root: &Root, directory: BorrowedFd<'_>, name: &[u8]) -> Option<Spill> {
+    if !root.has_spill.load(Ordering::Acquire) {
+        return None;
+    }
     // Whoever may replace or remove a file need not be allowed to read it.
     let open = || walk::open_regular(directory, name);
     let (file, stat) = open().or_else(|_| as_server(open)).ok()??;

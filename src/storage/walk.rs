@@ -181,11 +181,6 @@ fn enter(
     owner: PosixOwner,
     made: &mut bool,
 ) -> Result<OwnedFd> {
-    let mut last = Error {
-        op: "enter a directory that others keep removing",
-        subject: Subject::Directory,
-        errno: Errno::BUSY,
-    };
     for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
         match open_directory(at.as_fd(), component) {
             Ok(fd) => return Ok(fd),
@@ -207,16 +202,20 @@ fn enter(
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno).at(Subject::Directory, "make a directory"),
             },
-            Err(Errno::NOTDIR) => match file_to_directory(root, bucket, at.as_fd(), component, prefix, owner)
-            {
-                // A directory that took the file's place cannot be linked either.
-                Err(error) if error.errno == Errno::PERM => last = error,
-                done => done?,
-            },
+            Err(Errno::NOTDIR) => {
+                if let Some(fd) = file_to_directory(root, bucket, at.as_fd(), component, prefix, owner)? {
+                    *made = true;
+                    return Ok(fd);
+                }
+            }
             Err(errno) => return Err(errno).at(Subject::Directory, "enter a directory"),
         }
     }
-    Err(last)
+    Err(Error {
+        op: "enter a directory that others keep removing",
+        subject: Subject::Directory,
+        errno: Errno::BUSY,
+    })
 }
 
 /// Completes a directory that was just made and opened. Another program may have put one of its own in its place in
@@ -253,6 +252,7 @@ fn is_empty(directory: BorrowedFd<'_>) -> rustix::io::Result<bool> {
 /// Turns the object `name` in `at` into a directory that holds the object under [`layout::SELF_NAME`], so that keys
 /// below it can exist. A directory with a second link to the file is prepared aside and swapped in by one exchange,
 /// so that the object is there at every moment. If another program puts something else there meanwhile, that stays.
+/// `Ok(None)`: what stands there now has to be looked at again.
 fn file_to_directory(
     root: &Root,
     bucket: &Bucket,
@@ -260,16 +260,16 @@ fn file_to_directory(
     name: &[u8],
     path: &[u8],
     owner: PosixOwner,
-) -> Result<()> {
+) -> Result<Option<OwnedFd>> {
     // Writers of the same key hold this lock while they publish, so that the file does not change in between.
     let _order = layout::key(path).map(|key| root.lock(&bucket.name, &key));
     let stat = match fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
-        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(errno).at(Subject::Directory, "look at a file in the way"),
     };
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => return Ok(()),
+        FileType::Directory => return Ok(None),
         FileType::RegularFile => {}
         _ => {
             return Err(Errno::LOOP)
@@ -279,21 +279,36 @@ fn file_to_directory(
     let aside = root.staging_name();
     fs::mkdirat(&root.staging, aside.as_str(), DIRECTORY_MODE)
         .at(Subject::Directory, "prepare a directory")?;
+    let mut taken = None;
     let swapped = (|| {
         let directory = open_directory(root.staging.as_fd(), aside.as_bytes())?;
         hand_over_directory(root, bucket, directory.as_fd(), owner).map_err(|error| error.errno)?;
         // Users may make no second link of a file that is not theirs. This one nobody sees before the exchange, which is
         // the user's.
-        credentials::as_server(|| fs::linkat(at, name, &directory, layout::SELF_NAME, AtFlags::empty()))?;
+        let link = || fs::linkat(at, name, &directory, layout::SELF_NAME, AtFlags::empty());
+        match credentials::as_server(link) {
+            Ok(()) => {}
+            Err(Errno::PERM) => {
+                // A directory took the file's place, and directories cannot be linked. It is entered at once: while the
+                // preparation is taken back, a program that never rests may have replaced it again.
+                taken = open_directory(at, name).ok();
+                let untouched = taken.is_none()
+                    && fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|now| is_same(&now, &stat));
+                return Err(if untouched { Errno::PERM } else { Errno::NOENT });
+            }
+            Err(errno) => return Err(errno),
+        }
         fs::renameat_with(&root.staging, aside.as_str(), at, name, fs::RenameFlags::EXCHANGE)?;
         // What came out is the file's old name, unless another program put something else there meanwhile.
         let out = fs::statat(&root.staging, aside.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
         let kept = fs::statat(&directory, layout::SELF_NAME, AtFlags::SYMLINK_NOFOLLOW)?;
         if (out.st_dev, out.st_ino) == (kept.st_dev, kept.st_ino) {
-            fs::unlinkat(&root.staging, aside.as_str(), AtFlags::empty())
+            fs::unlinkat(&root.staging, aside.as_str(), AtFlags::empty())?;
+            Ok(directory)
         } else if FileType::from_raw_mode(out.st_mode) == FileType::RegularFile {
             // A new file is newer than our link and takes its place.
-            fs::renameat(&root.staging, aside.as_str(), &directory, layout::SELF_NAME)
+            fs::renameat(&root.staging, aside.as_str(), &directory, layout::SELF_NAME)?;
+            Ok(directory)
         } else {
             // Anything else is theirs, with all that may be in it: it goes back, and the next attempt looks again.
             put_back(root, &aside, at, name)?;
@@ -313,10 +328,16 @@ fn file_to_directory(
         }
     }
     match swapped {
-        // The file went away: the next attempt makes a plain directory.
-        Err(Errno::NOENT) => Ok(()),
-        other => other.at(Subject::Directory, "turn an object into a directory beside it"),
+        // The file went away: the next attempt makes a plain directory, unless one is there.
+        Err(Errno::NOENT) => Ok(taken),
+        other => other.map(Some).at(Subject::Directory, "turn an object into a directory beside it"),
     }
+}
+
+/// Whether two stats are of one file that nobody changed in between.
+fn is_same(one: &Stat, other: &Stat) -> bool {
+    let key = |stat: &Stat| (stat.st_dev, stat.st_ino, stat.st_ctime, stat.st_ctime_nsec);
+    key(one) == key(other)
 }
 
 /// Puts what a program had at `name` back from under `aside`, in exchange for our directory if that still stands there.

@@ -6,7 +6,8 @@
 //!    the body is read.
 //! 2. Whole aligned buffers go through the core's ring, several in flight. A body of at most
 //!    [`limits::BUFFERED_BYTES_MAX`] is one plain write into the page cache. So is the unaligned tail of a direct
-//!    one: cutting the file to an unaligned length afterwards would cost more.
+//!    one: cutting the file to an unaligned length afterwards would cost more. The file can get a name once all of it is
+//!    on the device ([`Committer::settle`](super::commit::Committer::settle)).
 //!
 //! Whatever fails, dropping the [`Writer`] or the [`Staged`] file leaves nothing behind.
 
@@ -22,6 +23,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustix::fs::{self, AtFlags, FallocateFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::commit::Durability;
 use super::error::{At, Result, Subject};
 use super::layout::KeyPath;
 use super::modes::Modes;
@@ -74,6 +76,8 @@ enum StagedFile {
 /// A file being written.
 pub struct Writer<'r> {
     staged: Staged<'r>,
+    /// Of the bucket.
+    durability: Durability,
     direct: bool,
     start: u64,
     offset: u64,
@@ -105,12 +109,13 @@ impl<'r> Writer<'r> {
         } else {
             StagedFile::Ring(Rc::new(RingFile::new(fd).at(Subject::Object, "open a file")?))
         };
-        Ok(Writer::new(Staged::new(root, file, name), direct, 0))
+        Ok(Writer::new(Staged::new(root, file, name), root.durability(&bucket.name), direct, 0))
     }
 
-    fn new(staged: Staged<'r>, direct: bool, offset: u64) -> Writer<'r> {
+    fn new(staged: Staged<'r>, durability: Durability, direct: bool, offset: u64) -> Writer<'r> {
         Writer {
             staged,
+            durability,
             direct,
             start: offset,
             offset,
@@ -159,7 +164,8 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// Waits for everything in flight and writes the tail. Returns the file and how much was written.
+    /// Waits for everything in flight, writes the tail, and waits until no part of it is in the page cache alone. Returns
+    /// the file and how much was written.
     pub async fn finish(mut self) -> Result<(Staged<'r>, u64)> {
         while !self.in_flight.is_empty() {
             self.next_finished().await?;
@@ -173,7 +179,9 @@ impl<'r> Writer<'r> {
             write_all(fd, &self.tail, self.offset).at(Subject::Object, OP_WRITE)?;
             self.offset += self.tail.len() as u64;
         }
-        Ok((self.staged, self.offset - self.start))
+        let length = self.offset - self.start;
+        let staged = if length == 0 { self.staged } else { self.staged.settle(self.durability).await? };
+        Ok((staged, length))
     }
 
     async fn next_finished(&mut self) -> Result<()> {
@@ -197,9 +205,15 @@ impl<'r> Writer<'r> {
 /// A writer into a range of a file that exists already: one part of a multipart upload.
 impl<'r> Writer<'r> {
     /// Writes from `offset` (aligned) on into `fd`, which was opened with O_DIRECT if `direct`.
-    pub fn at(root: &'r Root, fd: OwnedFd, direct: bool, offset: u64) -> Result<Writer<'r>> {
+    pub fn at(
+        root: &'r Root,
+        fd: OwnedFd,
+        durability: Durability,
+        direct: bool,
+        offset: u64,
+    ) -> Result<Writer<'r>> {
         let file = StagedFile::Ring(Rc::new(RingFile::new(fd).at(Subject::Upload, "open a file")?));
-        Ok(Writer::new(Staged::new(root, file, None), direct, offset))
+        Ok(Writer::new(Staged::new(root, file, None), durability, direct, offset))
     }
 }
 
@@ -224,6 +238,23 @@ impl<'r> Staged<'r> {
     pub(super) fn standing(root: &'r Root, directory: OwnedFd, name: &str, fd: OwnedFd) -> Staged<'r> {
         let name = StagedName { directory: Arc::new(directory), name: name.to_owned(), keep: true };
         Staged::new(root, StagedFile::Plain(fd), Some(name))
+    }
+
+    /// Waits until the data is on the device.
+    async fn settle(self, durability: Durability) -> Result<Staged<'r>> {
+        let Staged { root, file, name, spill } = self;
+        let file = match file {
+            StagedFile::Plain(fd) => StagedFile::Plain(root.committer.settle(durability, fd).await?),
+            StagedFile::Ring(file) => {
+                // The tail, and all of it where the file system does not write past the page cache after all.
+                if durability != Durability::None {
+                    let fd = file.as_fd().try_clone_to_owned().at(Subject::Object, OP_WRITE)?;
+                    root.committer.settle_large(durability, fd).await?;
+                }
+                StagedFile::Ring(file)
+            }
+        };
+        Ok(Staged { root, file, name, spill })
     }
 
     /// Gives the file a name which must be free (EEXIST otherwise).

@@ -4,9 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
-use smallvec::smallvec;
 
-use super::super::commit::{Change, Durability};
+use super::super::commit::Change;
 use super::super::error::{At, Result, Subject};
 use super::super::object::{self, Condition};
 use super::super::record::{ETag, PartChecksums, PartTable, Record, StoredChecksum};
@@ -304,11 +303,7 @@ fn copied<'r>(root: &'r Root, bucket: &Bucket, upload: &Upload, parts: &[Part]) 
 /// What was copied is on the disk before the object has its name: the parts are removed right after, and a power cut
 /// must not leave the name alone.
 fn flush_copies(root: &Root, upload: &Upload, staged: &Staged<'_>) -> Result<()> {
-    if root.durability(&upload.bucket) == Durability::None {
-        return Ok(());
-    }
-    let file = staged.as_fd().try_clone_to_owned().at(Subject::Object, OP_ASSEMBLE)?;
-    Change { files: smallvec![file], wide: false }.flush(root)
+    root.committer.settle_and_wait(root.durability(&upload.bucket), staged.as_fd())
 }
 
 fn open_part(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {

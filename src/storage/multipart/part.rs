@@ -48,7 +48,7 @@ impl<'r> PartWriter<'r> {
         if let Some(length) = length.filter(|length| *length >= limits::PART_BYTES_MIN) {
             writer::allocate(fd.as_fd(), spot.offset, length)?;
         }
-        let writer = Writer::at(root, fd, spot.direct, spot.offset)?;
+        let writer = Writer::at(root, fd, root.durability(&upload.bucket), spot.direct, spot.offset)?;
         Ok(PartWriter { root, spot, writer })
     }
 
@@ -92,7 +92,7 @@ impl Entered {
     /// Makes the entry as durable as configured, and removes what it supersedes only then: after a power cut the table
     /// may be the old one.
     pub async fn commit(self, root: &Root) -> Result<Part> {
-        root.commit(&self.bucket, self.change).await?;
+        root.commit_data(&self.bucket, self.change).await?;
         if let Some((directory, name)) = self.superseded {
             let _ = fs::unlinkat(&directory, name.as_str(), AtFlags::empty());
         }
@@ -142,7 +142,7 @@ pub fn copy_part(
         checksum = checksum.or(digests.checksums[0]);
     }
     source.content.check(source.file.as_fd())?;
-    if root.durability(&upload.bucket) == Durability::Commit {
+    if root.durability(&upload.bucket) != Durability::None {
         data_of(&fd)?.flush(root)?;
     }
     let etag = etag.unwrap_or(PartETag::Md5([0; 16]));
