@@ -453,16 +453,17 @@ const AFTER_ERROR: &str = "an earlier chunk was refused";
 /// come back as another.
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
+    let seed = &seed();
     let length = data.first().map_or(0, |&byte| u64::from(byte) * 3);
     for (signed, trailer) in [(false, false), (false, true), (true, false), (true, true)] {
-        let decoder = || decoder(signed, trailer, length);
+        let decoder = || decoder(seed, signed, trailer, length);
         let whole = decode_in_pieces(decoder(), data, |_| usize::MAX);
         let cut = decode_in_pieces(decoder(), data, |at| usize::from(data[at] % 7) + 1);
         assert_eq!(whole, cut);
         assert!(whole.0.len() as u64 <= length);
 
-        let decoder = || self::decoder(signed, trailer, data.len() as u64);
-        let mut body = encode(signed, trailer, data);
+        let decoder = || self::decoder(seed, signed, trailer, data.len() as u64);
+        let mut body = encode(seed, signed, trailer, data);
         let (payload, end) = decode_in_pieces(decoder(), &body, |at| usize::from(body[at] % 7) + 1);
         assert!(payload == data && end.is_ok(), "{end:?}");
         assert_eq!(end.map(|trailers| trailers.len()), Ok(usize::from(trailer)));
@@ -474,11 +475,11 @@ pub fn fuzz(data: &[u8]) {
     }
 }
 
-fn decoder(signed: bool, with_trailer: bool, expected: u64) -> Decoder {
+fn decoder(seed: &Seed, signed: bool, with_trailer: bool, expected: u64) -> Decoder {
     Decoder {
         state: State::Size,
         line: SmallVec::new(),
-        signing: signed.then(|| Signing { seed: seed(), hash: Sha256::new(), announced: [0; 32] }),
+        signing: signed.then(|| Signing { seed: seed.clone(), hash: Sha256::new(), announced: [0; 32] }),
         with_trailer,
         expected,
         received: 0,
@@ -499,11 +500,10 @@ fn seed() -> Seed {
 }
 
 /// A body with this payload: in one chunk if it is signed, else in chunks that its bytes choose.
-fn encode(signed: bool, trailer: bool, payload: &[u8]) -> Vec<u8> {
+fn encode(seed: &Seed, signed: bool, trailer: bool, payload: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     let mut signature = [0; 32];
     let mut sign = |algorithm: &str, hashes: &[&[u8]]| {
-        let seed = seed();
         let mut text = algorithm.as_bytes().to_vec();
         text.extend_from_slice(&seed.scope);
         text.extend_from_slice(&hex::encode32(&signature));
