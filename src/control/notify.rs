@@ -1,7 +1,7 @@
 //! Delivers notices to the webhooks that the administrator configured: one task for each target on the control thread.
 //!
 //! A notice is one POST with a JSON body. The notices of a target are delivered one after the other, in the order in
-//! which they were queued ([`webhook`]). One that is given up is counted, and the next one has its turn. Meanwhile the
+//! which they were queued (`webhook`). One that is given up is counted, and the next one has its turn. Meanwhile the
 //! queue takes what happens, up to its bound.
 //!
 //! Notices live in memory: what waits when the server ends is delivered as long as the drain time allows, and a crash

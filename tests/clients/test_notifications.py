@@ -158,10 +158,10 @@ def test_a_webhook_that_is_away_gets_what_it_missed_in_order(own, hook):
     hook.stop()
     for number in range(20):
         s3.put_object(Bucket="photos", Key=f"{number}", Body=b"1")
-    wait_until(lambda: "does not take notices" in own.log(), "a warning")
+    wait_until(lambda: "takes no calls" in own.log(), "a warning")
     hook.start()
     assert names(hook.wait(20)) == [("ObjectCreated:Put", f"{number}") for number in range(20)]
-    assert "takes notices again" in own.log()
+    assert "takes calls again" in own.log()
 
 
 def test_failures_are_tried_again_and_refusals_are_not(own, hook):
