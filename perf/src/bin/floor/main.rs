@@ -54,6 +54,15 @@ enum Floor {
         #[arg(long)]
         tokio: bool,
     },
+    /// Computes a hash of what is in memory.
+    Hash {
+        /// Which.
+        #[arg(long, value_enum)]
+        hash: Hash,
+        /// For how long.
+        #[arg(long, default_value_t = 2.0)]
+        seconds: f64,
+    },
     /// Makes the files that `send` sends.
     Make {
         /// Where the files are.
@@ -150,6 +159,11 @@ fn main() {
         }
         Floor::Receive { port, directory, hash, path, tokio: false } => {
             ring::run(core, serve::receive(port, directory, hash, path))
+        }
+        Floor::Hash { hash, seconds } => {
+            core.into_iter().for_each(ring::pin);
+            serve::hash(hash, seconds);
+            Ok(())
         }
         Floor::Make { directory, files, size } => serve::make(&directory, files, size),
         Floor::Send { port, directory, path } => ring::run(core, serve::send(port, directory, path)),

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Instant;
 
 use monoio::fs::File;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
@@ -16,7 +17,7 @@ use sluicegate_perf::content::Contents;
 
 use super::{Hash, Path};
 
-/// What is read from or written to a file or socket at a time. Measured from 128 KiB to 4 MiB: see `perf/compare`.
+/// What is read from or written to a file or socket at a time.
 pub const PIECE_BYTES: usize = 1024 * 1024;
 /// Operations on one file at a time.
 pub const IN_FLIGHT: usize = 4;
@@ -281,12 +282,25 @@ fn borrow(file: &File) -> std::os::fd::BorrowedFd<'_> {
     unsafe { std::os::fd::BorrowedFd::borrow_raw(file.as_raw_fd()) }
 }
 
+/// How fast one core computes a hash of pieces that lie in its cache.
+pub fn hash(hash: Hash, seconds: f64) {
+    let piece = Contents::new(PIECE_BYTES).of(0).to_vec();
+    let (mut digests, mut bytes, began) = (Digests::new(hash), 0, Instant::now());
+    while began.elapsed().as_secs_f64() < seconds {
+        digests.update(&piece);
+        bytes += piece.len();
+    }
+    digests.finish();
+    let rate = bytes as f64 / began.elapsed().as_secs_f64() / (1 << 30) as f64;
+    println!("{}", serde_json::json!({"work": "hash", "gib_per_second": rate}));
+}
+
 /// What a connection reads ahead at least.
 const AHEAD_BYTES: usize = 16 * 1024;
 
 /// What is computed of a body.
 pub struct Digests {
-    md5: Option<md5::Md5>,
+    md5: Option<md5_many::Md5State>,
     sha256: Option<sha2::Sha256>,
 }
 
@@ -294,7 +308,7 @@ impl Digests {
     /// Nothing seen yet.
     pub fn new(hash: Hash) -> Digests {
         Digests {
-            md5: matches!(hash, Hash::Md5 | Hash::Both).then(Default::default),
+            md5: matches!(hash, Hash::Md5 | Hash::Both).then(md5_many::Md5State::new),
             sha256: matches!(hash, Hash::Sha256 | Hash::Both).then(Default::default),
         }
     }
@@ -302,7 +316,7 @@ impl Digests {
     /// The next piece.
     pub fn update(&mut self, piece: &[u8]) {
         if let Some(md5) = &mut self.md5 {
-            md5::Digest::update(md5, piece);
+            md5.update(piece);
         }
         if let Some(sha256) = &mut self.sha256 {
             sha2::Digest::update(sha256, piece);
@@ -311,7 +325,7 @@ impl Digests {
 
     /// The end; the digests themselves are of no interest, but have to be computed.
     pub fn finish(self) {
-        std::hint::black_box(self.md5.map(md5::Digest::finalize));
+        std::hint::black_box(self.md5.map(|md5| md5.finalize()));
         std::hint::black_box(self.sha256.map(sha2::Digest::finalize));
     }
 }
@@ -331,6 +345,17 @@ mod tests {
         assert_eq!(content_length(b"GET / HTTP/1.1\r\n\r\n"), 0);
         assert_eq!(name_of(b"GET /1234567 HTTP/1.1\r\n\r\n"), Some("/1234567"));
         assert_eq!(name_of(b"GET /1 HTTP/1.1\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn the_fast_md5_is_md5() {
+        let mut digests = Digests::new(Hash::Md5);
+        let data: Vec<u8> = (0..100_000u32).map(|index| (index * 31) as u8).collect();
+        for piece in data.chunks(4097) {
+            digests.update(piece);
+        }
+        let expected = <md5::Md5 as md5::Digest>::digest(&data);
+        assert_eq!(digests.md5.unwrap().finalize()[..], expected[..]);
     }
 
     #[test]
