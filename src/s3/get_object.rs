@@ -5,6 +5,7 @@
 //!
 //! Spec: GetObject and HeadObject in the Amazon S3 API reference; RFC 9110 sections 13 and 14.
 
+use std::cell::OnceCell;
 use std::os::fd::AsFd;
 
 use super::access::Authorized;
@@ -82,7 +83,7 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
         Code::NoSuchKey if !read.is_head && has_c1_control(&read.key) => Code::InvalidURI.into(),
         _ => error,
     })?;
-    let (mut reply, extent) = answer(ctx, read, &object)?;
+    let (mut reply, extent) = answer(ctx, read, &object, None)?;
     if let Some(extent) = extent
         && !(extent.is_small() && read_into(&mut reply, &object, extent))
     {
@@ -110,7 +111,7 @@ fn may_use_cache(ctx: &Ctx<'_>, read: &Read) -> bool {
 fn answer_from_cache(ctx: &Ctx<'_>, read: &Read) -> Option<Result<Reply, S3Error>> {
     let root = &ctx.service.root;
     let cached = ctx.objects.find(root, &read.bucket, &read.key)?;
-    let answered = match answer(ctx, read, &cached.object) {
+    let answered = match answer(ctx, read, &cached.object, Some(&cached.lines)) {
         Ok((mut reply, Some(extent))) => {
             if !(extent.is_small() && read_into(&mut reply, &cached.object, extent)) {
                 return None;
@@ -132,8 +133,14 @@ fn read_into(reply: &mut Reply, object: &Object, Extent { offset, length }: Exte
     reply.join(length as usize, |to| read_cached(object.file.as_fd(), to, length as usize, offset))
 }
 
-/// The answer without its body, and what of the file is its body.
-fn answer(ctx: &Ctx<'_>, read: &Read, object: &Object) -> Result<(Reply, Option<Extent>), S3Error> {
+/// The answer without its body, and what of the file is its body. `lines` is where what is said of the object alone can be
+/// remembered.
+fn answer(
+    ctx: &Ctx<'_>,
+    read: &Read,
+    object: &Object,
+    lines: Option<&OnceCell<Box<[u8]>>>,
+) -> Result<(Reply, Option<Extent>), S3Error> {
     let etag = object.etag.text();
     let validators = Validators { etag: &etag, last_modified: object.modified };
     match ReadConditions::of_request(ctx.head).evaluate(&validators) {
@@ -151,23 +158,23 @@ fn answer(ctx: &Ctx<'_>, read: &Read, object: &Object) -> Result<(Reply, Option<
     // The last part of an upload may be empty, which no Content-Range can say.
     let empty_part = read.part_number.is_some() && selected.is_none() && object.size > 0;
     let mut reply = Reply::new(ctx, if selected.is_some() || empty_part { 206 } else { 200 });
-    reply.header("Last-Modified", &object.modified.http()).header("Accept-Ranges", b"bytes");
-    reply.resume().etag(&etag);
+    let write = |reply: &mut Reply| write_object(ctx, read, object, &etag, reply);
+    match lines {
+        Some(lines) if read.overrides.is_none() && attributes::are_read_alike(object.record.as_ref()) => {
+            reply.remembered(lines, write);
+        }
+        _ => write(&mut reply),
+    }
     if let Some(range) = selected {
         reply.resume().content_range(range, object.size);
     }
-    versioning::write_version(ctx.service, &read.bucket, object.version, &mut reply);
     object_lock::write(ctx, &read.bucket, &read.key, object.record.as_ref(), &mut reply);
     write_parts_and_checksum(ctx, read, object, selected, &mut reply);
     if read.version_id.is_none() {
         let tags = object.record.as_ref().map(|record| &record.tags);
         write_expiration(ctx, &read.bucket, &read.key, (object.size, object.modified), tags, &mut reply);
     }
-    let overrides = read.overrides.as_deref().map(overridden);
-    attributes::write(object.record.as_ref(), &read.key, ctx.head, &mut reply, |field| {
-        overrides.iter().flatten().any(|(other, value)| *other == field && value.is_some())
-    });
-    for (field, value) in overrides.into_iter().flatten() {
+    for (field, value) in read.overrides.as_deref().map(overridden).into_iter().flatten() {
         if let Some(value) = value {
             reply.header(field.name(), value.as_bytes());
         }
@@ -184,6 +191,17 @@ fn answer(ctx: &Ctx<'_>, read: &Read, object: &Object) -> Result<(Reply, Option<
         (length > 0).then_some(Extent { offset, length })
     };
     Ok((reply, extent))
+}
+
+/// Writes what is said of an object whatever part of it is asked for.
+fn write_object(ctx: &Ctx<'_>, read: &Read, object: &Object, etag: &[u8], reply: &mut Reply) {
+    reply.header("Last-Modified", &object.modified.http()).header("Accept-Ranges", b"bytes");
+    reply.resume().etag(etag);
+    versioning::write_version(ctx.service, &read.bucket, object.version, reply);
+    let overrides = read.overrides.as_deref().map(overridden);
+    attributes::write(object.record.as_ref(), &read.key, ctx.head, reply, |field| {
+        overrides.iter().flatten().any(|(other, value)| *other == field && value.is_some())
+    });
 }
 
 /// The bytes that are asked for; none for the whole object, and for a part without any.

@@ -154,6 +154,15 @@ async fn carry_out<'c>(
 /// The server's whole surface: one line for each operation.
 async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Result<Reply, S3Error> {
     match operation {
+        Operation::GetObject(op) => get_object::get_object(ctx, permit.of(op)).await,
+        Operation::HeadObject(op) => get_object::head_object(ctx, permit.of(op)).await,
+        // On the heap: an idle connection does not hold the room that a large handler needs.
+        other => Box::pin(dispatch_large(ctx, other, permit)).await,
+    }
+}
+
+async fn dispatch_large(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Result<Reply, S3Error> {
+    match operation {
         Operation::ListBuckets(op) => bucket::list_buckets(ctx, permit.of(op)).await,
         Operation::CreateBucket(op) => bucket::create_bucket(ctx, permit.of(op)).await,
         Operation::HeadBucket(op) => bucket::head_bucket(ctx, permit.of(op)).await,
@@ -216,8 +225,6 @@ async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Re
         Operation::ListObjectsV2(op) => list_objects::list_objects_v2(ctx, permit.of(op)).await,
         Operation::ListObjectVersions(op) => list_objects::list_object_versions(ctx, permit.of(op)).await,
         Operation::PutObject(op) => put_object::put_object(ctx, permit.of(op)).await,
-        Operation::GetObject(op) => get_object::get_object(ctx, permit.of(op)).await,
-        Operation::HeadObject(op) => get_object::head_object(ctx, permit.of(op)).await,
         Operation::GetObjectAttributes(op) => {
             get_object_attributes::get_object_attributes(ctx, permit.of(op)).await
         }
