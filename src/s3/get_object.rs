@@ -7,10 +7,11 @@
 
 use std::cell::OnceCell;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 
 use super::access::Authorized;
 use super::attributes;
-use super::context::Ctx;
+use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
 use super::lifecycle::write_expiration;
 use super::object_lock;
@@ -19,24 +20,25 @@ use super::reply::{Body, FileRange, Reply};
 use super::versioning;
 use crate::digest::{CHECKSUM_BASE64_BYTES_MAX, Checksum};
 use crate::http::conditional::{ReadConditions, ReadOutcome, Validators};
+use crate::http::head::Head;
 use crate::http::range::{self, ByteRange, RangeOutcome};
 use crate::iam::Action;
 use crate::limits::JOINED_BYTES_MAX;
 use crate::runtime::file::read_cached;
+use crate::storage::ObjectCache;
+use crate::storage::cache::CachedObject;
 use crate::storage::layout::{BucketName, ObjectKey};
 use crate::storage::object::Object;
 use crate::storage::record::HeaderField;
 
 /// `GET /bucket/key`.
 pub async fn get_object(ctx: &Ctx<'_>, operation: Authorized<GetObject>) -> Result<Reply, S3Error> {
-    let GetObject { bucket, key, version_id, part_number, overrides } = operation.into_inner();
-    read_object(ctx, &Read { bucket, key, version_id, part_number, overrides, is_head: false }).await
+    read_object(ctx, &Read::get(operation.into_inner())).await
 }
 
 /// `HEAD /bucket/key`.
 pub async fn head_object(ctx: &Ctx<'_>, operation: Authorized<HeadObject>) -> Result<Reply, S3Error> {
-    let HeadObject { bucket, key, version_id, part_number, overrides } = operation.into_inner();
-    read_object(ctx, &Read { bucket, key, version_id, part_number, overrides, is_head: true }).await
+    read_object(ctx, &Read::head(operation.into_inner())).await
 }
 
 struct Read {
@@ -46,6 +48,18 @@ struct Read {
     part_number: Option<PartNumber>,
     overrides: Option<Box<ResponseOverrides>>,
     is_head: bool,
+}
+
+impl Read {
+    fn get(operation: GetObject) -> Read {
+        let GetObject { bucket, key, version_id, part_number, overrides } = operation;
+        Read { bucket, key, version_id, part_number, overrides, is_head: false }
+    }
+
+    fn head(operation: HeadObject) -> Read {
+        let HeadObject { bucket, key, version_id, part_number, overrides } = operation;
+        Read { bucket, key, version_id, part_number, overrides, is_head: true }
+    }
 }
 
 /// Bytes of an object's file.
@@ -66,10 +80,6 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     if read.overrides.is_some() && ctx.caller.user().is_none() {
         return Err(Code::InvalidRequest
             .because("Request specific response headers cannot be used for anonymous GET requests."));
-    }
-    let may_keep = may_use_cache(ctx, read);
-    if may_keep && let Some(answered) = answer_from_cache(ctx, read) {
-        return answered;
     }
     let versioning = ctx.service.root.versioning(&read.bucket);
     let bucket = ctx.bucket(&read.bucket)?;
@@ -94,35 +104,60 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     if extent.is_some() {
         object.content().check(object.file.as_fd())?;
     }
-    if may_keep {
+    if may_cache(ctx.head, read.version_id.as_ref()) {
         ctx.objects.keep(&ctx.service.root, (&read.bucket, &read.key), versioning, object, ctx.now);
     }
     Ok(reply)
 }
 
-/// Whether the answer may come from what this core opened a moment ago, for whoever may read the object.
-fn may_use_cache(ctx: &Ctx<'_>, read: &Read) -> bool {
-    // Of a browser's request the answer gets more headers later, which cannot be added behind the body.
-    read.version_id.is_none() && ctx.head.header("origin").is_none()
+/// Whether a request can be answered from what this core opened a moment ago, for everybody who may read the object.
+fn may_cache(head: &Head, version_id: Option<&VersionId>) -> bool {
+    // The answer to a browser gets more headers later, which cannot be added behind the body.
+    version_id.is_none() && head.header("origin").is_none()
 }
 
-/// As the rest of [`read_object`], from an object that this core opened a moment ago, if that still stands. `None`: it has
-/// to be opened.
-fn answer_from_cache(ctx: &Ctx<'_>, read: &Read) -> Option<Result<Reply, S3Error>> {
-    let root = &ctx.service.root;
-    let cached = ctx.objects.find(root, &read.bucket, &read.key)?;
-    let answered = match answer(ctx, read, &cached.object, Some(&cached.lines)) {
-        Ok((mut reply, Some(extent))) => {
-            if !(extent.is_small() && read_into(&mut reply, &cached.object, extent)) {
-                return None;
-            }
-            Ok(reply)
-        }
-        other => other.map(|(reply, _)| reply),
+/// The object that a request reads, if this core opened it a moment ago.
+pub fn find_cached(
+    service: &Service,
+    objects: &ObjectCache,
+    head: &Head,
+    operation: &Operation,
+) -> Option<Rc<CachedObject>> {
+    let (bucket, key, version_id) = match operation {
+        Operation::GetObject(get) => (&get.bucket, &get.key, &get.version_id),
+        Operation::HeadObject(get) => (&get.bucket, &get.key, &get.version_id),
+        _ => return None,
     };
+    if !may_cache(head, version_id.as_ref()) {
+        return None;
+    }
+    objects.find(&service.root, bucket, key)
+}
+
+/// As [`get_object`] and [`head_object`], from what [`find_cached`] found, if that still stands. `None`: the object has to be
+/// opened, or the answer is an error.
+pub fn answer_cached(
+    ctx: &Ctx<'_>,
+    operation: Authorized<Operation>,
+    cached: &CachedObject,
+) -> Option<Reply> {
+    let read = match operation.into_inner() {
+        Operation::GetObject(operation) => Read::get(operation),
+        Operation::HeadObject(operation) => Read::head(operation),
+        _ => return None,
+    };
+    if read.overrides.is_some() && ctx.caller.user().is_none() {
+        return None;
+    }
+    let (mut reply, extent) = answer(ctx, &read, &cached.object, Some(&cached.lines)).ok()?;
+    if let Some(extent) = extent
+        && !(extent.is_small() && read_into(&mut reply, &cached.object, extent))
+    {
+        return None;
+    }
     // Asked last of all: everything that was read above is then of one state of the file.
-    if cached.stands(root) {
-        return Some(answered);
+    if cached.stands(&ctx.service.root) {
+        return Some(reply);
     }
     ctx.objects.forget(&read.bucket, &read.key);
     None

@@ -89,12 +89,15 @@ impl ObjectCache {
         }
     }
 
+    /// Whether there is nothing in here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.get() == 0
+    }
+
     /// The object of this key, if it was opened a moment ago. Whether it still stands is the caller's to ask, once it has
     /// read what it wants of it.
     pub fn find(&self, root: &Root, bucket: &BucketName, key: &ObjectKey) -> Option<Rc<CachedObject>> {
-        if self.entries.get() == 0 {
-            return None;
-        }
         let hash = self.hash(bucket, key);
         let mut sets = self.sets.borrow_mut();
         let set = self.set(&mut sets, hash)?;
@@ -156,9 +159,6 @@ impl ObjectCache {
 
     /// Forgets the object of this key.
     pub fn forget(&self, bucket: &BucketName, key: &ObjectKey) {
-        if self.entries.get() == 0 {
-            return;
-        }
         let hash = self.hash(bucket, key);
         let mut sets = self.sets.borrow_mut();
         let Some(set) = self.set(&mut sets, hash) else { return };

@@ -38,8 +38,12 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
         };
         let peer = Peer { address, tls_version: stream.tls_version() };
         let begun = counters::begun();
-        let (reply, rest, operation) =
-            pipeline::answer(&core, &head, peer, &mut stream, &watch, &mut ahead).await;
+        let at_once = pipeline::answer_at_once(&core, &head, peer, &mut stream, &watch, &mut ahead);
+        let (reply, rest, operation) = match at_once {
+            Some(answered) => answered,
+            // On the heap: a connection that waits for its next request does not hold the room of one.
+            None => Box::pin(pipeline::answer(&core, &head, peer, &mut stream, &watch, &mut ahead)).await,
+        };
         let mut status = reply.status();
         let keep_alive =
             head.keep_alive() && rest.is_skippable(limits::LINGER_BYTES_MAX) && !watch::draining();

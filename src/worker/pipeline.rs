@@ -6,10 +6,13 @@
 //!    A form says who asks and for what in its body: its fields are read ([`post_object::read`]) and verified first.
 //! 4. `dispatch`: the operation's handler, which decides preconditions before it asks for the body.
 //!
+//! A request for what this core read a moment ago takes the same steps without waiting for anything
+//! ([`answer_at_once`]).
+//!
 //! An error at any step is an answer. A panic ends the connection and is counted.
 
 use std::cell::OnceCell;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 
 use bytes::BytesMut;
@@ -18,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use super::Core;
 use crate::counters;
-use crate::http::head::{Head, Method};
+use crate::http::head::{Framing, Head, Method};
 use crate::limits;
 use crate::runtime::{Stream, Watch, now};
 use crate::s3::access::{Arrival, Peer, Permit, authorize, verify};
@@ -94,6 +97,67 @@ pub async fn answer(
     (reply, rest, name)
 }
 
+/// Answers a request for an object that this core read a moment ago, which takes no waiting: the hot path. The steps are
+/// those of [`answer`], which everything else is left to, refusals as well (`None`).
+pub fn answer_at_once(
+    core: &Core,
+    head: &Head,
+    peer: Peer,
+    stream: &mut Stream,
+    watch: &Watch,
+    ahead: &mut BytesMut,
+) -> Option<(Reply, Rest, &'static str)> {
+    if core.objects.is_empty() || !is_plain_read(head) {
+        return None;
+    }
+    let attempt = AssertUnwindSafe(|| try_at_once(core, head, peer, stream, watch, ahead));
+    catch_unwind(attempt).unwrap_or_else(|_| {
+        counters::panicked();
+        None
+    })
+}
+
+/// Whether a request may be a read, and has no body.
+fn is_plain_read(head: &Head) -> bool {
+    matches!(head.method(), Method::Get | Method::Head)
+        && matches!(head.framing(), Framing::None | Framing::Length(0))
+}
+
+fn try_at_once(
+    core: &Core,
+    head: &Head,
+    peer: Peer,
+    stream: &mut Stream,
+    watch: &Watch,
+    ahead: &mut BytesMut,
+) -> Option<(Reply, Rest, &'static str)> {
+    let service = &core.shared.service;
+    let operation = route(head, &service.domains).ok()?;
+    let cached = get_object::find_cached(service, &core.objects, head, &operation)?;
+    let arrival = Arrival { head, body_sha256: None, peer, now: now(), service };
+    let now = arrival.now;
+    let snapshot = core.shared.identities.load_full();
+    let verified = verify(arrival, &operation, snapshot, &mut core.keyring.borrow_mut()).ok()?;
+    let permit = authorize(&verified.caller, &operation).ok()?;
+    let name = operation.name();
+    let request_id = core.request_id();
+    let ctx = Ctx {
+        service,
+        objects: &core.objects,
+        head,
+        payload: Payload::new(head, stream, watch, ahead, service.stall),
+        form: None,
+        posted: None,
+        payload_kind: verified.payload,
+        caller: verified.caller,
+        now,
+        request_id,
+    };
+    let reply = get_object::answer_cached(&ctx, permit.of(operation), &cached)?;
+    tracing::debug!(request_id = request_id.as_str(), operation = name, status = reply.status(), "answered");
+    Some((reply, ctx.payload.abandon(), name))
+}
+
 async fn carry_out<'c>(
     core: &'c Core,
     arrival: Arrival<'c>,
@@ -153,15 +217,6 @@ async fn carry_out<'c>(
 
 /// The server's whole surface: one line for each operation.
 async fn dispatch(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Result<Reply, S3Error> {
-    match operation {
-        Operation::GetObject(op) => get_object::get_object(ctx, permit.of(op)).await,
-        Operation::HeadObject(op) => get_object::head_object(ctx, permit.of(op)).await,
-        // On the heap: an idle connection does not hold the room that a large handler needs.
-        other => Box::pin(dispatch_large(ctx, other, permit)).await,
-    }
-}
-
-async fn dispatch_large(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit) -> Result<Reply, S3Error> {
     match operation {
         Operation::ListBuckets(op) => bucket::list_buckets(ctx, permit.of(op)).await,
         Operation::CreateBucket(op) => bucket::create_bucket(ctx, permit.of(op)).await,
@@ -225,6 +280,8 @@ async fn dispatch_large(ctx: &mut Ctx<'_>, operation: Operation, permit: Permit)
         Operation::ListObjectsV2(op) => list_objects::list_objects_v2(ctx, permit.of(op)).await,
         Operation::ListObjectVersions(op) => list_objects::list_object_versions(ctx, permit.of(op)).await,
         Operation::PutObject(op) => put_object::put_object(ctx, permit.of(op)).await,
+        Operation::GetObject(op) => get_object::get_object(ctx, permit.of(op)).await,
+        Operation::HeadObject(op) => get_object::head_object(ctx, permit.of(op)).await,
         Operation::GetObjectAttributes(op) => {
             get_object_attributes::get_object_attributes(ctx, permit.of(op)).await
         }
