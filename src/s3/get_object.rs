@@ -95,7 +95,7 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     })?;
     let (mut reply, extent) = answer(ctx, read, &object, None)?;
     if let Some(extent) = extent
-        && !(extent.is_small() && read_into(&mut reply, &object, extent))
+        && !(!is_of_browser(ctx.head) && extent.is_small() && read_into(&mut reply, &object, extent))
     {
         let Extent { offset, length } = extent;
         reply.body = Body::File(FileRange { content: object.content(), file: object.file, offset, length });
@@ -112,8 +112,12 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
 
 /// Whether a request can be answered from what this core opened a moment ago, for everybody who may read the object.
 fn may_cache(head: &Head, version_id: Option<&VersionId>) -> bool {
-    // The answer to a browser gets more headers later, which cannot be added behind the body.
-    version_id.is_none() && head.header("origin").is_none()
+    version_id.is_none() && !is_of_browser(head)
+}
+
+/// Whether the answer gets more headers once it is made, which cannot be added behind a body.
+fn is_of_browser(head: &Head) -> bool {
+    head.header("origin").is_some()
 }
 
 /// The object that a request reads, if this core opened it a moment ago.

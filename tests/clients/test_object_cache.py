@@ -291,3 +291,18 @@ def test_closing_and_old_clients_get_the_whole_answer(cached):
             assert (answer.headers.get("connection"), answer.body) == (expected, b"content" * 100)
             assert not connection.pending
             assert expected != "close" or connection.is_closed()
+
+
+def test_a_browser_gets_its_headers_in_front_of_the_body(cached):
+    s3, bucket = cached.s3(), new_bucket(cached)
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={
+        "CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["https://page.test"]}]})
+    s3.put_object(Bucket=bucket, Key="k", Body=b"content")
+    for kept in [False, True]:
+        if kept:
+            keep_open(cached, s3, bucket)
+        for origin in ["https://page.test", None]:
+            headers = [("Origin", origin)] if origin else []
+            answer = ask(cached, "GET", f"/{bucket}/k", headers=headers)
+            assert (answer.status, answer.body) == (200, b"content")
+            assert answer.headers.get("access-control-allow-origin") == origin
