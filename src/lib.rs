@@ -17,7 +17,8 @@
 //!
 //! # A request in eight steps
 //! 1. [`worker::connection::serve`] reads bytes until [`http::head::HeadReader`] has a head.
-//! 2. [`worker::pipeline::answer`] shows the rest: [`s3::operation::route`] says what is asked.
+//! 2. [`worker::pipeline::answer`] shows the rest: [`s3::operation::route`] says what is asked. An object that was read a
+//!    moment ago is answered by the same steps in one go ([`worker::pipeline::answer_at_once`]).
 //! 3. [`s3::access::verify`] checks the signature ([`sigv4`]); one look-up in the [`iam::Snapshot`] gives the secret, the
 //!    user, UID and GID, and the compiled policies. A session brings its own in its token ([`sts::session`]).
 //! 4. [`s3::access::authorize`] decides ([`iam::decide()`]). Only its [`s3::access::Permit`] leads to a handler.
@@ -33,8 +34,8 @@
 //! out; it is tested with tables and generated inputs, fuzzed and benchmarked without a server.
 //! - [`codec`], [`http`], [`sigv4`], [`iam`], [`query_api`], [`iam_api`], [`sts`], [`limits`], [`counters`]
 //! - [`runtime`] (the only place that names monoio) and [`digest`]; the only `unsafe` code is in these two
-//! - [`storage`]: where a key lives ([`storage::layout`]), what is known of an object ([`storage::record`]), the order
-//!   of a write ([`storage::writer`], [`storage::object`], [`storage::commit`]), the versions of an object
+//! - [`storage`]: where a key lives ([`storage::layout`]), what is known of an object ([`storage::record`]), which objects
+//!   a core keeps open ([`storage::cache`]), the order of a write ([`storage::writer`], [`storage::object`], [`storage::commit`]), the versions of an object
 //!   ([`storage::versions`]), uploads in parts ([`storage::multipart`]), listings ([`storage::list`]), and what a crash
 //!   leaves behind ([`storage::recover`])
 //! - [`s3`]: operations, access, handlers, XML, errors

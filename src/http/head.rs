@@ -150,6 +150,8 @@ pub struct Head {
     /// One byte for each header, made from its name: look-ups search these 16 or 32 at a time and compare a name only
     /// where the byte is right. A request asks for some twenty headers, most of which were not sent.
     tags: SmallVec<[u8; FIELDS_INLINE]>,
+    /// A bit for each tag: most look-ups end here.
+    present: u64,
 }
 
 impl Head {
@@ -201,15 +203,19 @@ impl Head {
 
     /// First value of the header, trimmed. `lower_name` is in lower case.
     #[must_use]
+    #[inline]
     pub fn header(&self, lower_name: &str) -> Option<&[u8]> {
         self.header_all(lower_name).next()
     }
 
     /// Every value of the header in wire order, trimmed. `lower_name` is in lower case.
+    #[inline]
     pub fn header_all<'h>(&'h self, lower_name: &str) -> impl Iterator<Item = &'h [u8]> {
         debug_assert!(!lower_name.bytes().any(|byte| byte.is_ascii_uppercase()));
         let name = lower_name.as_bytes();
-        memchr::memchr_iter(tag(name), &self.tags)
+        let tag = tag(name);
+        let tags = if self.present & bit(tag) == 0 { &[] } else { &self.tags[..] };
+        memchr::memchr_iter(tag, tags)
             .map(|index| self.headers[index])
             .filter(move |field| self.slice(field.name).eq_ignore_ascii_case(name))
             .map(|field| self.slice(field.value))
@@ -283,7 +289,9 @@ impl Head {
             value: origin.span(header.value),
         };
         let headers = request.headers.iter().map(span).collect();
-        let tags = request.headers.iter().map(|header| tag(header.name.as_bytes())).collect();
+        let tags: SmallVec<[u8; FIELDS_INLINE]> =
+            request.headers.iter().map(|header| tag(header.name.as_bytes())).collect();
+        let present = tags.iter().fold(0, |present, tag| present | bit(*tag));
         let method = match method {
             "GET" => Method::Get,
             "HEAD" => Method::Head,
@@ -299,7 +307,7 @@ impl Head {
         let host = fields.host(target.authority)?.map(|host| origin.span(host));
         let (path, query) = (origin.span(target.path), origin.span(target.query));
         let flags = fields.flags;
-        Ok(Head { bytes, method, method_end, path, query, host, framing, flags, headers, tags })
+        Ok(Head { bytes, method, method_end, path, query, host, framing, flags, headers, tags, present })
     }
 }
 
@@ -350,6 +358,11 @@ impl Origin {
         debug_assert!(start + part.len() <= HEAD_BYTES_MAX);
         Span { start: start as u16, end: (start + part.len()) as u16 }
     }
+}
+
+/// The bit of a tag in [`Head::present`].
+fn bit(tag: u8) -> u64 {
+    1 << (tag & 63)
 }
 
 /// The same for every spelling of a name, and different for nearly all names that S3 uses: from its length and its last

@@ -117,6 +117,20 @@ fn sync_range(file: BorrowedFd<'_>, flags: libc::c_uint) -> io::Result<()> {
         }
     }
 }
+/// How many bytes of a range of a file are in the page cache, in whole pages. `None`: the kernel does not say (before Linux
+/// 6.5, or to whoever may not write to the file).
+pub fn cached_bytes(file: BorrowedFd<'_>, offset: u64, length: u64) -> Option<u64> {
+    let range: [u64; 2] = [offset, length];
+    let mut pages: [u64; 5] = [0; 5];
+    // SAFETY: cachestat reads a `struct cachestat_range`, two integers of 64 bits, and writes a `struct cachestat`, five of
+    // them; both live through the call, and the descriptor is open as long as it is borrowed.
+    let result =
+        unsafe { libc::syscall(SYS_CACHESTAT, file.as_raw_fd(), range.as_ptr(), pages.as_mut_ptr(), 0) };
+    (result == 0).then(|| pages[0].saturating_mul(rustix::param::page_size() as u64))
+}
+
+/// The same on every architecture with 64 bits that Linux supports but two old ones, where another call answers ENOSYS.
+const SYS_CACHESTAT: libc::c_long = 451;
 
 /// Locks a range of a file for writing, if nobody has locked any of it; `length` 0 is all from `start` on. False: somebody
 /// has, or the file system knows no such locks. The lock belongs to the open file: it is held until the last descriptor

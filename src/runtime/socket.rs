@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, TcpStream};
-use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketType, sockopt};
+use rustix::net::{AddressFamily, Shutdown, SocketType, sockopt};
 
 use super::buffer::AlignedBuf;
 use super::tls::TlsStream;
@@ -124,21 +124,6 @@ impl Plain {
         let (result, buf) = self.tcp.write_all(buf).await;
         counters::sent(*result.as_ref().unwrap_or(&0));
         (result.map(|_| ()), buf)
-    }
-
-    /// As [`Plain::write_all`], of an answer that most likely fits into what the kernel buffers: it is given to it at
-    /// once, which costs one system call and saves the way through the ring and back. The ring takes the rest.
-    async fn write_answer(&mut self, buf: BytesMut) -> (io::Result<()>, BytesMut) {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let sent = rustix::net::send(borrow(&self.tcp), &buf, flags).unwrap_or(0);
-        counters::sent(sent);
-        if sent == buf.len() {
-            return (Ok(()), buf);
-        }
-        // An error comes again, or has passed.
-        let end = buf.len();
-        let (result, rest) = self.write_all(buf.slice(sent..end)).await;
-        (result, rest.into_inner())
     }
 }
 
@@ -257,7 +242,7 @@ impl Stream {
     /// Writes an answer, or its beginning, and gives its buffer back.
     pub async fn write_answer(&mut self, buf: BytesMut) -> (io::Result<()>, BytesMut) {
         match self {
-            Stream::Plain(plain) => plain.write_answer(buf).await,
+            Stream::Plain(plain) => plain.write_all(buf).await,
             Stream::Tls(tls) => (tls.write(&buf).await, buf),
         }
     }

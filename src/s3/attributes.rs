@@ -200,6 +200,11 @@ pub fn write(
     }
 }
 
+/// Whether all clients are shown the same of an object.
+pub fn are_read_alike(record: Option<&Record>) -> bool {
+    record.is_none_or(|record| record.user_metadata.iter().all(|(_, value)| value.is_ascii()))
+}
+
 /// User metadata in the encoding in which the client reads headers. All clients send UTF-8 and most read it; botocore
 /// reads ISO-8859-1, and would show `Ã©` for an `é` that it sent itself. What that encoding does not have stays UTF-8.
 fn as_read<'v>(head: &Head, value: &'v [u8]) -> Cow<'v, [u8]> {

@@ -5,11 +5,13 @@
 //!
 //! Spec: GetObject and HeadObject in the Amazon S3 API reference; RFC 9110 sections 13 and 14.
 
+use std::cell::OnceCell;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 
 use super::access::Authorized;
 use super::attributes;
-use super::context::Ctx;
+use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
 use super::lifecycle::write_expiration;
 use super::object_lock;
@@ -18,24 +20,25 @@ use super::reply::{Body, FileRange, Reply};
 use super::versioning;
 use crate::digest::{CHECKSUM_BASE64_BYTES_MAX, Checksum};
 use crate::http::conditional::{ReadConditions, ReadOutcome, Validators};
+use crate::http::head::Head;
 use crate::http::range::{self, ByteRange, RangeOutcome};
 use crate::iam::Action;
 use crate::limits::JOINED_BYTES_MAX;
 use crate::runtime::file::read_cached;
+use crate::storage::ObjectCache;
+use crate::storage::cache::CachedObject;
 use crate::storage::layout::{BucketName, ObjectKey};
 use crate::storage::object::Object;
 use crate::storage::record::HeaderField;
 
 /// `GET /bucket/key`.
 pub async fn get_object(ctx: &Ctx<'_>, operation: Authorized<GetObject>) -> Result<Reply, S3Error> {
-    let GetObject { bucket, key, version_id, part_number, overrides } = operation.into_inner();
-    read_object(ctx, &Read { bucket, key, version_id, part_number, overrides, is_head: false }).await
+    read_object(ctx, &Read::get(operation.into_inner())).await
 }
 
 /// `HEAD /bucket/key`.
 pub async fn head_object(ctx: &Ctx<'_>, operation: Authorized<HeadObject>) -> Result<Reply, S3Error> {
-    let HeadObject { bucket, key, version_id, part_number, overrides } = operation.into_inner();
-    read_object(ctx, &Read { bucket, key, version_id, part_number, overrides, is_head: true }).await
+    read_object(ctx, &Read::head(operation.into_inner())).await
 }
 
 struct Read {
@@ -45,6 +48,18 @@ struct Read {
     part_number: Option<PartNumber>,
     overrides: Option<Box<ResponseOverrides>>,
     is_head: bool,
+}
+
+impl Read {
+    fn get(operation: GetObject) -> Read {
+        let GetObject { bucket, key, version_id, part_number, overrides } = operation;
+        Read { bucket, key, version_id, part_number, overrides, is_head: false }
+    }
+
+    fn head(operation: HeadObject) -> Read {
+        let HeadObject { bucket, key, version_id, part_number, overrides } = operation;
+        Read { bucket, key, version_id, part_number, overrides, is_head: true }
+    }
 }
 
 /// Bytes of an object's file.
@@ -66,10 +81,6 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
         return Err(Code::InvalidRequest
             .because("Request specific response headers cannot be used for anonymous GET requests."));
     }
-    let may_keep = may_use_cache(ctx, read);
-    if may_keep && let Some(answered) = answer_from_cache(ctx, read) {
-        return answered;
-    }
     let versioning = ctx.service.root.versioning(&read.bucket);
     let bucket = ctx.bucket(&read.bucket)?;
     let version_id = read.version_id.as_ref();
@@ -82,9 +93,9 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
         Code::NoSuchKey if !read.is_head && has_c1_control(&read.key) => Code::InvalidURI.into(),
         _ => error,
     })?;
-    let (mut reply, extent) = answer(ctx, read, &object)?;
+    let (mut reply, extent) = answer(ctx, read, &object, None)?;
     if let Some(extent) = extent
-        && !(extent.is_small() && read_into(&mut reply, &object, extent))
+        && !(!is_of_browser(ctx.head) && extent.is_small() && read_into(&mut reply, &object, extent))
     {
         let Extent { offset, length } = extent;
         reply.body = Body::File(FileRange { content: object.content(), file: object.file, offset, length });
@@ -93,36 +104,65 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     if extent.is_some() {
         object.content().check(object.file.as_fd())?;
     }
-    if may_keep {
+    if may_cache(ctx.head, read.version_id.as_ref()) {
         ctx.objects.keep(&ctx.service.root, (&read.bucket, &read.key), versioning, object, ctx.now);
     }
     Ok(reply)
 }
 
-/// Whether the answer may come from what this core opened a moment ago, for whoever may read the object.
-fn may_use_cache(ctx: &Ctx<'_>, read: &Read) -> bool {
-    // Of a browser's request the answer gets more headers later, which cannot be added behind the body. Where the kernel
-    // decides who may open a file, it is asked every time.
-    read.version_id.is_none() && ctx.head.header("origin").is_none() && !ctx.service.enforces(&read.bucket)
+/// Whether a request can be answered from what this core opened a moment ago, for everybody who may read the object.
+fn may_cache(head: &Head, version_id: Option<&VersionId>) -> bool {
+    version_id.is_none() && !is_of_browser(head)
 }
 
-/// As the rest of [`read_object`], from an object that this core opened a moment ago, if that still stands. `None`: it has
-/// to be opened.
-fn answer_from_cache(ctx: &Ctx<'_>, read: &Read) -> Option<Result<Reply, S3Error>> {
-    let root = &ctx.service.root;
-    let cached = ctx.objects.find(root, &read.bucket, &read.key)?;
-    let answered = match answer(ctx, read, &cached.object) {
-        Ok((mut reply, Some(extent))) => {
-            if !(extent.is_small() && read_into(&mut reply, &cached.object, extent)) {
-                return None;
-            }
-            Ok(reply)
-        }
-        other => other.map(|(reply, _)| reply),
+/// Whether the answer gets more headers once it is made, which cannot be added behind a body.
+fn is_of_browser(head: &Head) -> bool {
+    head.header("origin").is_some()
+}
+
+/// The object that a request reads, if this core opened it a moment ago.
+pub fn find_cached(
+    service: &Service,
+    objects: &ObjectCache,
+    head: &Head,
+    operation: &Operation,
+) -> Option<Rc<CachedObject>> {
+    let (bucket, key, version_id) = match operation {
+        Operation::GetObject(get) => (&get.bucket, &get.key, &get.version_id),
+        Operation::HeadObject(get) => (&get.bucket, &get.key, &get.version_id),
+        _ => return None,
     };
+    // Where the kernel decides who may open a file, it is asked every time.
+    if !may_cache(head, version_id.as_ref()) || service.enforces(bucket) {
+        return None;
+    }
+    objects.find(&service.root, bucket, key)
+}
+
+/// As [`get_object`] and [`head_object`], from what [`find_cached`] found, if that still stands. `None`: the object has to be
+/// opened, or the answer is an error.
+pub fn answer_cached(
+    ctx: &Ctx<'_>,
+    operation: Authorized<Operation>,
+    cached: &CachedObject,
+) -> Option<Reply> {
+    let read = match operation.into_inner() {
+        Operation::GetObject(operation) => Read::get(operation),
+        Operation::HeadObject(operation) => Read::head(operation),
+        _ => return None,
+    };
+    if read.overrides.is_some() && ctx.caller.user().is_none() {
+        return None;
+    }
+    let (mut reply, extent) = answer(ctx, &read, &cached.object, Some(&cached.lines)).ok()?;
+    if let Some(extent) = extent
+        && !(extent.is_small() && read_into(&mut reply, &cached.object, extent))
+    {
+        return None;
+    }
     // Asked last of all: everything that was read above is then of one state of the file.
-    if cached.stands(root) {
-        return Some(answered);
+    if cached.stands(&ctx.service.root) {
+        return Some(reply);
     }
     ctx.objects.forget(&read.bucket, &read.key);
     None
@@ -133,8 +173,14 @@ fn read_into(reply: &mut Reply, object: &Object, Extent { offset, length }: Exte
     reply.join(length as usize, |to| read_cached(object.file.as_fd(), to, length as usize, offset))
 }
 
-/// The answer without its body, and what of the file is its body.
-fn answer(ctx: &Ctx<'_>, read: &Read, object: &Object) -> Result<(Reply, Option<Extent>), S3Error> {
+/// The answer without its body, and what of the file is its body. `lines` is where what is said of the object alone can be
+/// remembered.
+fn answer(
+    ctx: &Ctx<'_>,
+    read: &Read,
+    object: &Object,
+    lines: Option<&OnceCell<Box<[u8]>>>,
+) -> Result<(Reply, Option<Extent>), S3Error> {
     let etag = object.etag.text();
     let validators = Validators { etag: &etag, last_modified: object.modified };
     match ReadConditions::of_request(ctx.head).evaluate(&validators) {
@@ -152,23 +198,23 @@ fn answer(ctx: &Ctx<'_>, read: &Read, object: &Object) -> Result<(Reply, Option<
     // The last part of an upload may be empty, which no Content-Range can say.
     let empty_part = read.part_number.is_some() && selected.is_none() && object.size > 0;
     let mut reply = Reply::new(ctx, if selected.is_some() || empty_part { 206 } else { 200 });
-    reply.header("Last-Modified", &object.modified.http()).header("Accept-Ranges", b"bytes");
-    reply.resume().etag(&etag);
+    let write = |reply: &mut Reply| write_object(ctx, read, object, &etag, reply);
+    match lines {
+        Some(lines) if read.overrides.is_none() && attributes::are_read_alike(object.record.as_ref()) => {
+            reply.remembered(lines, write);
+        }
+        _ => write(&mut reply),
+    }
     if let Some(range) = selected {
         reply.resume().content_range(range, object.size);
     }
-    versioning::write_version(ctx.service, &read.bucket, object.version, &mut reply);
     object_lock::write(ctx, &read.bucket, &read.key, object.record.as_ref(), &mut reply);
     write_parts_and_checksum(ctx, read, object, selected, &mut reply);
     if read.version_id.is_none() {
         let tags = object.record.as_ref().map(|record| &record.tags);
         write_expiration(ctx, &read.bucket, &read.key, (object.size, object.modified), tags, &mut reply);
     }
-    let overrides = read.overrides.as_deref().map(overridden);
-    attributes::write(object.record.as_ref(), &read.key, ctx.head, &mut reply, |field| {
-        overrides.iter().flatten().any(|(other, value)| *other == field && value.is_some())
-    });
-    for (field, value) in overrides.into_iter().flatten() {
+    for (field, value) in read.overrides.as_deref().map(overridden).into_iter().flatten() {
         if let Some(value) = value {
             reply.header(field.name(), value.as_bytes());
         }
@@ -185,6 +231,17 @@ fn answer(ctx: &Ctx<'_>, read: &Read, object: &Object) -> Result<(Reply, Option<
         (length > 0).then_some(Extent { offset, length })
     };
     Ok((reply, extent))
+}
+
+/// Writes what is said of an object whatever part of it is asked for.
+fn write_object(ctx: &Ctx<'_>, read: &Read, object: &Object, etag: &[u8], reply: &mut Reply) {
+    reply.header("Last-Modified", &object.modified.http()).header("Accept-Ranges", b"bytes");
+    reply.resume().etag(etag);
+    versioning::write_version(ctx.service, &read.bucket, object.version, reply);
+    let overrides = read.overrides.as_deref().map(overridden);
+    attributes::write(object.record.as_ref(), &read.key, ctx.head, reply, |field| {
+        overrides.iter().flatten().any(|(other, value)| *other == field && value.is_some())
+    });
 }
 
 /// The bytes that are asked for; none for the whole object, and for a part without any.

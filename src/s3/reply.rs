@@ -1,5 +1,6 @@
 //! An answer: a head under construction and a body.
 
+use std::cell::{Cell, OnceCell};
 use std::os::fd::OwnedFd;
 
 use bytes::{Bytes, BytesMut};
@@ -63,7 +64,7 @@ impl Reply {
     pub fn begin(status: u16, now: Timestamp, request_id: RequestId) -> Reply {
         let mut head = buffer::take_answer();
         ResponseHead::new(&mut head, status)
-            .date(&now.http())
+            .date(&date_of(now))
             .header("x-amz-request-id", &request_id.0)
             .header("x-amz-id-2", &request_id.0);
         Reply { status, code: None, head, body: Body::Empty }
@@ -161,6 +162,18 @@ impl Reply {
         self
     }
 
+    /// Adds what `write` adds, which is the same each time, and remembers it in `lines`.
+    pub fn remembered(&mut self, lines: &OnceCell<Box<[u8]>>, write: impl FnOnce(&mut Reply)) {
+        match lines.get() {
+            Some(lines) => self.head.extend_from_slice(lines),
+            None => {
+                let start = self.head.len();
+                write(self);
+                let _ = lines.set(self.head[start..].into());
+            }
+        }
+    }
+
     /// The head, for what [`ResponseHead`] knows better.
     pub fn resume(&mut self) -> ResponseHead<'_> {
         ResponseHead::resume(&mut self.head, self.status)
@@ -242,4 +255,19 @@ impl Reply {
         head.finish();
         (self.head, self.body)
     }
+}
+
+thread_local! {
+    /// The second that was shown last, and how.
+    static DATE: Cell<(i64, [u8; 29])> = const { Cell::new((0, *b"Thu, 01 Jan 1970 00:00:00 GMT")) };
+}
+
+fn date_of(now: Timestamp) -> [u8; 29] {
+    let (seconds, date) = DATE.get();
+    if seconds == now.seconds {
+        return date;
+    }
+    let date = now.http();
+    DATE.set((now.seconds, date));
+    date
 }

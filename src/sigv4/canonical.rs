@@ -68,9 +68,10 @@ pub(super) struct Request<'a> {
 impl Request<'_> {
     /// SHA-256 of the canonical request.
     pub(super) fn digest(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        self.write(&mut hash);
-        hash.finalize().into()
+        let mut gathered = Gathered { hash: Sha256::new(), buffer: [0; GATHERED_BYTES], filled: 0 };
+        self.write(&mut gathered);
+        gathered.hash.update(&gathered.buffer[..gathered.filled]);
+        gathered.hash.finalize().into()
     }
 
     /// The canonical request itself, to show where a signature went wrong.
@@ -125,10 +126,27 @@ trait Sink {
     fn put(&mut self, bytes: &[u8]);
 }
 
-impl Sink for Sha256 {
+/// The hash of what is put, a few bytes at a time: hashing each for itself would cost more than the blocks do.
+struct Gathered {
+    hash: Sha256,
+    buffer: [u8; GATHERED_BYTES],
+    filled: usize,
+}
+
+/// Most canonical requests fit.
+const GATHERED_BYTES: usize = 640;
+
+impl Sink for Gathered {
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
-        self.update(bytes);
+        if let Some(room) = self.buffer[self.filled..].get_mut(..bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.filled += bytes.len();
+        } else {
+            self.hash.update(&self.buffer[..self.filled]);
+            self.hash.update(bytes);
+            self.filled = 0;
+        }
     }
 }
 

@@ -21,12 +21,13 @@
 //!
 //! Only current objects are in here; noncurrent versions are looked for every time.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::fs::{self, AtFlags, StatxFlags};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::layout::{self, BucketName, HOP_BYTES_MAX, ObjectKey};
 use super::object::{FileId, Object};
@@ -45,7 +46,8 @@ pub struct ObjectCache {
     uses: Cell<u64>,
     /// Where the sweep goes on.
     hand: Cell<usize>,
-    hasher: RandomState,
+    /// Random, so that nobody can choose keys that share a set.
+    seed: u64,
 }
 
 struct Slot {
@@ -58,6 +60,8 @@ struct Slot {
 pub struct CachedObject {
     /// As it was when it was opened.
     pub object: Object,
+    /// What an answer says of it, written once. Nothing but the object and what this cache compares may decide it.
+    pub lines: OnceCell<Box<[u8]>>,
     bucket: BucketName,
     key: ObjectKey,
     /// From the root on, with a NUL at its end.
@@ -81,16 +85,19 @@ impl ObjectCache {
             entries: Cell::new(0),
             uses: Cell::new(0),
             hand: Cell::new(0),
-            hasher: RandomState::new(),
+            seed: RandomState::new().hash_one(()),
         }
+    }
+
+    /// Whether there is nothing in here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.get() == 0
     }
 
     /// The object of this key, if it was opened a moment ago. Whether it still stands is the caller's to ask, once it has
     /// read what it wants of it.
     pub fn find(&self, root: &Root, bucket: &BucketName, key: &ObjectKey) -> Option<Rc<CachedObject>> {
-        if self.entries.get() == 0 {
-            return None;
-        }
         let hash = self.hash(bucket, key);
         let mut sets = self.sets.borrow_mut();
         let set = self.set(&mut sets, hash)?;
@@ -135,8 +142,15 @@ impl ObjectCache {
             Some(index) => &mut set[index],
             None => oldest(set),
         };
-        let cached =
-            CachedObject { object, bucket: *bucket, key: key.clone(), path, versioning, opened: coarse() };
+        let cached = CachedObject {
+            object,
+            lines: OnceCell::new(),
+            bucket: *bucket,
+            key: key.clone(),
+            path,
+            versioning,
+            opened: coarse(),
+        };
         let slot_of = Slot { hash, used: self.next_use(), object: Rc::new(cached) };
         if slot.replace(slot_of).is_none() {
             self.entries.set(self.entries.get() + 1);
@@ -145,9 +159,6 @@ impl ObjectCache {
 
     /// Forgets the object of this key.
     pub fn forget(&self, bucket: &BucketName, key: &ObjectKey) {
-        if self.entries.get() == 0 {
-            return;
-        }
         let hash = self.hash(bucket, key);
         let mut sets = self.sets.borrow_mut();
         let Some(set) = self.set(&mut sets, hash) else { return };
@@ -182,7 +193,7 @@ impl ObjectCache {
     }
 
     fn hash(&self, bucket: &BucketName, key: &ObjectKey) -> u64 {
-        self.hasher.hash_one((bucket.as_bytes(), key.as_bytes()))
+        xxh3_64_with_seed(key.as_bytes(), xxh3_64_with_seed(bucket.as_bytes(), self.seed))
     }
 
     fn set<'s>(

@@ -40,8 +40,16 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
         let peer = Peer { address, tls_version: stream.tls_version() };
         let begun = counters::begun();
         let mut note = core.desk.begin(stream.received() - ahead.len() as u64);
-        let (reply, rest, operation) =
-            pipeline::answer(&core, &head, peer, &mut stream, &watch, &mut ahead, note.as_deref_mut()).await;
+        let noted = note.as_deref_mut();
+        let at_once = pipeline::answer_at_once(&core, &head, peer, &mut stream, &watch, &mut ahead, noted);
+        let (reply, rest, operation) = match at_once {
+            Some(answered) => answered,
+            // On the heap: a connection that waits for its next request does not hold the room of one.
+            None => {
+                let noted = note.as_deref_mut();
+                Box::pin(pipeline::answer(&core, &head, peer, &mut stream, &watch, &mut ahead, noted)).await
+            }
+        };
         let (mut status, mut code) = (reply.status(), reply.code());
         let keep_alive =
             head.keep_alive() && rest.is_skippable(limits::LINGER_BYTES_MAX) && !watch::draining();

@@ -6,10 +6,13 @@
 //!    A form says who asks and for what in its body: its fields are read ([`post_object::read`]) and verified first.
 //! 4. [`user_of`]: as whom files are touched. `dispatch`: the operation's handler, which decides preconditions before it asks for the body.
 //!
+//! A request for what this core read a moment ago takes the same steps without waiting for anything
+//! ([`answer_at_once`]).
+//!
 //! An error at any step is an answer. A panic ends the connection and is counted.
 
 use std::cell::OnceCell;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 
 use bytes::BytesMut;
@@ -18,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use super::Core;
 use crate::counters;
-use crate::http::head::{Head, Method};
+use crate::http::head::{Framing, Head, Method};
 use crate::limits;
 use crate::runtime::{Stream, Watch, now};
 use crate::s3::access::{Arrival, Peer, Permit, authorize, verify};
@@ -102,6 +105,74 @@ pub async fn answer(
         None => Rest::unknown(),
     };
     (reply, rest, name)
+}
+
+/// Answers a request for an object that this core read a moment ago, which takes no waiting: the hot path. The steps are
+/// those of [`answer`], which everything else is left to, refusals as well (`None`).
+pub fn answer_at_once(
+    core: &Core,
+    head: &Head,
+    peer: Peer,
+    stream: &mut Stream,
+    watch: &Watch,
+    ahead: &mut BytesMut,
+    note: Option<&mut Note>,
+) -> Option<(Reply, Rest, &'static str)> {
+    if core.objects.is_empty() || !is_plain_read(head) {
+        return None;
+    }
+    let attempt = AssertUnwindSafe(|| try_at_once(core, head, peer, stream, watch, ahead, note));
+    catch_unwind(attempt).unwrap_or_else(|_| {
+        counters::panicked();
+        None
+    })
+}
+
+/// Whether a request may be a read, and has no body.
+fn is_plain_read(head: &Head) -> bool {
+    matches!(head.method(), Method::Get | Method::Head)
+        && matches!(head.framing(), Framing::None | Framing::Length(0))
+}
+
+fn try_at_once(
+    core: &Core,
+    head: &Head,
+    peer: Peer,
+    stream: &mut Stream,
+    watch: &Watch,
+    ahead: &mut BytesMut,
+    note: Option<&mut Note>,
+) -> Option<(Reply, Rest, &'static str)> {
+    let service = &core.shared.service;
+    let operation = route(head, &service.domains).ok()?;
+    let cached = get_object::find_cached(service, &core.objects, head, &operation)?;
+    let arrival = Arrival { head, body_sha256: None, peer, now: now(), service };
+    let now = arrival.now;
+    let snapshot = core.shared.identities.load_full();
+    let verified = verify(arrival, &operation, snapshot, &mut core.keyring.borrow_mut()).ok()?;
+    let permit = authorize(&verified.caller, &operation).ok()?;
+    let name = operation.name();
+    let request_id = core.request_id();
+    let ctx = Ctx {
+        service,
+        objects: &core.objects,
+        head,
+        payload: Payload::new(head, stream, watch, ahead, core.shared.limits.stall()),
+        form: None,
+        posted: None,
+        payload_kind: verified.payload,
+        caller: verified.caller,
+        now,
+        request_id,
+    };
+    let noted = note.map(|note| (note, operation.clone()));
+    let reply = get_object::answer_cached(&ctx, permit.of(operation), &cached)?;
+    if let Some((note, operation)) = noted {
+        note.asked(request_id, now, Some(&operation));
+        note.sent_by(&ctx.caller, None);
+    }
+    tracing::debug!(request_id = request_id.as_str(), operation = name, status = reply.status(), "answered");
+    Some((reply, ctx.payload.abandon(), name))
 }
 
 async fn carry_out<'c>(
