@@ -18,6 +18,7 @@ use super::object_lock;
 use super::operation::{GetObject, HeadObject, Operation, PartNumber, ResponseOverrides, VersionId};
 use super::reply::{Body, FileRange, Reply};
 use super::versioning;
+use crate::counters::{self, Cache};
 use crate::digest::{CHECKSUM_BASE64_BYTES_MAX, Checksum};
 use crate::http::conditional::{ReadConditions, ReadOutcome, Validators};
 use crate::http::head::Head;
@@ -104,7 +105,7 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
     if extent.is_some() {
         object.content().check(object.file.as_fd())?;
     }
-    if may_cache(ctx.head, read.version_id.as_ref()) {
+    if may_cache(ctx.head, read.version_id.as_ref()) && !ctx.service.enforces(&read.bucket) {
         ctx.objects.keep(&ctx.service.root, (&read.bucket, &read.key), versioning, object, ctx.now);
     }
     Ok(reply)
@@ -136,7 +137,9 @@ pub fn find_cached(
     if !may_cache(head, version_id.as_ref()) || service.enforces(bucket) {
         return None;
     }
-    objects.find(&service.root, bucket, key)
+    let found = objects.find(&service.root, bucket, key);
+    counters::looked_up(Cache::Descriptors, found.is_some());
+    found
 }
 
 /// As [`get_object`] and [`head_object`], from what [`find_cached`] found, if that still stands. `None`: the object has to be

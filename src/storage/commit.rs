@@ -26,6 +26,7 @@ use smallvec::SmallVec;
 use self::journal::{Journal, write_back};
 use super::error::{At, Result, Subject};
 use super::root::Root;
+use crate::failpoint;
 use crate::limits;
 use crate::runtime::mailbox::{Answer, question};
 
@@ -295,6 +296,7 @@ impl Done {
 fn flush_files(waiting: &Receiver<Waiting>, done: &Done) {
     for Waiting { work, answer } in waiting.iter() {
         let began = Instant::now();
+        failpoint::pass("commit:taken");
         let flushed = match &work {
             Work::Settle(file) => write_back(file.as_fd()),
             Work::Flush(change) => change.files.first().map_or(Ok(()), fs::fsync),
@@ -303,6 +305,7 @@ fn flush_files(waiting: &Receiver<Waiting>, done: &Done) {
         if !matches!(work, Work::Settle(_)) {
             done.add(1, began.elapsed());
         }
+        failpoint::pass("commit:flushed");
         drop(work);
         answer.send(flushed);
     }

@@ -30,6 +30,7 @@ use super::modes::Modes;
 use super::root::{Bucket, Root};
 use super::spill::{self, Spill};
 use super::walk;
+use crate::failpoint;
 use crate::limits::{self, DIRECT_ALIGNMENT};
 use crate::runtime::{AlignedBuf, RingFile, credentials};
 
@@ -99,6 +100,7 @@ impl<'r> Writer<'r> {
         let small = length.is_some_and(|length| length <= limits::BUFFERED_BYTES_MAX as u64);
         let direct = root.capabilities.direct_io && !small;
         let (fd, name) = create_file(root, bucket, path, direct)?;
+        failpoint::pass("write:made");
         if let Some(length) = length
             && length >= ALLOCATE_BYTES_MIN
         {
@@ -181,6 +183,7 @@ impl<'r> Writer<'r> {
         }
         let length = self.offset - self.start;
         let staged = if length == 0 { self.staged } else { self.staged.settle(self.durability).await? };
+        failpoint::pass("write:done");
         Ok((staged, length))
     }
 
@@ -296,6 +299,7 @@ impl<'r> Staged<'r> {
     pub(super) fn replace(&mut self, directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
         if self.name.is_none() {
             self.name = Some(self.link_aside()?);
+            failpoint::pass("replace:aside");
         }
         let Some(staged) = &self.name else { return Err(Errno::NOENT) };
         fs::renameat(&staged.directory, staged.name.as_str(), directory, name)

@@ -27,6 +27,7 @@ use rustix::fs::{self, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::{Done, FLUSH_STACK_BYTES, Flushed};
+use crate::failpoint;
 use crate::limits;
 use crate::runtime::mailbox::{Answer, answer_all, question};
 use crate::runtime::{file, yield_to_cores};
@@ -146,7 +147,9 @@ fn flush_groups(mark: &Mark, group_max: usize, waiting: &Receiver<Answer<Flushed
     while let Ok(first) = waiting.recv() {
         let group: Vec<_> = std::iter::once(first).chain(waiting.try_iter().take(group_max - 1)).collect();
         let began = Instant::now();
+        failpoint::pass("commit:taken");
         let flushed = mark.flush();
+        failpoint::pass("commit:flushed");
         done.add(group.len(), began.elapsed());
         answer_all(group.into_iter().map(|answer| (answer, flushed)));
     }
