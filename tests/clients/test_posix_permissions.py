@@ -6,6 +6,7 @@ the two have to agree. With SLUICEGATE_ALL_MODES set, many more modes are tried,
 
 import os
 import pathlib
+import shutil
 import stat
 import struct
 import tempfile
@@ -15,6 +16,7 @@ import urllib.request
 import botocore.exceptions
 import pytest
 
+import sluicegate
 from conftest import needs_root
 from sluicegate import Server, User
 
@@ -510,11 +512,56 @@ def test_a_directory_with_a_list_decides_itself_what_its_files_get():
         assert os.getxattr(server.path("lists", "new"), "system.posix_acl_default") == default
 
 
-def test_a_server_without_the_capabilities_says_so():
+CAPABILITIES = "+setuid,+setgid,+chown,+dac_override,+dac_read_search,+fowner,+fsetid"
+SERVER_UID = 20500
+
+
+def without_root(capabilities):
+    """Runs the server as a user of its own that has these capabilities."""
+    return ["unshare", "--fork", "setpriv", "--reuid", str(SERVER_UID), "--regid", str(SERVER_UID), "--clear-groups",
+            f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"]
+
+
+@pytest.fixture
+def data():
+    """A data directory of that user."""
+    directory = sluicegate.scratch()
+    root = directory / "data"
+    root.mkdir()
+    os.chown(root, SERVER_UID, SERVER_UID)
+    yield root
+    shutil.rmtree(directory)
+
+
+def test_a_server_with_single_capabilities_gives_up_those_that_pass_modes(data):
+    """The kernel takes nothing from a server that is not UID 0, which must not matter to a user."""
+    with Server(root=data, options=["--posix-permissions", "enforce"], wrapper=without_root(CAPABILITIES)) as server:
+        clients = {}
+        # One of them is the server itself.
+        for number, name in enumerate(["first", "second", "server"]):
+            uid = SERVER_UID if name == "server" else 20600 + number
+            server.admin("user", "add", name, "--posix-uid", uid, "--posix-gid", uid, "--policy", "readwrite",
+                         secret=f"Secret-of-{name}")
+            clients[name] = server.s3(User(name, f"Secret-of-{name}", uid, uid))
+        clients["first"].create_bucket(Bucket="own")
+        server.path("own").chmod(0o777)
+        for name, client in clients.items():
+            client.put_object(Bucket="own", Key=name, Body=b"content")
+            server.path("own", name).chmod(0o600)
+        for name, client in clients.items():
+            for other in clients:
+                assert allows(client.get_object, Bucket="own", Key=other) == (name == other), (name, other)
+        server.path("own").chmod(0o755)
+        for name, client in clients.items():
+            assert allows(client.put_object, Bucket="own", Key="new", Body=b"") == (name == "first")
+            assert allows(client.delete_object, Bucket="own", Key=name) == (name == "first")
+
+
+def test_a_server_without_the_capabilities_says_so(data):
     with pytest.raises(AssertionError) as failure:
-        Server(options=["--posix-permissions", "enforce"], wrapper=["setpriv", "--reuid", "1", "--clear-groups",
-               "--regid", "1", "--inh-caps", "-all"])
-    assert "CAP_SETUID" in str(failure.value) or "writable by the user" in str(failure.value)
+        Server(root=data, options=["--posix-permissions", "enforce"], wrapper=without_root("-all"))
+    assert "CAP_SETUID, CAP_SETGID and CAP_CHOWN" in str(failure.value)
+    assert "--posix-permissions bypass" in str(failure.value)
 
 
 @pytest.mark.parametrize("bad", [["--posix-permissions", "strict"], ["--umask", "999"], ["--file-mode", "1777"],
