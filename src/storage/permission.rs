@@ -24,6 +24,22 @@ use super::root::Bucket;
 use super::walk;
 use crate::runtime::credentials;
 
+/// Whether the kernel is asked what a user may do with files.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum PosixPermissions {
+    /// The server may do everything.
+    #[default]
+    Bypass,
+    /// A user may do what the modes of the files say.
+    Enforce,
+}
+
+impl PosixPermissions {
+    /// All, with their names.
+    pub const ALL: [(&'static str, PosixPermissions); 2] =
+        [("bypass", PosixPermissions::Bypass), ("enforce", PosixPermissions::Enforce)];
+}
+
 /// Whether the user may read an open file.
 ///
 /// # Errors
