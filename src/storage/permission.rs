@@ -203,3 +203,6 @@ const OP_WRITE: &str = "change names in the object's directory";
 const OP_REMOVE: &str = "remove or replace the object";
 const OP_REACH: &str = "reach the object";
 const OP_LIST: &str = "list the directory of the prefix";
+
+#[cfg(test)]
+mod tests;
