@@ -135,6 +135,11 @@ fn run(
     let policies = bucket_policy::load(&root).map_err(|error| Failure(format!("{error}.")))?;
     identity.set_bucket_policies(policies);
     let settings = Settings::load(&root).map_err(|error| Failure(format!("{error}.")))?;
+    if root.has_enforcing_profile()
+        && let Err(error) = posix::prepare(&root)
+    {
+        tracing::error!(%error, "buckets whose profile enforces POSIX permissions cannot be used");
+    }
     let text = prepare(&identity)?;
     warn_of_lacks(&root, &identity);
     let driver = choose_driver(config.driver)?;

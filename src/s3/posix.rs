@@ -39,8 +39,9 @@ pub fn prepare(root: &Root) -> Result<(), String> {
 
 impl Service {
     /// Whether requests act as their users in a bucket.
-    pub fn enforces(&self, _bucket: &BucketName) -> bool {
-        self.posix.permissions == PosixPermissions::Enforce
+    pub fn enforces(&self, bucket: &BucketName) -> bool {
+        let of_bucket = self.root.profile(bucket).posix_permissions;
+        of_bucket.unwrap_or(self.posix.permissions) == PosixPermissions::Enforce
     }
 }
 

@@ -38,6 +38,15 @@ impl PosixPermissions {
     /// All, with their names.
     pub const ALL: [(&'static str, PosixPermissions); 2] =
         [("bypass", PosixPermissions::Bypass), ("enforce", PosixPermissions::Enforce)];
+
+    /// Its name, as settings and commands have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Enforce => "enforce",
+        }
+    }
 }
 
 /// Whether the user may read an open file.

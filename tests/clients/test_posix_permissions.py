@@ -498,6 +498,44 @@ def test_modes_and_umask(permissions):
             assert server.system_files() == []
 
 
+def test_a_bucket_may_differ_from_the_server():
+    """One that enforces permissions, and one that does not, on a server of the other kind."""
+    for of_server, other in ("bypass", "enforce"), ("enforce", "bypass"):
+        with Server(options=["--posix-permissions", of_server]) as server:
+            first, second = server.add_user("first", number=1), server.add_user("second", number=2)
+            owner, client = server.s3(first), server.s3(second)
+            for bucket in "plain", "differs":
+                owner.create_bucket(Bucket=bucket)
+                owner.put_object(Bucket=bucket, Key="closed", Body=b"content")
+                server.path(bucket, "closed").chmod(0o600)
+            server.admin("bucket", "profile", "set", "differs", "--posix-permissions", other, "--umask", "007")
+            enforcing, bypassing = ("differs", "plain") if other == "enforce" else ("plain", "differs")
+            assert f"Permissions: {other}\n" in server.admin("bucket", "profile", "show", "differs")
+
+            def check(client):
+                assert not allows(client.get_object, Bucket=enforcing, Key="closed")
+                assert not allows(client.put_object, Bucket=enforcing, Key="new", Body=b"")
+                assert allows(client.get_object, Bucket=bypassing, Key="closed")
+                assert allows(client.put_object, Bucket=bypassing, Key="new", Body=b"")
+                # Each side of a copy is what its bucket says.
+                server.path(enforcing).chmod(0o777)
+                assert allows(client.copy_object, Bucket=enforcing, Key="copy", CopySource=f"{bypassing}/closed")
+                assert not allows(client.copy_object, Bucket=bypassing, Key="copy", CopySource=f"{enforcing}/closed")
+                server.path(enforcing).chmod(0o755)
+                made = server.path(enforcing, "copy").stat()
+                assert (made.st_uid, stat.S_IMODE(made.st_mode)) == \
+                    (second.uid, 0o660 if enforcing == "differs" else 0o644)
+                assert stat.S_IMODE(server.path(bypassing, "new").stat().st_mode) == \
+                    (0o660 if bypassing == "differs" else 0o644)
+
+            check(client)
+            server.restart()
+            check(server.s3(second))
+            server.admin("bucket", "profile", "clear", "differs")
+            client = server.s3(second)
+            assert allows(client.get_object, Bucket="differs", Key="closed") == (of_server == "bypass")
+
+
 def test_a_directory_with_a_list_decides_itself_what_its_files_get():
     with Server(options=["--umask", "077"]) as server:
         server.add_user("writer")
@@ -562,6 +600,10 @@ def test_a_server_without_the_capabilities_says_so(data):
         Server(root=data, options=["--posix-permissions", "enforce"], wrapper=without_root("-all"))
     assert "CAP_SETUID, CAP_SETGID and CAP_CHOWN" in str(failure.value)
     assert "--posix-permissions bypass" in str(failure.value)
+    with Server(root=data, wrapper=without_root("-all")) as server:
+        (data / "bucket").mkdir()
+        refused = server.refused("bucket", "profile", "set", "bucket", "--posix-permissions", "enforce")
+        assert "CAP_SETUID, CAP_SETGID and CAP_CHOWN" in refused
 
 
 @pytest.mark.parametrize("bad", [["--posix-permissions", "strict"], ["--umask", "999"], ["--file-mode", "1777"],
