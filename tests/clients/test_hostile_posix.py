@@ -10,6 +10,7 @@ The attacks last SLUICEGATE_HOSTILE_SECONDS each (2 by default).
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -94,8 +95,8 @@ class Canary:
         assert self.seen() == self.before
 
 
-def hostile_server(permissions):
-    server = Server(options=["--posix-permissions", permissions])
+def hostile_server(permissions, **options):
+    server = Server(options=["--posix-permissions", permissions], **options)
     for name, uid in ("attacker", ATTACKER), ("victim", VICTIM):
         server.admin("user", "add", name, "--posix-uid", uid, "--posix-gid", uid, "--policy", "readwrite",
                      secret=f"Secret-of-{name}")
@@ -253,39 +254,41 @@ def test_directories_moved_out_of_the_bucket_and_back(server, canary, bucket):
         Clients(server, bucket, ["d/e/f", "d/e/g/h", "x/y/z", "y/x/z", "x/z"]).run()
 
 
-def test_nothing_of_others_is_given_away(server, canary, bucket):
-    """Directories of others stand in the attacker's bucket, under the names of those that the server makes."""
-    base = server.path(bucket)
-    held = {}
-    for name, uid in ("rooted", 0), ("victims", VICTIM), ("link", 0):
-        path = base / name
-        path.mkdir(mode=0o700)
-        (path / "file").write_bytes(SECRET)
-        os.chown(path / "file", uid, uid)
-        os.chown(path, uid, uid)
-        held[path.stat().st_ino] = uid
-        held[(path / "file").stat().st_ino] = uid
+@pytest.mark.parametrize("permissions", ["bypass", "enforce"])
+def test_nothing_of_others_is_given_away(permissions):
+    """Directories of others stand in the attacker's bucket, and take the places of those that the server makes right after
+    it made them, for which it is slowed down."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    slowly = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=mkdirat", "-e", "inject=mkdirat:delay_exit=2000"]
+    with hostile_server(permissions, wrapper=slowly) as server:
+        bucket = "own"
+        server.s3(server.users["attacker"]).create_bucket(Bucket=bucket)
+        base, held = server.path(bucket), {}
+        for name, uid in ("rooted", 0), ("victims", VICTIM):
+            path = base / name
+            path.mkdir(mode=0o700)
+            (path / "file").write_bytes(SECRET)
+            for own in path / "file", path:
+                os.chown(own, uid, uid)
+                held[own.stat().st_ino] = uid
 
-    def swap(name, made):
-        def act():
-            with contextlib.suppress(OSError):
-                os.rename(base / made, base / f"away-{name}")
-            os.rename(base / name, base / made)
-            time.sleep(0.0002)
-            os.rename(base / made, base / name)
-        return act
+        def swap(name, made):
+            one, other = os.fsencode(base / name), os.fsencode(base / made)
 
-    def clear():
-        for name in "m1", "m2":
-            with contextlib.suppress(OSError):
-                os.rename(base / name, base / f"away-{name}-{time.monotonic_ns()}")
+            def act():
+                # As often as it goes, to come between the making of a directory and its opening.
+                if not libc.renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE):
+                    time.sleep(0.003)
+                    libc.renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE)
+            return act
 
-    with Attack(swap("rooted", "m1"), swap("victims", "m2"), clear):
-        clients = Clients(server, bucket, ["m1/new", "m2/new", "m1/n/n", "m2/n/n"])
-        clients.ACTS = [Clients.put, Clients.put, Clients.below, Clients.parts, Clients.delete]
-        clients.run()
-    found = {path.lstat().st_ino: path.lstat().st_uid for path in base.rglob("*")}
-    assert {inode: found[inode] for inode in held} == held
+        with Attack(swap("rooted", "m1"), swap("victims", "m2")):
+            clients = Clients(server, bucket, ["m1/new", "m2/new", "m1/n/n", "m2/n/n"])
+            clients.ACTS = [Clients.put, Clients.put, Clients.delete, Clients.delete]
+            clients.run()
+        found = {path.lstat().st_ino: path.lstat().st_uid for path in base.rglob("*")}
+        assert {inode: found[inode] for inode in held} == held
 
 
 def test_hard_links_keep_their_owner_and_content(server, canary, bucket):
