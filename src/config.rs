@@ -23,9 +23,9 @@ use clap::Args;
 use crate::iam::PosixOwner;
 use crate::limits::AUDIT_BATCH_MAX;
 use crate::s3::ownership::ObjectOwnership;
-use crate::s3::posix::PosixPermissions;
 use crate::storage::Durability;
 use crate::storage::modes::Modes;
+use crate::storage::permission::PosixPermissions;
 
 pub use self::webhook::{WebhookConfig, WebhookUrl};
 

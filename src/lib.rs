@@ -22,7 +22,8 @@
 //! 3. [`s3::access::verify`] checks the signature ([`sigv4`]); one look-up in the [`iam::Snapshot`] gives the secret, the
 //!    user, UID and GID, and the compiled policies. A session brings its own in its token ([`sts::session`]).
 //! 4. [`s3::access::authorize`] decides ([`iam::decide()`]). Only its [`s3::access::Permit`] leads to a handler.
-//! 5. The handler (one file of [`s3`] for each family) decides preconditions; only then a `100 Continue` is sent.
+//! 5. The handler (one file of [`s3`] for each family) decides preconditions; only then a `100 Continue` is sent. Where
+//!    POSIX permissions are enforced, each of its steps is taken as the user ([`s3::posix`], [`runtime::credentials`]).
 //! 6. A body goes through [`s3::payload`] and [`digest`] into a [`storage::writer::Writer`]; what the client said of it
 //!    is verified ([`s3::integrity`]).
 //! 7. Once its data is on the disk [`storage::object::publish`] gives the file its name, and [`storage::commit`] makes
@@ -51,6 +52,8 @@
 //!   opened.
 //! - Paths are resolved beneath the bucket without following any link; only regular files are opened
 //!   (`storage::walk`).
+//! - Who acts as a user does so for one step without a wait, and what is in the server's own directory is reached by
+//!   [`runtime::credentials::as_server`] alone.
 //! - A record is input: it is believed only while it fits its file's size and time, and never speaks of another file.
 //! - A body is never read as a request; a request is never answered before the one in front of it.
 //! - No secret is in a log, an error, an argument or a debug text.

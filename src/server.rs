@@ -40,14 +40,15 @@ use crate::limits;
 use crate::runtime::groups::KnownUsers;
 use crate::runtime::mailbox::{Answer, question};
 use crate::runtime::socket::listen;
-use crate::runtime::{Driver, Offload, credentials, run_core};
+use crate::runtime::{Driver, Offload, run_core};
 use crate::s3::bucket_policy;
 use crate::s3::context::{PublishPolicy, Service};
 use crate::s3::lifecycle::Day;
-use crate::s3::posix::{PosixPermissions, PosixUsers};
+use crate::s3::posix::{self, PosixUsers};
 use crate::s3::rename_object::Renames;
 use crate::s3::settings::Settings;
 use crate::storage::modes::Modes;
+use crate::storage::permission::PosixPermissions;
 use crate::storage::root::process_owner;
 use crate::storage::{Root, recover};
 use crate::worker::{self, Limits, Shared};
@@ -131,8 +132,7 @@ fn run(
     drop(progress);
     root.modes = config.modes;
     if config.posix_permissions == PosixPermissions::Enforce {
-        credentials::prepare().map_err(|error| Failure(format!("{error}.")))?;
-        root.admit_users().map_err(|error| Failure(format!("{error}.")))?;
+        posix::prepare(&root).map_err(|error| Failure(format!("{error}.")))?;
     }
     let key = MasterKey::from_environment().map_err(|error| Failure(error.to_string()))?;
     let identity = Arc::new(Identity::open(&config.root, key).map_err(|error| Failure(error.to_string()))?);
@@ -142,6 +142,11 @@ fn run(
     let policies = bucket_policy::load(&root).map_err(|error| Failure(format!("{error}.")))?;
     identity.set_bucket_policies(policies);
     let settings = Settings::load(&root).map_err(|error| Failure(format!("{error}.")))?;
+    if root.has_enforcing_profile()
+        && let Err(error) = posix::prepare(&root)
+    {
+        tracing::error!(%error, "buckets whose profile enforces POSIX permissions cannot be used");
+    }
     let text = prepare(&identity)?;
     warn_of_lacks(&root, &identity);
     let driver = choose_driver(config.driver)?;

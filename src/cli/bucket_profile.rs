@@ -45,6 +45,19 @@ pub(super) struct ProfileArgs {
     /// server's --durability says)
     #[arg(long, value_name = "LEVEL")]
     durability: Option<String>,
+    /// Whether the modes of files decide as well as policies: bypass, enforce or default (as the server's
+    /// --posix-permissions says)
+    #[arg(long, value_name = "NAME")]
+    posix_permissions: Option<String>,
+    /// What the modes 0666 and 0777 of new files and directories lose, octal, or default
+    #[arg(long, value_name = "MODE")]
+    umask: Option<String>,
+    /// Mode of new files, octal, or default
+    #[arg(long, value_name = "MODE")]
+    file_mode: Option<String>,
+    /// Mode of new directories, octal, or default
+    #[arg(long, value_name = "MODE")]
+    directory_mode: Option<String>,
 }
 
 /// Runs the command.
@@ -52,11 +65,14 @@ pub(super) fn run(client: &Client, command: &ProfileCommand) -> Result<(), Failu
     let path = |bucket: &str| format!("{}/profile", path_with(BUCKETS, bucket));
     match command {
         ProfileCommand::Set { bucket, change } => {
-            let ProfileArgs { etag, listing, durability } = change;
             let body = wire::ChangeBucketProfile {
-                etag: etag.clone(),
-                listing: listing.clone(),
-                durability: durability.clone(),
+                etag: change.etag.clone(),
+                listing: change.listing.clone(),
+                durability: change.durability.clone(),
+                posix_permissions: change.posix_permissions.clone(),
+                umask: change.umask.clone(),
+                file_mode: change.file_mode.clone(),
+                directory_mode: change.directory_mode.clone(),
             };
             client.send::<wire::BucketProfile>(Method::PATCH, &path(bucket), &body)?;
             print(&format!("Changed the profile of {bucket}.\n"))
@@ -73,12 +89,17 @@ pub(super) fn run(client: &Client, command: &ProfileCommand) -> Result<(), Failu
 }
 
 fn show(profile: &wire::BucketProfile) -> String {
-    let wire::BucketProfile { etag, listing, durability, server_durability } = profile;
-    let of_server = match durability.as_str() {
-        crate::s3::profile::DEFAULT => format!(" ({server_durability})"),
-        _ => String::new(),
+    let or_of_server = |own: &str, of_server: &str| match own {
+        crate::s3::profile::DEFAULT => format!("{own} ({of_server})"),
+        _ => own.to_owned(),
     };
-    format!("ETag:        {etag}\nListing:     {listing}\nDurability:  {durability}{of_server}\n")
+    let wire::BucketProfile { etag, listing, umask, file_mode, directory_mode, .. } = profile;
+    let durability = or_of_server(&profile.durability, &profile.server_durability);
+    let permissions = or_of_server(&profile.posix_permissions, &profile.server_posix_permissions);
+    format!(
+        "ETag:        {etag}\nListing:     {listing}\nDurability:  {durability}\nPermissions: {permissions}\n\
+         Modes:       umask {umask}, files {file_mode}, directories {directory_mode}\n"
+    )
 }
 
 #[cfg(test)]
@@ -87,19 +108,28 @@ mod tests {
 
     #[test]
     fn shown_to_people() {
-        let check = |durability: &str, expected: &str| {
+        let check = |(durability, permissions): (&str, &str), expected: (&str, &str)| {
             let profile = wire::BucketProfile {
                 etag: "uid".into(),
                 listing: "sorted".into(),
                 durability: durability.into(),
+                posix_permissions: permissions.into(),
+                umask: "default".into(),
+                file_mode: "0640".into(),
+                directory_mode: "default".into(),
                 server_durability: "commit".into(),
+                server_posix_permissions: "bypass".into(),
             };
+            let (durability, permissions) = expected;
             assert_eq!(
                 show(&profile),
-                format!("ETag:        uid\nListing:     sorted\nDurability:  {expected}\n")
+                format!(
+                    "ETag:        uid\nListing:     sorted\nDurability:  {durability}\nPermissions: {permissions}\n\
+                     Modes:       umask default, files 0640, directories default\n"
+                )
             );
         };
-        check("default", "default (commit)");
-        check("none", "none");
+        check(("default", "default"), ("default (commit)", "default (bypass)"));
+        check(("none", "enforce"), ("none", "enforce"));
     }
 }

@@ -30,6 +30,7 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::settings::{self, BucketSettings};
 use crate::storage::bucket::{self, Created, Deleted};
 use crate::storage::bucket_config::{self, Item};
+use crate::storage::permission::PosixPermissions;
 use crate::storage::{self, BucketName, Change, Durability, Profile};
 
 /// The routes of buckets, to be merged into those of the admin API.
@@ -252,6 +253,10 @@ async fn change_profile(
             let profile = settings.profile.unwrap_or_default();
             let changed =
                 body.applied_to(profile).map_err(|message| Code::InvalidRequest.because(message))?;
+            if changed.posix_permissions == Some(PosixPermissions::Enforce) {
+                s3::posix::prepare(&service.root)
+                    .map_err(|message| Code::InvalidRequest.because(format!("{message}.")))?;
+            }
             Ok(Some(changed).filter(|changed| *changed != Profile::default()))
         };
         settings::update(service, &name, change).map_err(|error| refused_setting(&error, &name))?;
@@ -272,13 +277,17 @@ async fn remove_profile(State(service): Shared, Name(name): Name) -> Result<Stat
 
 fn shown_profile(service: &Service, name: &BucketName) -> wire::BucketProfile {
     let server_durability = service.root.committer.durability().name().to_owned();
-    let s3::profile::Document { etag, listing, durability } =
-        s3::profile::Document::of(&service.root.profile(name));
+    let document = s3::profile::Document::of(&service.root.profile(name));
     wire::BucketProfile {
-        etag: etag.unwrap_or_default(),
-        listing: listing.unwrap_or_default(),
-        durability: durability.unwrap_or_default(),
+        etag: document.etag.unwrap_or_default(),
+        listing: document.listing.unwrap_or_default(),
+        durability: document.durability.unwrap_or_default(),
+        posix_permissions: document.posix_permissions.unwrap_or_default(),
+        umask: document.umask.unwrap_or_default(),
+        file_mode: document.file_mode.unwrap_or_default(),
+        directory_mode: document.directory_mode.unwrap_or_default(),
         server_durability,
+        server_posix_permissions: service.posix.permissions.name().to_owned(),
     }
 }
 

@@ -267,8 +267,18 @@ pub struct BucketProfile {
     pub listing: String,
     /// `commit`, `none`, or `default`: the server's.
     pub durability: String,
+    /// `bypass`, `enforce`, or `default`: the server's.
+    pub posix_permissions: String,
+    /// Octal, or `default`: the server's.
+    pub umask: String,
+    /// Octal, or `default`: the server's.
+    pub file_mode: String,
+    /// Octal, or `default`: the server's.
+    pub directory_mode: String,
     /// The server's: `commit` or `none`.
     pub server_durability: String,
+    /// The server's: `bypass` or `enforce`.
+    pub server_posix_permissions: String,
 }
 
 /// Answer to `GET /v1/buckets/{name}/lifecycle`.

@@ -87,11 +87,14 @@ struct Server {
 
 static SERVER: OnceLock<Server> = OnceLock::new();
 
-/// Finds out whether the process can act as other users, and how. To be called once, before any thread does.
+/// Finds out whether the process can act as other users, and how. To be called before any thread does; again is harmless.
 ///
 /// # Errors
 /// A sentence that says what is missing and how to get it.
 pub fn prepare() -> Result<(), String> {
+    if SERVER.get().is_some() {
+        return Ok(());
+    }
     let failed = |error: io::Error| format!("the server cannot find out its own credentials: {error}");
     let sets = capabilities(None).map_err(|errno| failed(errno.into()))?;
     let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::CHOWN;
@@ -120,7 +123,7 @@ pub fn prepare() -> Result<(), String> {
     let seen = seen.map_err(|errno| failed(errno.into()))?;
     // A user may have the server's own UID, and then the kernel has nothing to drop: only UID 0 is never left so.
     let drops_capabilities = uid != 0 || seen.effective.intersects(OF_FILES);
-    // A second server in the same process, as tests have, found out the same.
+    // Whoever was faster found out the same.
     let _ = SERVER.set(Server { drops_capabilities, ..server });
     Ok(())
 }

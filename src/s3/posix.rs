@@ -13,25 +13,11 @@ use super::access::Caller;
 use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
 use super::operation::Operation;
-use crate::runtime::credentials::{Credentials, acting_as};
+use crate::runtime::credentials::{self, Credentials, acting_as};
 use crate::runtime::groups::KnownUsers;
+use crate::storage::Root;
 use crate::storage::layout::BucketName;
-
-/// Whether the kernel is asked what a user may do with files.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum PosixPermissions {
-    /// The server may do everything.
-    #[default]
-    Bypass,
-    /// A user may do what the modes of the files say.
-    Enforce,
-}
-
-impl PosixPermissions {
-    /// All, with their names.
-    pub const ALL: [(&'static str, PosixPermissions); 2] =
-        [("bypass", PosixPermissions::Bypass), ("enforce", PosixPermissions::Enforce)];
-}
+use crate::storage::permission::PosixPermissions;
 
 /// What the server knows of its users as users of the machine.
 #[derive(Default)]
@@ -42,10 +28,20 @@ pub struct PosixUsers {
     pub known: KnownUsers,
 }
 
+/// Makes sure that the server can act as its users.
+///
+/// # Errors
+/// A sentence that says what it lacks.
+pub fn prepare(root: &Root) -> Result<(), String> {
+    credentials::prepare()?;
+    root.admit_users().map_err(|error| error.to_string())
+}
+
 impl Service {
     /// Whether requests act as their users in a bucket.
-    pub fn enforces(&self, _bucket: &BucketName) -> bool {
-        self.posix.permissions == PosixPermissions::Enforce
+    pub fn enforces(&self, bucket: &BucketName) -> bool {
+        let of_bucket = self.root.profile(bucket).posix_permissions;
+        of_bucket.unwrap_or(self.posix.permissions) == PosixPermissions::Enforce
     }
 }
 

@@ -2,7 +2,7 @@
 //! [`storage::profile`](crate::storage::profile).
 //!
 //! ```json
-//! {"etag": "uid", "listing": "unsorted", "durability": "none"}
+//! {"etag": "uid", "listing": "unsorted", "durability": "none", "posix_permissions": "enforce", "umask": "027"}
 //! ```
 //!
 //! A member that is absent has its default. So a document outlives members that are added; one that a later release
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{Code, S3Error};
 use super::settings::{BucketSettings, Setting};
 use crate::storage::bucket_config::Item;
+use crate::storage::permission::PosixPermissions;
 use crate::storage::profile::{ETagKind, ListingOrder};
 use crate::storage::{BucketName, Durability, Profile, Root};
 
@@ -40,9 +41,14 @@ impl Setting for Profile {
         settings.profile.as_ref()
     }
 
-    /// Nothing is acknowledged that could be lost, as long as nobody says that it may be.
+    /// Nothing is acknowledged that could be lost, and nobody gets more than the modes of files say, as long as nobody says
+    /// that it may be.
     fn when_damaged() -> Option<Self> {
-        Some(Self { durability: Some(Durability::Commit), ..Self::default() })
+        Some(Self {
+            durability: Some(Durability::Commit),
+            posix_permissions: Some(PosixPermissions::Enforce),
+            ..Self::default()
+        })
     }
 
     fn published(root: &Root, bucket: &BucketName, value: Option<&Self>) {
@@ -63,16 +69,35 @@ pub struct Document {
     /// `commit`, `none`, or `default` for the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durability: Option<String>,
+    /// `bypass`, `enforce`, or `default` for the server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub posix_permissions: Option<String>,
+    /// Octal, or `default` for the server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<String>,
+    /// As the umask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_mode: Option<String>,
+    /// As the umask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory_mode: Option<String>,
 }
 
 impl Document {
     /// All of a profile.
     #[must_use]
     pub fn of(profile: &Profile) -> Self {
+        let mode = |mode: Option<u32>| Some(mode.map_or(DEFAULT.to_owned(), |mode| format!("{mode:03o}")));
         Self {
             etag: Some(profile.etag.name().to_owned()),
             listing: Some(profile.listing.name().to_owned()),
             durability: Some(profile.durability.map_or(DEFAULT, Durability::name).to_owned()),
+            posix_permissions: Some(
+                profile.posix_permissions.map_or(DEFAULT, PosixPermissions::name).to_owned(),
+            ),
+            umask: mode(profile.umask),
+            file_mode: mode(profile.file_mode),
+            directory_mode: mode(profile.directory_mode),
         }
     }
 
@@ -105,7 +130,33 @@ impl Document {
                     .ok_or_else(|| format!("{name:?} is no durability; use commit, none or default"))?,
             ),
         };
-        Ok(Profile { etag, listing, durability })
+        let posix_permissions = match self.posix_permissions.as_deref() {
+            None => profile.posix_permissions,
+            Some(DEFAULT) => None,
+            Some(name) => Some(
+                PosixPermissions::ALL
+                    .into_iter()
+                    .find_map(|(known, permissions)| (known == name).then_some(permissions))
+                    .ok_or_else(|| format!("{name:?} are no permissions; use bypass, enforce or default"))?,
+            ),
+        };
+        let mode = |said: &Option<String>, before: Option<u32>| match said.as_deref() {
+            None => Ok(before),
+            Some(DEFAULT) => Ok(None),
+            Some(text) => match u32::from_str_radix(text, 8) {
+                Ok(mode) if mode <= 0o777 => Ok(Some(mode)),
+                _ => Err(format!("{text:?} is no mode; use octal digits, such as 027 or 0640, or default")),
+            },
+        };
+        Ok(Profile {
+            etag,
+            listing,
+            durability,
+            posix_permissions,
+            umask: mode(&self.umask, profile.umask)?,
+            file_mode: mode(&self.file_mode, profile.file_mode)?,
+            directory_mode: mode(&self.directory_mode, profile.directory_mode)?,
+        })
     }
 
     fn profile(&self) -> Result<Profile, String> {
@@ -144,6 +195,14 @@ mod tests {
         check(r#"{"listing":"unsorted"}"#, Some(Profile { listing: ListingOrder::Unsorted, ..default }));
         check(r#"{"durability":"commit"}"#, Some(durability(Some(Durability::Commit))));
         check(r#"{"durability":"none"}"#, Some(durability(Some(Durability::None))));
+        let enforce = Some(PosixPermissions::Enforce);
+        check(r#"{"posix_permissions":"enforce"}"#, Some(Profile { posix_permissions: enforce, ..default }));
+        let modes = Profile { umask: Some(0o27), file_mode: Some(0), directory_mode: Some(0o711), ..default };
+        check(r#"{"umask":"027","file_mode":"0","directory_mode":"0711"}"#, Some(modes));
+        for document in [r#"{"umask":"1777"}"#, r#"{"file_mode":"rw"}"#, r#"{"posix_permissions":"strict"}"#]
+        {
+            check(document, None);
+        }
         for document in ["", r#"{"etag":"sha"}"#, r#"{"durability":""}"#, r#"{"etag":1}"#, r#"{"x":"y"}"#] {
             check(document, None);
         }
@@ -155,7 +214,12 @@ mod tests {
             etag: ETagKind::Uid,
             listing: ListingOrder::Unsorted,
             durability: Some(Durability::None),
+            posix_permissions: Some(PosixPermissions::Bypass),
+            umask: Some(0o77),
+            file_mode: Some(0o600),
+            directory_mode: Some(0o700),
         };
+        assert_eq!(Document::of(&profile).applied_to(Profile::default()), Ok(profile));
         assert_eq!(Document::default().applied_to(profile), Ok(profile));
         let other = Document { durability: Some(DEFAULT.to_owned()), ..Document::default() };
         assert_eq!(other.applied_to(profile), Ok(Profile { durability: None, ..profile }));

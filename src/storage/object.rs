@@ -538,4 +538,6 @@ const OP_OPEN: &str = "open the object's file";
 const SPILL_BYTES_MIN: usize = 1024;
 
 #[cfg(test)]
+mod forged;
+#[cfg(test)]
 mod tests;

@@ -24,6 +24,31 @@ use super::root::Bucket;
 use super::walk;
 use crate::runtime::credentials;
 
+/// Whether the kernel is asked what a user may do with files.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum PosixPermissions {
+    /// The server may do everything.
+    #[default]
+    Bypass,
+    /// A user may do what the modes of the files say.
+    Enforce,
+}
+
+impl PosixPermissions {
+    /// All, with their names.
+    pub const ALL: [(&'static str, PosixPermissions); 2] =
+        [("bypass", PosixPermissions::Bypass), ("enforce", PosixPermissions::Enforce)];
+
+    /// Its name, as settings and commands have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
 /// Whether the user may read an open file.
 ///
 /// # Errors
@@ -187,3 +212,6 @@ const OP_WRITE: &str = "change names in the object's directory";
 const OP_REMOVE: &str = "remove or replace the object";
 const OP_REACH: &str = "reach the object";
 const OP_LIST: &str = "list the directory of the prefix";
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! The profile of a bucket: which promises of S3 are given up in it for speed, or made although the server makes none.
+//! The profile of a bucket: which promises of S3 are given up in it for speed, or made although the server makes none; and
+//! how its files look to POSIX programs.
 //!
 //! What is asked for here is asked for on the way of every write. So a bucket without a profile costs no more than the
 //! look that finds that no bucket has one. The root knows nothing of profiles when it is opened: who keeps them on disk
@@ -10,7 +11,9 @@ use std::sync::Arc;
 use super::commit::{Change, Durability};
 use super::error::Result;
 use super::layout::BucketName;
+use super::modes::Modes;
 use super::multipart::PartETag;
+use super::permission::PosixPermissions;
 use super::record::ETag;
 use super::root::Root;
 
@@ -23,6 +26,14 @@ pub struct Profile {
     pub listing: ListingOrder,
     /// How durable a change is before it is acknowledged; `None`: as the server says.
     pub durability: Option<Durability>,
+    /// Whether requests act as their users; `None`: as the server says.
+    pub posix_permissions: Option<PosixPermissions>,
+    /// As [`Modes::umask`]; `None`: as the server says.
+    pub umask: Option<u32>,
+    /// As [`Modes::file`]; `None`: as the server says.
+    pub file_mode: Option<u32>,
+    /// As [`Modes::directory`]; `None`: as the server says.
+    pub directory_mode: Option<u32>,
 }
 
 /// What the ETag of an object or part is.
@@ -97,6 +108,22 @@ impl Root {
     /// How durable a change of a bucket is before it is acknowledged.
     pub fn durability(&self, bucket: &BucketName) -> Durability {
         self.profile(bucket).durability.unwrap_or(self.committer.durability())
+    }
+
+    /// What modes new files and directories of a bucket get.
+    pub fn modes_of(&self, bucket: &BucketName) -> Modes {
+        let Profile { umask, file_mode, directory_mode, .. } = self.profile(bucket);
+        Modes {
+            umask: umask.unwrap_or(self.modes.umask),
+            file: file_mode.or(self.modes.file),
+            directory: directory_mode.or(self.modes.directory),
+        }
+    }
+
+    /// Whether a bucket's own profile says that requests act as their users.
+    pub fn has_enforcing_profile(&self) -> bool {
+        let enforces = |profile: &Profile| profile.posix_permissions == Some(PosixPermissions::Enforce);
+        self.profiles.load().values().any(enforces)
     }
 
     /// Waits until a change of a bucket is as durable as it is to be there.

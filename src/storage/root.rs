@@ -75,7 +75,7 @@ pub struct Root {
     pub committer: Committer,
     /// Sorted directories, for listings.
     pub directories: DirectoryCache,
-    /// What modes new files and directories get.
+    /// What modes new files and directories get where a bucket's profile says nothing.
     pub modes: Modes,
     stripes: Box<[Mutex<()>]>,
     hasher: RandomState,
@@ -352,11 +352,6 @@ impl Root {
                 None => Ok(()),
             }
         })
-    }
-
-    /// What modes new files and directories of a bucket get.
-    pub fn modes_of(&self, _bucket: &BucketName) -> Modes {
-        self.modes
     }
 
     /// Whether the server can give files to this owner.

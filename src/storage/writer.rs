@@ -308,7 +308,12 @@ impl<'r> Staged<'r> {
     /// Gives the file a name in the staging directory.
     fn link_aside(&self) -> rustix::io::Result<StagedName> {
         let name = self.root.staging_name();
-        credentials::as_server(|| self.link_unnamed(self.root.staging.as_fd(), name.as_bytes()))?;
+        let link = || self.link_unnamed(self.root.staging.as_fd(), name.as_bytes());
+        match link() {
+            // A user may make no link of what was given to another one.
+            Err(Errno::PERM) if credentials::is_user() => credentials::as_server(link)?,
+            done => done?,
+        }
         Ok(StagedName { directory: self.root.staging.clone(), name, keep: false })
     }
 

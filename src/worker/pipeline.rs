@@ -233,6 +233,7 @@ async fn carry_out<'c>(
     };
     let result = match unwrapped {
         Ok(()) => match user_of(service, &ctx.caller, &operation).await {
+            // Pinned here, so that it is not moved twice more.
             Ok(user) => carried_out_by(user, pin!(dispatch(&mut ctx, operation, permit))).await,
             Err(error) => Err(error),
         },

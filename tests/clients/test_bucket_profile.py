@@ -17,7 +17,15 @@ from test_rclone import rclone  # noqa: F401
 
 UID = re.compile(r'"[0-9a-f]{32}-1"')
 BIG = 5 << 20
-DEFAULT = {"etag": "md5", "listing": "sorted", "durability": "default", "server_durability": "commit"}
+DEFAULT = {"etag": "md5", "listing": "sorted", "durability": "default", "posix_permissions": "default", "umask": "default",
+           "file_mode": "default", "directory_mode": "default", "server_durability": "commit",
+           "server_posix_permissions": "bypass"}
+SHOWN = """ETag:        md5
+Listing:     sorted
+Durability:  default (commit)
+Permissions: default (bypass)
+Modes:       umask default, files default, directories default
+"""
 
 
 def profile(server, *arguments):
@@ -48,7 +56,7 @@ def test_a_profile_is_changed_shown_and_cleared():
         s3 = server.s3()
         s3.create_bucket(Bucket="photos")
         assert shown(server, "photos") == DEFAULT
-        assert profile(server, "show", "photos") == "ETag:        md5\nListing:     sorted\nDurability:  default (commit)\n"
+        assert profile(server, "show", "photos") == SHOWN
         assert profile(server, "set", "photos", "--etag", "uid") == "Changed the profile of photos.\n"
         profile(server, "set", "photos", "--durability", "none")
         assert shown(server, "photos") == {**DEFAULT, "etag": "uid", "durability": "none"}
@@ -73,6 +81,10 @@ def test_what_is_wrong_is_told(server):
     assert "use md5 or uid" in refused("set", name, "--etag", "sha256")
     assert "use sorted or unsorted" in refused("set", name, "--listing", "random")
     assert "use commit, none or default" in refused("set", name, "--durability", "some")
+    assert "use bypass, enforce or default" in refused("set", name, "--posix-permissions", "some")
+    assert "use octal digits" in refused("set", name, "--umask", "8")
+    assert "use octal digits" in refused("set", name, "--file-mode", "1777")
+    assert "use octal digits" in refused("set", name, "--directory-mode", "rwx")
     assert "there is no bucket nobody" in refused("show", "nobody")
     assert "there is no bucket nobody" in refused("set", "nobody", "--etag", "uid")
     assert "there is no bucket nobody" in refused("clear", "nobody")
@@ -88,7 +100,8 @@ def test_a_damaged_profile_stops_nobody():
         server.stop()
         (server.root / ".sluicegate/buckets/photos/profile.json").write_text('{"etag":"uid","speed":"all"}')
         server.start()
-        assert shown(server, "photos") == {**DEFAULT, "durability": "commit", "server_durability": "none"}
+        strict = {"durability": "commit", "server_durability": "none", "posix_permissions": "enforce"}
+        assert shown(server, "photos") == {**DEFAULT, **strict}
         assert "this configuration of the bucket is damaged" in server.log()
 
 

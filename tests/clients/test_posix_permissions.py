@@ -6,6 +6,7 @@ the two have to agree. With SLUICEGATE_ALL_MODES set, many more modes are tried,
 
 import os
 import pathlib
+import shutil
 import stat
 import struct
 import tempfile
@@ -15,6 +16,7 @@ import urllib.request
 import botocore.exceptions
 import pytest
 
+import sluicegate
 from conftest import needs_root
 from sluicegate import Server, User
 
@@ -496,6 +498,44 @@ def test_modes_and_umask(permissions):
             assert server.system_files() == []
 
 
+def test_a_bucket_may_differ_from_the_server():
+    """One that enforces permissions, and one that does not, on a server of the other kind."""
+    for of_server, other in ("bypass", "enforce"), ("enforce", "bypass"):
+        with Server(options=["--posix-permissions", of_server]) as server:
+            first, second = server.add_user("first", number=1), server.add_user("second", number=2)
+            owner, client = server.s3(first), server.s3(second)
+            for bucket in "plain", "differs":
+                owner.create_bucket(Bucket=bucket)
+                owner.put_object(Bucket=bucket, Key="closed", Body=b"content")
+                server.path(bucket, "closed").chmod(0o600)
+            server.admin("bucket", "profile", "set", "differs", "--posix-permissions", other, "--umask", "007")
+            enforcing, bypassing = ("differs", "plain") if other == "enforce" else ("plain", "differs")
+            assert f"Permissions: {other}\n" in server.admin("bucket", "profile", "show", "differs")
+
+            def check(client):
+                assert not allows(client.get_object, Bucket=enforcing, Key="closed")
+                assert not allows(client.put_object, Bucket=enforcing, Key="new", Body=b"")
+                assert allows(client.get_object, Bucket=bypassing, Key="closed")
+                assert allows(client.put_object, Bucket=bypassing, Key="new", Body=b"")
+                # Each side of a copy is what its bucket says.
+                server.path(enforcing).chmod(0o777)
+                assert allows(client.copy_object, Bucket=enforcing, Key="copy", CopySource=f"{bypassing}/closed")
+                assert not allows(client.copy_object, Bucket=bypassing, Key="copy", CopySource=f"{enforcing}/closed")
+                server.path(enforcing).chmod(0o755)
+                made = server.path(enforcing, "copy").stat()
+                assert (made.st_uid, stat.S_IMODE(made.st_mode)) == \
+                    (second.uid, 0o660 if enforcing == "differs" else 0o644)
+                assert stat.S_IMODE(server.path(bypassing, "new").stat().st_mode) == \
+                    (0o660 if bypassing == "differs" else 0o644)
+
+            check(client)
+            server.restart()
+            check(server.s3(second))
+            server.admin("bucket", "profile", "clear", "differs")
+            client = server.s3(second)
+            assert allows(client.get_object, Bucket="differs", Key="closed") == (of_server == "bypass")
+
+
 def test_a_directory_with_a_list_decides_itself_what_its_files_get():
     with Server(options=["--umask", "077"]) as server:
         server.add_user("writer")
@@ -510,11 +550,60 @@ def test_a_directory_with_a_list_decides_itself_what_its_files_get():
         assert os.getxattr(server.path("lists", "new"), "system.posix_acl_default") == default
 
 
-def test_a_server_without_the_capabilities_says_so():
+CAPABILITIES = "+setuid,+setgid,+chown,+dac_override,+dac_read_search,+fowner,+fsetid"
+SERVER_UID = 20500
+
+
+def without_root(capabilities):
+    """Runs the server as a user of its own that has these capabilities."""
+    return ["unshare", "--fork", "setpriv", "--reuid", str(SERVER_UID), "--regid", str(SERVER_UID), "--clear-groups",
+            f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"]
+
+
+@pytest.fixture
+def data():
+    """A data directory of that user."""
+    directory = sluicegate.scratch()
+    root = directory / "data"
+    root.mkdir()
+    os.chown(root, SERVER_UID, SERVER_UID)
+    yield root
+    shutil.rmtree(directory)
+
+
+def test_a_server_with_single_capabilities_gives_up_those_that_pass_modes(data):
+    """The kernel takes nothing from a server that is not UID 0, which must not matter to a user."""
+    with Server(root=data, options=["--posix-permissions", "enforce"], wrapper=without_root(CAPABILITIES)) as server:
+        clients = {}
+        # One of them is the server itself.
+        for number, name in enumerate(["first", "second", "server"]):
+            uid = SERVER_UID if name == "server" else 20600 + number
+            server.admin("user", "add", name, "--posix-uid", uid, "--posix-gid", uid, "--policy", "readwrite",
+                         secret=f"Secret-of-{name}")
+            clients[name] = server.s3(User(name, f"Secret-of-{name}", uid, uid))
+        clients["first"].create_bucket(Bucket="own")
+        server.path("own").chmod(0o777)
+        for name, client in clients.items():
+            client.put_object(Bucket="own", Key=name, Body=b"content")
+            server.path("own", name).chmod(0o600)
+        for name, client in clients.items():
+            for other in clients:
+                assert allows(client.get_object, Bucket="own", Key=other) == (name == other), (name, other)
+        server.path("own").chmod(0o755)
+        for name, client in clients.items():
+            assert allows(client.put_object, Bucket="own", Key="new", Body=b"") == (name == "first")
+            assert allows(client.delete_object, Bucket="own", Key=name) == (name == "first")
+
+
+def test_a_server_without_the_capabilities_says_so(data):
     with pytest.raises(AssertionError) as failure:
-        Server(options=["--posix-permissions", "enforce"], wrapper=["setpriv", "--reuid", "1", "--clear-groups",
-               "--regid", "1", "--inh-caps", "-all"])
-    assert "CAP_SETUID" in str(failure.value) or "writable by the user" in str(failure.value)
+        Server(root=data, options=["--posix-permissions", "enforce"], wrapper=without_root("-all"))
+    assert "CAP_SETUID, CAP_SETGID and CAP_CHOWN" in str(failure.value)
+    assert "--posix-permissions bypass" in str(failure.value)
+    with Server(root=data, wrapper=without_root("-all")) as server:
+        (data / "bucket").mkdir()
+        refused = server.refused("bucket", "profile", "set", "bucket", "--posix-permissions", "enforce")
+        assert "CAP_SETUID, CAP_SETGID and CAP_CHOWN" in refused
 
 
 @pytest.mark.parametrize("bad", [["--posix-permissions", "strict"], ["--umask", "999"], ["--file-mode", "1777"],

@@ -32,6 +32,7 @@ use super::{Entry, ListPage, ListRequest, bound};
 use crate::limits::KEY_BYTES_MAX;
 use crate::storage::error::{At as _, Result, Subject};
 use crate::storage::layout::{self, ObjectKey, SELF_NAME};
+use crate::storage::permission;
 
 /// Which page of a bucket is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +78,9 @@ pub fn list_unsorted(
             push_path(&mut path, component);
         }
     }
-    let Some(top) = opened(bucket, if path.is_empty() { b"." } else { &path })? else {
+    let path = if path.is_empty() { b"." } else { &path[..] };
+    permission::to_list(bucket, path)?;
+    let Some(top) = opened(bucket, path)? else {
         return Ok((page, None));
     };
     let mut walk = Walk {

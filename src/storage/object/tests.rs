@@ -20,21 +20,21 @@ use crate::storage::writer::write_all;
 use crate::storage::{Result as StorageResult, bucket, spill};
 
 /// A data directory with one bucket, which belongs to whoever runs the test.
-struct Store {
-    directory: tempfile::TempDir,
-    root: Root,
-    bucket: Bucket,
+pub(super) struct Store {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) root: Root,
+    pub(super) bucket: Bucket,
 }
 
 impl Store {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = Root::open(directory.path(), Durability::None).unwrap();
         let bucket = new_bucket(&root, "bucket");
         Self { directory, root, bucket }
     }
 
-    fn put(&self, key: &str, content: &[u8]) -> StorageResult<()> {
+    pub(super) fn put(&self, key: &str, content: &[u8]) -> StorageResult<()> {
         put(&self.root, &self.bucket, key, content, &[])
     }
 
@@ -42,11 +42,11 @@ impl Store {
         get(&self.root, &self.bucket, key)
     }
 
-    fn delete(&self, key: &str) -> bool {
+    pub(super) fn delete(&self, key: &str) -> bool {
         delete_key(&self.root, &self.bucket, key)
     }
 
-    fn path(&self, relative: &str) -> PathBuf {
+    pub(super) fn path(&self, relative: &str) -> PathBuf {
         self.directory.path().join("bucket").join(relative)
     }
 
@@ -56,14 +56,14 @@ impl Store {
     }
 }
 
-fn new_bucket(root: &Root, name: &str) -> Bucket {
+pub(super) fn new_bucket(root: &Root, name: &str) -> Bucket {
     let name = BucketName::parse(name.as_bytes()).unwrap();
     let made = bucket::create(root, &name, "maker", root.process_owner()).unwrap();
     assert!(matches!(made, bucket::Created::Made(_)));
     root.bucket(&name).unwrap().unwrap()
 }
 
-fn parsed(key: &str) -> ObjectKey {
+pub(super) fn parsed(key: &str) -> ObjectKey {
     ObjectKey::parse(key.as_bytes()).unwrap()
 }
 
@@ -79,7 +79,7 @@ fn put(root: &Root, bucket: &Bucket, key: &str, content: &[u8], tags: &[(&str, &
     Ok(())
 }
 
-fn etag_of(content: &[u8]) -> ETag {
+pub(super) fn etag_of(content: &[u8]) -> ETag {
     ETag::Md5(xxhash_rust::xxh3::xxh3_128(content).to_be_bytes())
 }
 
