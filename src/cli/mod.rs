@@ -6,6 +6,7 @@
 pub mod bucket;
 mod bucket_profile;
 pub mod client;
+pub mod doctor;
 pub mod identity;
 mod lifecycle_rule;
 pub mod policy;
@@ -14,6 +15,7 @@ pub mod role;
 pub mod secret;
 pub mod service_account;
 pub mod sts;
+pub mod systemd_unit;
 pub mod user;
 
 use std::ffi::OsString;
@@ -58,6 +60,10 @@ pub enum Command {
     Reload(reload::ReloadArgs),
     /// Get temporary credentials from a running server, with the keys of an S3 user
     Sts(sts::StsArgs),
+    /// Say what this machine and a directory can do for the server, and what each lack costs
+    Doctor(doctor::DoctorArgs),
+    /// Print a unit file for systemd, with a sandbox that fits
+    SystemdUnit(systemd_unit::SystemdUnitArgs),
 }
 
 /// The command line of `sluicegate quickstart`.
@@ -144,6 +150,8 @@ pub fn run() -> ExitCode {
         Command::ServiceAccount(args) => service_account::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Sts(args) => sts::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::SystemdUnit(args) => systemd_unit::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

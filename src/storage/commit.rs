@@ -107,7 +107,7 @@ impl Committer {
     /// Flushes on the file system that `root` is on; `durability` is that of buckets which have none of their own. If
     /// that is to flush nothing, the flushing threads start with the first change of a bucket that has another.
     pub fn start(root: OwnedFd, durability: Durability) -> std::io::Result<Committer> {
-        let ordered = fs::fstatfs(&root).is_ok_and(|stat| ORDERED.contains(&(stat.f_type as u64)));
+        let ordered = fs::fstatfs(&root).is_ok_and(|stat| is_ordered(stat.f_type as u64));
         let (root, queue, done) = (Arc::new(root), OnceLock::new(), Arc::default());
         let committer = Committer { root, durability, ordered, queue, done };
         if durability == Durability::Commit {
@@ -192,6 +192,11 @@ fn flush_changes(root: &OwnedFd, ordered: bool, waiting: &Receiver<Waiting>, don
         done.nanos.fetch_add(u64::try_from(began.elapsed().as_nanos()).unwrap_or(0), Ordering::Relaxed);
         answer.send(flushed);
     }
+}
+
+/// Whether the file system of this magic number (statfs(2)) commits metadata in the order in which it was changed.
+pub fn is_ordered(magic: u64) -> bool {
+    ORDERED.contains(&magic)
 }
 
 /// File systems that commit metadata in order: ext4, XFS (statfs(2)).
