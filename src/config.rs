@@ -156,6 +156,9 @@ pub struct ServeArgs {
     /// io_uring, epoll, or auto: io_uring where the kernel allows it
     #[arg(long, value_name = "NAME", hide_long_help = true)]
     pub driver: Option<String>,
+    /// auto: give up every right that serving does not take, as far as the kernel allows; require: all of that; off
+    #[arg(long, value_name = "NAME", hide_long_help = true)]
+    pub sandbox: Option<String>,
 }
 
 impl ServeArgs {
@@ -202,6 +205,7 @@ impl ServeArgs {
             "file-mode" => self.file_mode.clone(),
             "directory-mode" => self.directory_mode.clone(),
             "driver" => self.driver.clone(),
+            "sandbox" => self.sandbox.clone(),
             _ => unreachable!("a setting without a flag: {name}"),
         }
     }
@@ -210,6 +214,8 @@ impl ServeArgs {
 /// What the server does, all of it checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
+    /// The TOML file that the rest was read from, if there is one.
+    pub file: Option<PathBuf>,
     /// The directory of the buckets.
     pub root: PathBuf,
     /// Where S3 is served; at least one.
@@ -274,6 +280,8 @@ pub struct Config {
     pub modes: Modes,
     /// How workers wait for the kernel.
     pub driver: Driver,
+    /// How much of its rights the server has to give up.
+    pub sandbox: Sandbox,
 }
 
 /// The PEM files of a TLS listener.
@@ -327,6 +335,23 @@ pub enum LogTarget {
     File(PathBuf),
 }
 
+/// How much of what serving does not take the server has to give up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sandbox {
+    /// What the kernel allows; the log says what it does not.
+    Auto,
+    /// All of it, or the server does not start.
+    Require,
+    /// Nothing.
+    Off,
+}
+
+impl Sandbox {
+    /// All, with their names.
+    const ALL: [(&'static str, Sandbox); 3] =
+        [("auto", Sandbox::Auto), ("require", Sandbox::Require), ("off", Sandbox::Off)];
+}
+
 /// How workers wait for the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Driver {
@@ -358,11 +383,12 @@ impl Config {
     pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
         let environment = |name: &str| std::env::var_os(name);
         let found = Sources { args, environment: &environment, file: None }.find("config")?;
-        let file = match found {
+        let file = match &found {
             None => None,
-            Some(path) => Some(read_file(&path)?),
+            Some(path) => Some(read_file(path)?),
         };
-        Sources { args, environment: &environment, file }.resolve()
+        let config = Sources { args, environment: &environment, file }.resolve()?;
+        Ok(Config { file: found.map(|path| path.text.into()), ..config })
     }
 }
 
@@ -474,10 +500,12 @@ impl Sources<'_> {
             audit_log: self.find("audit-log")?.map(|value| log_target(&value)).transpose()?,
             audit_webhook: webhook::audit(self.find("audit-webhook")?, self.find("audit-token-file")?)?,
             audit_batch: count(&self.require("audit-batch")?, 1, AUDIT_BATCH_MAX)?,
+            file: None,
             driver: choice(
                 &self.require("driver")?,
                 &[("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)],
             )?,
+            sandbox: choice(&self.require("sandbox")?, &Sandbox::ALL)?,
             webhooks: webhook::targets(self.find("notify-webhook")?, self.find("notify-token-file")?)?,
             notify_ca: self.find("notify-ca")?.map(|value| path(&value)).transpose()?,
             root,

@@ -1,12 +1,16 @@
 //! Start and stop: the data directory, the identities, the listeners, one worker per core, the control thread, the drain.
 //!
-//! Start order: everything that can fail is tried before the first socket listens, and every failure says what to do.
+//! Start order: the sockets are opened, which may take rights that nothing else takes; then the process gives up all rights
+//! but those that serving takes ([`sandbox`]), while it has one thread; then everything that can fail is tried. Connections
+//! that come meanwhile wait. Every failure says what to do.
 //! On SIGTERM or SIGINT: no more connections are accepted, idle ones are closed, requests that run are finished (at
 //! most the configured time), and the process exits with 0. On SIGHUP the configuration is read again (`reload`).
 
 mod log;
 mod reload;
+pub mod sandbox;
 mod signals;
+mod supervisor;
 
 use std::fmt;
 use std::fs;
@@ -21,6 +25,7 @@ use rustix::process::Resource;
 use rustix::thread::CpuSet;
 
 use self::reload::Reloader;
+use self::sandbox::Privileges;
 use self::signals::{Hangup, Signals, next};
 use crate::cli::QuickstartArgs;
 use crate::cli::progress::Progress;
@@ -127,6 +132,23 @@ fn run(
     // Modes of new files and directories are ours to say.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(Modes::UMASK));
     let descriptors_max = raise_descriptor_limit();
+    let (listeners, addresses) = open_listeners(&config)?;
+    let monitors = listen_for_monitors(&config.monitor_listen)?;
+    let (cleanable, to_clean) = mpsc::channel::<Arc<Service>>();
+    let own_config = config.clone();
+    let clean_up = move || {
+        if let Err(problem) = sandbox::enter(&own_config, Privileges::ClearRecords) {
+            return tracing::error!(problem, "records of objects that are gone stay");
+        }
+        if let Ok(service) = to_clean.recv() {
+            recover::clear_spill(&service.root);
+        }
+    };
+    thread::Builder::new()
+        .name("clean-up".into())
+        .spawn(clean_up)
+        .map_err(|error| Failure(format!("cannot start the clean-up thread: {error}.")))?;
+    sandbox::enter(&config, Privileges::Serve).map_err(|problem| Failure(format!("{problem}.")))?;
     let progress = Progress::begin("looking at the data directory");
     let mut root = Root::open(&config.root, config.durability).map_err(|error| Failure(error.to_string()))?;
     drop(progress);
@@ -158,7 +180,11 @@ fn run(
     let (signals, sockets) = {
         let _inside = control.enter();
         let sockets = Sockets {
-            monitors: listen_for_monitors(&config.monitor_listen)?,
+            monitors: monitors
+                .into_iter()
+                .map(tokio::net::TcpListener::from_std)
+                .collect::<io::Result<_>>()
+                .map_err(control_failed)?,
             admin: Socket::bind(&config.admin_socket).map_err(|error| Failure(error.to_string()))?,
             user: Socket::bind_for_users(&config.user_socket).map_err(|error| Failure(error.to_string()))?,
         };
@@ -197,18 +223,15 @@ fn run(
         // Connections come first: at most a quarter of the descriptors may be taken by objects.
         objects_max: config.object_cache.min(descriptors_max / 4 / config.workers.max(1)),
     };
-    let service = shared.service.clone();
-    thread::Builder::new()
-        .name("clean-up".into())
-        .spawn(move || recover::clear_spill(&service.root))
-        .map_err(|error| Failure(format!("cannot start the clean-up thread: {error}.")))?;
-    let (listeners, addresses) = open_listeners(&config)?;
+    // It is gone only if it could not give up its rights, and said so.
+    let _ = cleanable.send(shared.service.clone());
     let workers = Workers::start(&shared, driver, listeners)?;
     let rules =
         lifecycle::Options { interval: config.lifecycle_interval, day: Day::lasting(config.lifecycle_day) };
     let lifecycle = lifecycle::Job::start(shared.service.clone(), rules)
         .map_err(|error| Failure(format!("cannot start the thread of the lifecycle rules: {error}.")))?;
     announce(&config, driver, &addresses, &text);
+    supervisor::tell("READY=1");
     let (deliveries, writers) = {
         let _inside = control.enter();
         let started = writers.start();
@@ -250,11 +273,11 @@ struct Sockets {
     monitors: Vec<tokio::net::TcpListener>,
 }
 
-fn listen_for_monitors(addresses: &[SocketAddr]) -> Result<Vec<tokio::net::TcpListener>, Failure> {
+fn listen_for_monitors(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
     let listen = |address: &SocketAddr| {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        tokio::net::TcpListener::from_std(listener)
+        Ok(listener)
     };
     let failed = |address: &SocketAddr, error: io::Error| {
         Failure(format!(
@@ -291,6 +314,7 @@ async fn administer(
             _ = next(&mut hung_up) => {}
         }
         tracing::info!("stopping: requests that run are finished");
+        supervisor::tell("STOPPING=1");
     };
     let routes = user_api::router(identity.clone());
     let (stop, stopping) = tokio::sync::watch::channel(false);

@@ -6,6 +6,7 @@
 pub mod bucket;
 mod bucket_profile;
 pub mod client;
+pub mod doctor;
 pub mod identity;
 mod lifecycle_rule;
 pub mod policy;
@@ -15,6 +16,7 @@ pub mod role;
 pub mod secret;
 pub mod service_account;
 pub mod sts;
+pub mod systemd_unit;
 pub mod top;
 pub mod user;
 
@@ -65,6 +67,10 @@ pub enum Command {
     Dashboard,
     /// Get temporary credentials from a running server, with the keys of an S3 user
     Sts(sts::StsArgs),
+    /// Say what this machine and a directory can do for the server, and what each lack costs
+    Doctor(doctor::DoctorArgs),
+    /// Print a unit file for systemd, with a sandbox that fits
+    SystemdUnit(systemd_unit::SystemdUnitArgs),
 }
 
 /// The command line of `sluicegate quickstart`.
@@ -153,6 +159,8 @@ pub fn run() -> ExitCode {
         Command::Top(args) => top::run(&args),
         Command::Dashboard => print(metrics::DASHBOARD),
         Command::Sts(args) => sts::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::SystemdUnit(args) => systemd_unit::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

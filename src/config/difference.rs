@@ -62,6 +62,7 @@ impl Config {
             ("file-mode", self.modes.file != other.modes.file),
             ("directory-mode", self.modes.directory != other.modes.directory),
             ("driver", self.driver != other.driver),
+            ("sandbox", self.sandbox != other.sandbox),
         ]
     }
 }

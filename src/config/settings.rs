@@ -186,6 +186,12 @@ pub const SETTINGS: &[Setting] = &[
         "Mode of new directories, octal; without it, by the umask or the access control list of their directory",
     ),
     row("driver", "NAME", "auto", "io_uring, epoll, or auto: io_uring where the kernel allows it"),
+    row(
+        "sandbox",
+        "NAME",
+        "auto",
+        "auto: give up every right that serving does not take, as far as the kernel allows; require: all of that; off",
+    ),
 ];
 
 /// The table as the end of `sluicegate serve --help`.

@@ -23,6 +23,7 @@ use rustix::fs;
 use rustix::io::Errno;
 use smallvec::SmallVec;
 
+pub(super) use self::journal::commits_in_order;
 use self::journal::{Journal, write_back};
 use super::error::{At, Result, Subject};
 use super::root::Root;

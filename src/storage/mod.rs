@@ -21,6 +21,7 @@ pub mod recover;
 pub mod rename;
 pub mod root;
 mod spill;
+pub mod survey;
 pub mod versions;
 mod walk;
 pub mod writer;

@@ -448,7 +448,7 @@ fn own_staging(all: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     Ok(fd)
 }
 
-fn probe(staging: BorrowedFd<'_>) -> rustix::io::Result<Capabilities> {
+pub(super) fn probe(staging: BorrowedFd<'_>) -> rustix::io::Result<Capabilities> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let unnamed = fs::openat(staging, ".", flags | OFlags::TMPFILE, walk::FILE_MODE);
     let name = "probe";

@@ -289,7 +289,11 @@ impl<'r> Staged<'r> {
     fn link_unnamed(&self, directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
         // Users would need CAP_DAC_READ_SEARCH for that.
         if self.root.capabilities.link_by_descriptor && !credentials::is_user() {
-            return fs::linkat(self.as_fd(), "", directory, name, AtFlags::EMPTY_PATH);
+            match fs::linkat(self.as_fd(), "", directory, name, AtFlags::EMPTY_PATH) {
+                // So would the server, for a file that was opened as a user.
+                Err(Errno::NOENT) => {}
+                done => return done,
+            }
         }
         let path = walk::proc_path(self.as_fd());
         fs::linkat(fs::CWD, path.as_str(), directory, name, AtFlags::SYMLINK_FOLLOW)

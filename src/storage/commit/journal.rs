@@ -156,7 +156,7 @@ fn flush_groups(mark: &Mark, group_max: usize, waiting: &Receiver<Answer<Flushed
 }
 
 /// Whether the file system commits metadata in the order in which it was changed: XFS does, and ext4 if it has a journal.
-fn commits_in_order(directory: BorrowedFd<'_>) -> bool {
+pub(in crate::storage) fn commits_in_order(directory: BorrowedFd<'_>) -> bool {
     match fs::fstatfs(directory).map(|stat| stat.f_type as u64) {
         Ok(XFS) => true,
         Ok(EXT) => has_journal(directory).unwrap_or(false),
