@@ -33,8 +33,8 @@
 //! - [`runtime`] (the only place that names monoio) and [`digest`]; the only `unsafe` code is in these two
 //! - [`storage`]: where a key lives ([`storage::layout`]), what is known of an object ([`storage::record`]), the order
 //!   of a write ([`storage::writer`], [`storage::object`], [`storage::commit`]), the versions of an object
-//!   ([`storage::versions`]), uploads in parts ([`storage::multipart`]), listings ([`storage::list`]), and what a crash
-//!   leaves behind ([`storage::recover`])
+//!   ([`storage::versions`]), uploads in parts ([`storage::multipart`]), listings ([`storage::list`]), where a
+//!   bucket differs from S3 ([`storage::profile`]), and what a crash leaves behind ([`storage::recover`])
 //! - [`s3`]: operations, access, handlers, XML, errors
 //! - [`worker`] and [`control`]
 //! - [`server`], [`config`], [`cli`]
