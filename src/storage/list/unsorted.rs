@@ -24,7 +24,7 @@ use smallvec::SmallVec;
 use super::cache::DirectoryCache;
 use super::cursor::{Cursor, Item, Listed, Pending, push_path, read_pending};
 use super::emptiness::holds_object;
-use super::metadata::inspect;
+use super::metadata::{inspect, is_absence};
 use super::position::{At, Position, Step};
 use super::snapshot::{Found, Place, visit};
 use super::sources::{OP_READ, opened};
@@ -32,6 +32,7 @@ use super::{Entry, ListPage, ListRequest, bound};
 use crate::limits::KEY_BYTES_MAX;
 use crate::storage::error::{At as _, Result, Subject};
 use crate::storage::layout::{self, ObjectKey, SELF_NAME};
+use crate::storage::permission;
 
 /// Which page of a bucket is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +78,9 @@ pub fn list_unsorted(
             push_path(&mut path, component);
         }
     }
-    let Some(top) = opened(bucket, if path.is_empty() { b"." } else { &path })? else {
+    let path = if path.is_empty() { b"." } else { &path[..] };
+    permission::to_list(bucket, path)?;
+    let Some(top) = opened(bucket, path)? else {
         return Ok((page, None));
     };
     let mut walk = Walk {
@@ -326,7 +329,11 @@ impl Walk<'_> {
         let prefix = self.text.clone();
         let request = ListRequest { prefix: &prefix, delimiter: b"", start_after: &after, max_keys: 1 };
         let Some(bound) = bound(&request) else { return Ok(ControlFlow::Continue(())) };
-        let mut cursor = Cursor::start(self.bucket, self.cache, &prefix, b"", bound)?;
+        let mut cursor = match Cursor::start(self.bucket, self.cache, &prefix, b"", bound) {
+            // As any directory that the user may not read.
+            Err(error) if is_absence(error.errno) => return Ok(ControlFlow::Continue(())),
+            started => started?,
+        };
         let (mut count, room) = (0, self.request.max_keys - self.keys.len() - self.prefixes.len());
         let mut last = Vec::new();
         let mut flow = ControlFlow::Continue(());
