@@ -38,9 +38,9 @@
 //!   [`failpoint`]: where tests kill the server
 //! - [`storage`]: where a key lives ([`storage::layout`]), what is known of an object ([`storage::record`]), which objects
 //!   a core keeps open ([`storage::cache`]), the order of a write ([`storage::writer`], [`storage::object`],
-//!   [`storage::commit`]), the versions of an object
-//!   ([`storage::versions`]), uploads in parts ([`storage::multipart`]), listings ([`storage::list`]), and what a crash
-//!   leaves behind ([`storage::recover`])
+//!   [`storage::commit`]), the versions of an object ([`storage::versions`]), uploads in parts ([`storage::multipart`]),
+//!   listings ([`storage::list`]), where a bucket differs from S3 ([`storage::profile`]), and what a crash leaves behind
+//!   ([`storage::recover`])
 //! - [`s3`]: operations, access, handlers, XML, errors
 //! - [`worker`] and [`control`]
 //! - [`server`], [`config`], [`cli`]

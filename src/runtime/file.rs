@@ -130,7 +130,7 @@ pub fn cached_bytes(file: BorrowedFd<'_>, offset: u64, length: u64) -> Option<u6
 }
 
 /// The same on every architecture with 64 bits that Linux supports but two old ones, where another call answers ENOSYS.
-const SYS_CACHESTAT: libc::c_long = 451;
+pub const SYS_CACHESTAT: libc::c_long = 451;
 
 /// Locks a range of a file for writing, if nobody has locked any of it; `length` 0 is all from `start` on. False: somebody
 /// has, or the file system knows no such locks. The lock belongs to the open file: it is held until the last descriptor

@@ -13,9 +13,10 @@
 
 #![expect(
     unsafe_code,
-    reason = "owned buffers for the kernel, borrowed descriptors, file handles, credentials of threads; every export is safe"
+    reason = "owned buffers for the kernel, borrowed descriptors, attributes, file handles, credentials of threads; every export is safe"
 )]
 
+pub mod attribute;
 pub mod background;
 pub mod buffer;
 pub mod clock;

@@ -106,7 +106,7 @@ pub async fn create_bucket(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>)
         Created::Exists(Some(other)) if other == maker && ctx.service.region == FIRST_REGION => {
             // Whoever made it may still wait for the disk, or have waited in vain.
             let change = Change { files: smallvec![ctx.bucket(&name)?.fd], wide: true };
-            ctx.service.root.committer.commit(change).await?;
+            ctx.service.root.commit(&name, change).await?;
         }
         Created::Exists(Some(other)) if other == maker => {
             return Err(Code::BucketAlreadyOwnedByYou.with("BucketName", name.as_str()));

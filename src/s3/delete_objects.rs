@@ -15,7 +15,7 @@ use super::context::{Ctx, Service};
 use super::error::{Code, S3Error};
 use super::notification::{EventKind, Noted};
 use super::object_lock;
-use super::operation::{DeleteObject, Operation};
+use super::operation::{DeleteObject, Operation, VersionId};
 use super::put_object::holds;
 use super::reply::Reply;
 use super::versioning;
@@ -29,7 +29,7 @@ use crate::iam::{Action, PosixOwner};
 use crate::limits;
 use crate::storage::layout::{BucketName, ObjectKey, ObjectKeyError};
 use crate::storage::versions::{self, Absence, Deleted, Version};
-use crate::storage::{Bucket, Change, Object};
+use crate::storage::{Bucket, Change, Emptied, Object};
 
 /// `DELETE /bucket/key`.
 pub async fn delete_object(ctx: &Ctx<'_>, operation: Authorized<DeleteObject>) -> Result<Reply, S3Error> {
@@ -263,10 +263,18 @@ fn check(ctx: &Ctx<'_>, bucket: &BucketName, object: xml::DeleteObject) -> Entry
     let xml::DeleteObject { key, version_id, etag, last_modified, size } = object;
     let conditions = EntryConditions { etag, last_modified, size };
     let action = if version_id.is_some() { Action::DeleteObjectVersion } else { Action::DeleteObject };
-    let operation = Operation::DeleteObjects(*bucket);
+    let parsed = ObjectKey::parse(key.as_bytes());
+    // What is decided for a version is decided as if it were deleted alone: policies may name it.
+    let operation = match (&parsed, version_id.as_deref().and_then(VersionId::new)) {
+        (Ok(key), Some(id)) => {
+            let (key, version_id) = (key.clone(), Some(id));
+            Operation::DeleteObject(DeleteObject { bucket: *bucket, key, version_id })
+        }
+        _ => Operation::DeleteObjects(*bucket),
+    };
     let may = |action| ctx.caller.may_also(action, bucket.as_str(), key.as_bytes(), &operation);
     let bypass = object_lock::bypasses(ctx) && may(Action::BypassGovernanceRetention);
-    let result = match ObjectKey::parse(key.as_bytes()) {
+    let result = match parsed {
         Err(ObjectKeyError::TooLong { .. }) => Err(Code::KeyTooLongError.into()),
         Err(error) => Err(Code::InvalidArgument.because(error.to_string())),
         Ok(_) if !may(action) => Err(Code::AccessDenied.into()),
@@ -288,6 +296,7 @@ fn delete_all(
 ) -> (Vec<Entry>, Option<Change>) {
     // What was deleted last is flushed last, and everything before it with it.
     let mut last = None;
+    let mut emptied = Emptied::new(bucket);
     for entry in &mut entries {
         let Ok((key, version)) = &entry.result else { continue };
         let request = Request { version: *version, bypass: entry.bypass, now };
@@ -296,8 +305,16 @@ fn delete_all(
             request.decide(found, conditions.are_none(), |standing| conditions.hold(standing))
         };
         let decides = version.is_some() || !conditions.are_none();
-        let deleted =
-            versions::delete(&service.root, bucket, key, *version, owner, decides.then_some(&decide));
+        let root = &service.root;
+        let deleted = versions::delete_one_of_many(
+            root,
+            bucket,
+            key,
+            *version,
+            owner,
+            decides.then_some(&decide),
+            &mut emptied,
+        );
         let change = match deleted.map_err(S3Error::from).flatten() {
             Ok(Deleted::Nothing) => None,
             Ok(Deleted::Removed { version, was_marker, change }) => {
@@ -317,6 +334,7 @@ fn delete_all(
         };
         last = change.or(last);
     }
+    drop(emptied);
     let change = last.map(|change| Change { wide: true, ..change });
     (entries, change)
 }

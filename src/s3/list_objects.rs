@@ -22,7 +22,7 @@ use crate::storage::versions::{self, Content, Version, VersionPage, VersionReque
 pub async fn list_objects(ctx: &Ctx<'_>, operation: Authorized<ListObjects>) -> Result<Reply, S3Error> {
     let ListObjects { bucket, settings, marker } = operation.into_inner();
     let page = read_page(ctx, &bucket, &settings, &marker).await?;
-    let texts = Texts::of(&page, ctx.caller.snapshot());
+    let texts = Texts::of(&page, Some(ctx.caller.snapshot()));
     let mut document = Vec::with_capacity(texts.document_bytes());
     let answer = Objects {
         page: settings_of(&bucket, &settings, page.next.is_some()),
@@ -30,7 +30,7 @@ pub async fn list_objects(ctx: &Ctx<'_>, operation: Authorized<ListObjects>) -> 
         // As S3: without a delimiter the client goes on from the last key.
         next_marker: page.next.as_deref().filter(|_| settings.delimiter.is_some()),
     };
-    answer.write(&mut document, texts.entries(&page, true), prefixes(&page));
+    answer.write(&mut document, texts.entries(&page), prefixes(&page));
     let mut reply = Reply::new(ctx, 200);
     reply.xml(document);
     Ok(reply)
@@ -48,7 +48,7 @@ pub async fn list_objects_v2(ctx: &Ctx<'_>, operation: Authorized<ListObjectsV2>
             (page, next)
         }
     };
-    let texts = Texts::of(&page, ctx.caller.snapshot());
+    let texts = Texts::of(&page, list.fetch_owner.then_some(ctx.caller.snapshot()));
     let mut document = Vec::with_capacity(texts.document_bytes());
     let answer = ObjectsV2 {
         page: settings_of(&list.bucket, &list.settings, next.is_some()),
@@ -56,7 +56,7 @@ pub async fn list_objects_v2(ctx: &Ctx<'_>, operation: Authorized<ListObjectsV2>
         next_continuation_token: next.as_deref(),
         start_after: list.start_after.as_deref().map(str::as_bytes),
     };
-    answer.write(&mut document, texts.entries(&page, list.fetch_owner), prefixes(&page));
+    answer.write(&mut document, texts.entries(&page), prefixes(&page));
     let mut reply = Reply::new(ctx, 200);
     reply.xml(document);
     Ok(reply)
@@ -188,23 +188,45 @@ fn prefixes(page: &ListPage) -> impl Iterator<Item = &[u8]> {
 
 /// What the document borrows of each entry and the entry does not have as text.
 struct Texts {
-    entries: Vec<(Vec<u8>, String)>,
+    /// The ETags, one behind the other, and where each ends.
+    etags: Vec<u8>,
+    ends: Vec<usize>,
+    /// The names of all UIDs, if owners are shown. Mostly there is one.
+    owners: Vec<(u32, String)>,
 }
 
 impl Texts {
-    fn of(page: &ListPage, snapshot: &Snapshot) -> Texts {
-        Texts { entries: page.entries.iter().map(|entry| texts_of(entry, snapshot)).collect() }
+    fn of(page: &ListPage, owners_in: Option<&Snapshot>) -> Texts {
+        let count = page.entries.len();
+        let mut texts = Texts {
+            etags: Vec::with_capacity(40 * count),
+            ends: Vec::with_capacity(count),
+            owners: Vec::new(),
+        };
+        for entry in &page.entries {
+            entry.etag.write_into(&mut texts.etags);
+            texts.ends.push(texts.etags.len());
+            if let Some(snapshot) = owners_in
+                && texts.owner(entry.uid).is_none()
+            {
+                texts.owners.push((entry.uid, owner_name(snapshot, entry.uid)));
+            }
+        }
+        texts
     }
 
-    fn entries<'a>(&'a self, page: &'a ListPage, with_owner: bool) -> impl Iterator<Item = ObjectEntry<'a>> {
-        page.entries
-            .iter()
-            .zip(&self.entries)
-            .map(move |(entry, (etag, owner))| shown(entry, etag, with_owner.then_some(owner)))
+    fn owner(&self, uid: u32) -> Option<&str> {
+        self.owners.iter().find(|(of, _)| *of == uid).map(|(_, name)| name.as_str())
+    }
+
+    fn entries<'a>(&'a self, page: &'a ListPage) -> impl Iterator<Item = ObjectEntry<'a>> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        let etags = starts.zip(&self.ends).map(|(start, end)| &self.etags[*start..*end]);
+        page.entries.iter().zip(etags).map(|(entry, etag)| shown(entry, etag, self.owner(entry.uid)))
     }
 
     fn document_bytes(&self) -> usize {
-        1024 + 512 * self.entries.len()
+        1024 + 512 * self.ends.len()
     }
 }
 
@@ -214,7 +236,7 @@ fn texts_of(entry: &Entry, snapshot: &Snapshot) -> (Vec<u8>, String) {
     (etag, owner_name(snapshot, entry.uid))
 }
 
-fn shown<'a>(entry: &'a Entry, etag: &'a [u8], owner: Option<&'a String>) -> ObjectEntry<'a> {
+fn shown<'a>(entry: &'a Entry, etag: &'a [u8], owner: Option<&'a str>) -> ObjectEntry<'a> {
     let class = entry.storage_class.as_ref().and_then(|class| std::str::from_utf8(class.as_bytes()).ok());
     ObjectEntry {
         key: entry.key.as_bytes(),

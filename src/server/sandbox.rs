@@ -25,6 +25,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 use crate::config::{Config, LogTarget, Sandbox};
+use crate::runtime::attribute::SYS_GETXATTRAT;
+use crate::runtime::file::SYS_CACHESTAT;
 
 /// What a thread is there for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -215,6 +217,8 @@ const SYSTEM_CALLS: &[libc::c_long] = &[
     libc::SYS_mkdirat, libc::SYS_unlinkat, libc::SYS_linkat, libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_symlinkat,
     libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_fchown, libc::SYS_fchownat, libc::SYS_utimensat, libc::SYS_umask,
     libc::SYS_getxattr, libc::SYS_lgetxattr, libc::SYS_fgetxattr, libc::SYS_setxattr, libc::SYS_lsetxattr, libc::SYS_fsetxattr,
+    SYS_GETXATTRAT,
+    SYS_CACHESTAT,
     libc::SYS_removexattr, libc::SYS_lremovexattr, libc::SYS_fremovexattr, libc::SYS_listxattr, libc::SYS_llistxattr, libc::SYS_flistxattr,
     libc::SYS_name_to_handle_at, libc::SYS_open_by_handle_at, libc::SYS_dup, libc::SYS_dup3, libc::SYS_pipe2,
     // The ring, and waiting.
@@ -231,6 +235,7 @@ const SYSTEM_CALLS: &[libc::c_long] = &[
     libc::SYS_clone, libc::SYS_clone3, libc::SYS_set_robust_list, libc::SYS_rseq, libc::SYS_set_tid_address, libc::SYS_exit, libc::SYS_exit_group,
     libc::SYS_getpriority,
     libc::SYS_setpriority,
+    libc::SYS_sched_setscheduler,
     libc::SYS_sched_yield, libc::SYS_sched_getaffinity, libc::SYS_sched_setaffinity, libc::SYS_getcpu,
     libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn, libc::SYS_sigaltstack, libc::SYS_tgkill, libc::SYS_getrandom,
     // What the process is.

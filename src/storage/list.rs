@@ -9,8 +9,9 @@
 //! nothing that a POSIX user can put into a bucket is an error.
 //!
 //! # Order
-//! By the bytes of the whole key, unless the bucket wants none ([`unsorted`]). A directory therefore has two places: that of the object with its own key (`a`, found
-//! at `a/.sgate~@`), and that of what is inside (`a/…`); `a-b` stands between them, and `a0` after both.
+//! By the bytes of the whole key, unless the bucket wants none ([`list_unsorted`]). A directory therefore has two
+//! places: that of the object with its own key (`a`, found at `a/.sgate~@`), and that of what is inside (`a/…`); `a-b`
+//! stands between them, and `a0` after both.
 //!
 //! # Costs
 //! A page costs the page: every directory is entered at the place where the page starts, by binary search in a sorted

@@ -36,3 +36,4 @@ pub use profile::Profile;
 pub use record::{ETag, Record};
 pub use root::{Bucket, Root};
 pub use versions::{Version, Versioning};
+pub use walk::Emptied;

@@ -31,7 +31,7 @@ use super::record::{ETag, FileStamp, Record, XATTR_BYTES_MAX, XATTR_NAME};
 use super::root::{Bucket, Root};
 use super::spill::Spill;
 use super::versions::{self, Absence, Version, Versioning};
-use super::walk;
+use super::walk::{self, Emptied};
 use super::writer::Staged;
 use crate::codec::dates::Timestamp;
 use crate::failpoint;
@@ -492,6 +492,7 @@ pub(super) fn delete<E>(
     bucket: &Bucket,
     key: &ObjectKey,
     condition: &Condition<'_, E>,
+    emptied: &mut Emptied<'_>,
 ) -> Result<std::result::Result<Option<Change>, E>> {
     let mut path = layout::path(key);
     let order = root.lock(&bucket.name, key);
@@ -525,10 +526,9 @@ pub(super) fn delete<E>(
     if let Some(spill) = spilled {
         super::spill::remove(root, &spill);
     }
-    walk::remove_empty_parents(bucket, &path);
-    failpoint::pass("delete:pruned");
     // A removed directory cannot be flushed for its parent's sake, so with parents the flush is of everything.
     let wide = path.parent().is_some();
+    emptied.note(path);
     Ok(Ok(Some(Change { files: smallvec![parent], wide })))
 }
 

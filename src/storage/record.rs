@@ -59,6 +59,7 @@ mod lock;
 mod parts;
 mod wire;
 
+use std::ffi::CStr;
 use std::fmt;
 
 pub use self::etag::{ETag, FileStamp};
@@ -74,6 +75,8 @@ use crate::limits::{HEAD_BYTES_MAX, PARTS_MAX, USER_METADATA_BYTES_MAX};
 
 /// The name of the xattr.
 pub const XATTR_NAME: &str = "user.s3";
+/// [`XATTR_NAME`] as the kernel takes it.
+pub const XATTR_C_NAME: &CStr = c"user.s3";
 
 /// Longest record, in bytes; read no more than that of a spill file.
 pub const RECORD_BYTES_MAX: usize = 192 // Fixed part, numbers and lengths of fields, spill file, version and its lock.
@@ -162,6 +165,11 @@ impl Record {
             acl: None,
             spill: None,
         }
+    }
+
+    /// Whether the encoding, if it is one, is that of a record with a spill file.
+    pub fn is_spilled(encoding: &[u8]) -> bool {
+        encoding.get(1) == Some(&KIND_SPILLED)
     }
 
     /// Whether the record speaks of a file that is now so large and was last modified then.

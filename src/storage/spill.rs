@@ -21,12 +21,13 @@ use rustix::fs::{self, AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::error::{At, Result, Subject};
-use super::record::{RECORD_BYTES_MAX, Record, SpillId, XATTR_NAME};
+use super::record::{RECORD_BYTES_MAX, Record, SpillId, XATTR_C_NAME, XATTR_NAME};
 use super::root::Root;
 use super::walk;
 use super::writer::write_all;
 use crate::codec::hex;
 use crate::failpoint;
+use crate::runtime::attribute;
 use crate::runtime::credentials::as_server;
 use crate::runtime::handle::{FileHandle, HANDLE_BYTES_MAX};
 
@@ -104,6 +105,18 @@ pub fn of(root: &Root, directory: BorrowedFd<'_>, name: &[u8]) -> Option<Spill> 
         return None;
     }
     // Whoever may replace or remove a file need not be allowed to read it.
+    if attribute::is_offered() {
+        // Nearly no object has one, which one call says without opening the file.
+        let mut bytes = [0u8; 512];
+        let mut read = || attribute::get_at(directory, name, XATTR_C_NAME, &mut bytes[..]);
+        let length = match read() {
+            Err(Errno::ACCESS | Errno::PERM) => as_server(read),
+            done => done,
+        };
+        if !Record::is_spilled(&bytes[..length.ok()?]) {
+            return None;
+        }
+    }
     let open = || walk::open_regular(directory, name);
     let (file, stat) = open().or_else(|_| as_server(open)).ok()??;
     debug_assert_eq!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile);

@@ -54,7 +54,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, FileType};
 use rustix::io::Errno;
 
-pub use self::delete::{Decide, Deleted, delete};
+pub use self::delete::{Decide, Deleted, delete, delete_one_of_many};
 pub(super) use self::history::standing;
 pub use self::list::{Content, VersionEntry, VersionPage, VersionRequest, list};
 pub(super) use self::list::{remove_empty_tree, remove_tree};

@@ -396,6 +396,38 @@ pub fn remove_empty_parents(bucket: &Bucket, path: &KeyPath) {
     }
 }
 
+/// The directories that deletions may have left empty: many deletions from one directory, one after the other, try once
+/// to remove it.
+pub struct Emptied<'b> {
+    bucket: &'b Bucket,
+    last: Option<KeyPath>,
+}
+
+impl<'b> Emptied<'b> {
+    /// Of this bucket.
+    pub fn new(bucket: &'b Bucket) -> Self {
+        Self { bucket, last: None }
+    }
+
+    /// Notes that `path` is gone.
+    pub(super) fn note(&mut self, path: KeyPath) {
+        if let Some(last) = self.last.replace(path)
+            && self.last.as_ref().and_then(KeyPath::parent) != last.parent()
+        {
+            remove_empty_parents(self.bucket, &last);
+        }
+    }
+}
+
+impl Drop for Emptied<'_> {
+    fn drop(&mut self) {
+        if let Some(last) = &self.last {
+            remove_empty_parents(self.bucket, last);
+            failpoint::pass("delete:pruned");
+        }
+    }
+}
+
 const BENEATH: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 

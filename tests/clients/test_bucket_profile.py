@@ -374,7 +374,10 @@ def test_tokens_that_make_no_sense(server, unsorted):
         assert all(entry["Key"].startswith(prefix) for entry in answer.get("Contents", []))
 
 
-# Programs.
+# Programs. Over HTTP alone: what is new here does not depend on the framing.
+
+over_http = pytest.mark.parametrize("server", ["http"], indirect=True)
+
 
 @pytest.fixture
 def all_at_once(server):
@@ -383,6 +386,7 @@ def all_at_once(server):
     return name
 
 
+@over_http
 def test_aws_cli(server, all_at_once, aws, tmp_path):
     source, target, remote = tmp_path / "source", tmp_path / "target", f"s3://{all_at_once}/a/"
     tree = write_tree(source, large=9 << 20)
@@ -394,6 +398,8 @@ def test_aws_cli(server, all_at_once, aws, tmp_path):
     assert "Contents" not in server.s3().list_objects_v2(Bucket=all_at_once)
 
 
+@over_http
+@pytest.mark.parametrize("rclone", ["2"], indirect=True)
 def test_rclone(server, all_at_once, rclone, tmp_path):
     source, target, remote = tmp_path / "source", tmp_path / "target", f"s3:{all_at_once}"
     tree = write_tree(source)
@@ -406,6 +412,7 @@ def test_rclone(server, all_at_once, rclone, tmp_path):
     assert sums_below(target) == sums(tree)
 
 
+@over_http
 def test_restic(server, all_at_once, tmp_path):
     program, user = find("restic"), server.users["writer"]
     environment = {

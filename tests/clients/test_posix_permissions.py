@@ -227,6 +227,12 @@ def test_listings_follow_the_modes(server, mode):
         assert [entry["Key"] for entry in found] == ([f"{outer}/inner/file"] if expected else [])
         found = client.list_object_versions(Bucket="shared", Prefix=f"{outer}/").get("Versions", [])
         assert [entry["Key"] for entry in found] == ([f"{outer}/inner/file"] if expected else [])
+        # Without an order too.
+        server.admin("bucket", "profile", "set", "shared", "--listing", "unsorted")
+        assert allows(client.list_objects_v2, Bucket="shared", Prefix=f"{outer}/inner/") == expected, name
+        found = client.list_objects_v2(Bucket="shared", Prefix=f"{outer}/").get("Contents", [])
+        assert [entry["Key"] for entry in found] == ([f"{outer}/inner/file"] if expected else [])
+        server.admin("bucket", "profile", "clear", "shared")
 
 
 def test_the_bucket_itself_has_a_mode(server):

@@ -513,7 +513,7 @@ def test_versions_have_permissions_of_their_own(http):
     untagged = put(s3, bucket, "tagged", b"new")
     http.add_policy("some-versions", [
         {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
-        {"Effect": "Deny", "Action": "s3:GetObjectVersion", "Resource": "*",
+        {"Effect": "Deny", "Action": ["s3:GetObjectVersion", "s3:DeleteObjectVersion"], "Resource": "*",
          "Condition": {"StringEquals": {"s3:versionid": version}}},
         {"Effect": "Deny", "Action": "s3:GetObjectVersion", "Resource": "*",
          "Condition": {"StringEquals": {"s3:ExistingObjectTag/secret": "yes"}}},
@@ -525,6 +525,12 @@ def test_versions_have_permissions_of_their_own(http):
         assert code(some.get_object, Bucket=bucket, Key=key, VersionId=denied) == (403, "AccessDenied")
         source = {"Bucket": bucket, "Key": key, "VersionId": denied}
         assert code(some.copy_object, Bucket=bucket, Key="copy", CopySource=source) == (403, "AccessDenied")
+    # Also where many are deleted at once.
+    other = put(s3, bucket, "k", b"2")
+    answer = some.delete_objects(Bucket=bucket, Delete={"Objects": [
+        {"Key": "k", "VersionId": id} for id in [version, other]]})
+    assert [entry["VersionId"] for entry in answer["Deleted"]] == [other]
+    assert [(entry["VersionId"], entry["Code"]) for entry in answer["Errors"]] == [(version, "AccessDenied")]
     # Who may not list is not told of markers either.
     missing = failure(plain.get_object, Bucket=bucket, Key="k")
     assert missing["Error"]["Code"] == "AccessDenied" and "x-amz-version-id" not in headers(missing)

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use super::cache::DirectoryCache;
 use super::emptiness::holds_object;
-use super::metadata::{Metadata, ProcPath, inspect, inspect_name};
+use super::metadata::{Metadata, Names, inspect, inspect_name};
 use super::snapshot::Kind;
 use super::sources::{Sources, first, first_component, opened, remainder};
 use crate::limits::KEY_BYTES_MAX;
@@ -374,7 +374,7 @@ pub(super) fn read_pending(
     keys: &mut [Listed],
 ) -> Result<()> {
     pending.sort_unstable_by_key(|pending| pending.inode);
-    let mut proc_path = ProcPath::new(directory);
+    let mut names = Names::new(directory);
     for Pending { index, .. } in pending {
         // The key beyond the page, which was looked for to know whether there is one, is gone already.
         let Some(listed) = keys.get_mut(index) else { continue };
@@ -382,7 +382,7 @@ pub(super) fn read_pending(
         listed.metadata = if layout::is_escaped(component) {
             inspect(directory, &component_path(component))?
         } else {
-            inspect_name(directory, &mut proc_path, component)?
+            inspect_name(&mut names, component)?
         };
     }
     Ok(())

@@ -8,8 +8,11 @@ use smallvec::SmallVec;
 
 use crate::codec::dates::Timestamp;
 use crate::digest::{Algorithm, ChecksumType};
+use crate::runtime::attribute;
 use crate::storage::error::{At, Result, Subject};
-use crate::storage::record::{ETag, FieldText, FileStamp, Summary, XATTR_BYTES_MAX, XATTR_NAME};
+use crate::storage::record::{
+    ETag, FieldText, FileStamp, Summary, XATTR_BYTES_MAX, XATTR_C_NAME, XATTR_NAME,
+};
 use crate::storage::versions::Version;
 use crate::storage::walk;
 
@@ -25,16 +28,12 @@ pub(super) struct Metadata {
     pub(super) gid: u32,
 }
 
-/// Looks at the object `name` in `directory`, under its own name, as its `proc_path` reaches it. `None`: there is no
-/// regular file, or no longer.
+/// Looks at the object `name` in a directory, under its own name. `None`: there is no regular file, or no longer.
 ///
 /// This takes two calls, neither of which opens the file or follows a link: a third faster than [`inspect`], which judges
 /// where the two disagree because the file was replaced or deleted in between.
-pub(super) fn inspect_name(
-    directory: BorrowedFd<'_>,
-    proc_path: &mut ProcPath,
-    name: &[u8],
-) -> Result<Option<Metadata>> {
+pub(super) fn inspect_name(names: &mut Names<'_>, name: &[u8]) -> Result<Option<Metadata>> {
+    let directory = names.directory;
     let stat = match fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
         Ok(stat) => stat,
         Err(errno) if is_absence(errno) => return Ok(None),
@@ -42,7 +41,7 @@ pub(super) fn inspect_name(
     };
     let mut is_there = true;
     let record = read_summary(|buffer| {
-        let read = fs::lgetxattr(proc_path.of(name), XATTR_NAME, buffer);
+        let read = names.record(name, buffer);
         is_there &= !matches!(read, Err(errno) if is_absence(errno));
         read
     })?;
@@ -102,6 +101,27 @@ impl Metadata {
 fn matches_stat(record: &Summary, stat: &Statx) -> bool {
     let stamp = FileStamp::from(stat);
     record.matches(stamp.size, stamp.mtime)
+}
+
+/// The files of one directory, as the kernel is asked for them.
+pub(super) struct Names<'d> {
+    directory: BorrowedFd<'d>,
+    /// Only where the kernel knows no better way to their attributes.
+    proc_path: Option<ProcPath>,
+}
+
+impl<'d> Names<'d> {
+    pub(super) fn new(directory: BorrowedFd<'d>) -> Self {
+        let proc_path = (!attribute::is_offered()).then(|| ProcPath::new(directory));
+        Self { directory, proc_path }
+    }
+
+    fn record(&mut self, name: &[u8], value: &mut [u8]) -> rustix::io::Result<usize> {
+        match &mut self.proc_path {
+            Some(proc_path) => fs::lgetxattr(proc_path.of(name), XATTR_NAME, value),
+            None => attribute::get_at(self.directory, name, XATTR_C_NAME, value),
+        }
+    }
 }
 
 /// The path by which calls that know no descriptors reach what one stands for: `/proc/self/fd/<number>`.

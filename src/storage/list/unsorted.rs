@@ -24,7 +24,7 @@ use smallvec::SmallVec;
 use super::cache::DirectoryCache;
 use super::cursor::{Cursor, Item, Listed, Pending, push_path, read_pending};
 use super::emptiness::holds_object;
-use super::metadata::inspect;
+use super::metadata::{inspect, is_absence};
 use super::position::{At, Position, Step};
 use super::snapshot::{Found, Place, visit};
 use super::sources::{OP_READ, opened};
@@ -329,7 +329,11 @@ impl Walk<'_> {
         let prefix = self.text.clone();
         let request = ListRequest { prefix: &prefix, delimiter: b"", start_after: &after, max_keys: 1 };
         let Some(bound) = bound(&request) else { return Ok(ControlFlow::Continue(())) };
-        let mut cursor = Cursor::start(self.bucket, self.cache, &prefix, b"", bound)?;
+        let mut cursor = match Cursor::start(self.bucket, self.cache, &prefix, b"", bound) {
+            // As any directory that the user may not read.
+            Err(error) if is_absence(error.errno) => return Ok(ControlFlow::Continue(())),
+            started => started?,
+        };
         let (mut count, room) = (0, self.request.max_keys - self.keys.len() - self.prefixes.len());
         let mut last = Vec::new();
         let mut flow = ControlFlow::Continue(());

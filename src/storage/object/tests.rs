@@ -92,7 +92,10 @@ fn get(root: &Root, bucket: &Bucket, key: &str) -> Option<Vec<u8>> {
 }
 
 fn delete_key(root: &Root, bucket: &Bucket, key: &str) -> bool {
-    delete::<()>(root, bucket, &parsed(key), &Condition::Always).unwrap().unwrap().is_some()
+    delete::<()>(root, bucket, &parsed(key), &Condition::Always, &mut Emptied::new(bucket))
+        .unwrap()
+        .unwrap()
+        .is_some()
 }
 
 /// Threads that run until the test body ends.

@@ -110,7 +110,11 @@ fn what_the_kernel_says_beforehand() {
         let listed = || list(store.bucket.fd.as_fd(), &store.root.directories, &request);
         assert_eq!(asked(listed), expected[4], "{mode:o}");
         let always = object::Condition::<()>::Always;
-        let deleted = asked(|| object::delete(&store.root, &store.bucket, &key, &always));
+        let delete = || {
+            let mut emptied = walk::Emptied::new(&store.bucket);
+            object::delete(&store.root, &store.bucket, &key, &always, &mut emptied)
+        };
+        let deleted = asked(delete);
         assert_eq!(deleted, expected[1], "{mode:o}");
         assert_eq!(store.path(&name).join("k").exists(), expected[1].is_some());
     }

@@ -11,6 +11,7 @@ use super::super::error::{At, Error, Result, Subject};
 use super::super::layout::{self, ObjectKey};
 use super::super::object::{self, Condition, Object};
 use super::super::root::{Bucket, Root};
+use super::super::walk::Emptied;
 use super::super::{permission, spill, walk};
 use super::history::{History, remove_file};
 use super::name::Kept;
@@ -56,9 +57,25 @@ pub fn delete<E>(
     owner: PosixOwner,
     decide: Option<Decide<'_, E>>,
 ) -> Result<std::result::Result<Deleted, E>> {
+    delete_one_of_many(root, bucket, key, version, owner, decide, &mut Emptied::new(bucket))
+}
+
+/// As [`delete`]; the directories that are empty now are removed when `emptied` is dropped.
+///
+/// # Errors
+/// As [`delete`].
+pub fn delete_one_of_many<E>(
+    root: &Root,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    version: Option<Version>,
+    owner: PosixOwner,
+    decide: Option<Decide<'_, E>>,
+    emptied: &mut Emptied<'_>,
+) -> Result<std::result::Result<Deleted, E>> {
     let versioning = root.versioning(&bucket.name);
     if version.is_none() && versioning == Versioning::Unversioned {
-        return delete_plainly(root, bucket, key, decide);
+        return delete_plainly(root, bucket, key, decide, emptied);
     }
     let user = credentials::current();
     let asker = Asker { user: user.as_ref(), reads: decide.is_some() };
@@ -94,13 +111,14 @@ fn delete_plainly<E>(
     bucket: &Bucket,
     key: &ObjectKey,
     decide: Option<Decide<'_, E>>,
+    emptied: &mut Emptied<'_>,
 ) -> Result<std::result::Result<Deleted, E>> {
     let removed = |change: Option<Change>| match change {
         Some(change) => Deleted::Removed { version: Version::Null, was_marker: false, change },
         None => Deleted::Nothing,
     };
     let Some(decide) = decide else {
-        return Ok(object::delete::<E>(root, bucket, key, &Condition::Always)?.map(removed));
+        return Ok(object::delete::<E>(root, bucket, key, &Condition::Always, emptied)?.map(removed));
     };
     // `None` is the refusal that is no error: nothing is to be done.
     let condition = |current: Option<&Object>| match decide(current.ok_or(&Absence::Nothing)) {
@@ -108,7 +126,7 @@ fn delete_plainly<E>(
         Ok(false) => Err(None),
         Err(error) => Err(Some(error)),
     };
-    Ok(match object::delete(root, bucket, key, &Condition::Decide(&condition))? {
+    Ok(match object::delete(root, bucket, key, &Condition::Decide(&condition), emptied)? {
         Ok(change) => Ok(removed(change)),
         Err(None) => Ok(Deleted::Nothing),
         Err(Some(error)) => Err(error),
