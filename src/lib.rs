@@ -30,7 +30,8 @@
 //! Imports point from later to earlier groups. The first group is free of I/O: bytes and the time go in, values come
 //! out; it is tested with tables and generated inputs, fuzzed and benchmarked without a server.
 //! - [`codec`], [`http`], [`sigv4`], [`iam`], [`query_api`], [`iam_api`], [`sts`], [`limits`], [`counters`]
-//! - [`runtime`] (the only place that names monoio) and [`digest`]; the only `unsafe` code is in these two
+//! - [`runtime`] (the only place that names monoio) and [`digest`]; the only `unsafe` code is in these two.
+//!   [`failpoint`]: where tests kill the server
 //! - [`storage`]: where a key lives ([`storage::layout`]), what is known of an object ([`storage::record`]), the order
 //!   of a write ([`storage::writer`], [`storage::object`], [`storage::commit`]), the versions of an object
 //!   ([`storage::versions`]), uploads in parts ([`storage::multipart`]), listings ([`storage::list`]), and what a crash
@@ -77,6 +78,7 @@ pub mod sigv4;
 pub mod sts;
 
 pub mod digest;
+pub mod failpoint;
 pub mod runtime;
 
 pub mod storage;

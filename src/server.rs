@@ -131,6 +131,8 @@ fn run(
     }
     let key = MasterKey::from_environment().map_err(|error| Failure(error.to_string()))?;
     let identity = Arc::new(Identity::open(&config.root, key).map_err(|error| Failure(error.to_string()))?);
+    // The identity store is open to one server of a root, so nobody else is completing an upload.
+    recover::settle_uploads(&root);
     identity.set_account(&config.account_id);
     let policies = bucket_policy::load(&root).map_err(|error| Failure(format!("{error}.")))?;
     identity.set_bucket_policies(policies);

@@ -27,11 +27,13 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::StartError;
 use crate::codec::hex;
+use crate::failpoint;
 
 /// The environment variable that holds the master key instead of the key file.
 pub const MASTER_KEY_VARIABLE: &str = "SLUICEGATE_MASTER_KEY";
 /// Name of the key file inside the directory of the store.
 pub const KEY_FILE: &str = "key";
+const KEY_BESIDE: &str = "key.new";
 
 /// What a sealed value is; part of the associated data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,8 +165,14 @@ impl MasterKey {
         Ok(key)
     }
 
+    /// Removes what a crash in the middle of [`create`](Self::create) left: a second name of the key file, which nobody who
+    /// replaces or removes the key would think of.
+    pub fn forget_second_name(directory: &Path) {
+        let _ = fs::remove_file(directory.join(KEY_BESIDE));
+    }
+
     fn write(&self, directory: &Path) -> io::Result<()> {
-        let beside = directory.join("key.new");
+        let beside = directory.join(KEY_BESIDE);
         match fs::remove_file(&beside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -174,8 +182,10 @@ impl MasterKey {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
         file.write_all(&text)?;
         file.sync_all()?;
+        failpoint::pass("key:beside");
         // A link, unlike a rename, never takes the place of an existing key.
         fs::hard_link(&beside, directory.join(KEY_FILE))?;
+        failpoint::pass("key:linked");
         fs::remove_file(&beside)?;
         File::open(directory)?.sync_all()
     }

@@ -57,6 +57,7 @@ use self::files::{lock, private_directory};
 use super::record::{AccessKeyRecord, SecretText, ServiceAccountRecord, UserRecord};
 use super::seal::{Kind, MASTER_KEY_VARIABLE, MasterKey, Sealer, Unsealable};
 use super::{Error, ErrorKind, StartError};
+use crate::failpoint;
 use crate::iam::Secret;
 
 /// The directory of everything that is not an object, below the root.
@@ -110,6 +111,8 @@ impl Store {
             },
         };
         let sealer = Sealer::new(&key);
+        failpoint::pass("identity:key");
+        MasterKey::forget_second_name(&directory);
         if !exists {
             create(&directory, &path, &sealer)?;
         }
@@ -263,7 +266,9 @@ impl Store {
                 meta.insert(META_FORMAT, FORMAT.to_le_bytes().as_slice())?;
             }
         }
+        failpoint::pass("identity:written");
         transaction.commit()?;
+        failpoint::pass("identity:committed");
         Ok(())
     }
 
@@ -462,7 +467,9 @@ fn try_create(directory: &Path, path: &Path, sealer: &Sealer) -> Result<(), Box<
     }
     transaction.commit()?;
     database.close()?;
+    failpoint::pass("identity:beside");
     fs::rename(&beside, path)?;
+    failpoint::pass("identity:named");
     File::open(directory)?.sync_all()?;
     Ok(())
 }

@@ -2,6 +2,8 @@
 //!
 //! Spec: the operations of these names in the Amazon S3 API reference.
 
+use smallvec::smallvec;
+
 use super::access::Authorized;
 use super::acl::BucketAcl;
 use super::bucket_tagging::BucketTagging;
@@ -22,6 +24,7 @@ use crate::limits;
 use crate::storage;
 use crate::storage::bucket::{self, Created, Deleted};
 use crate::storage::bucket_config;
+use crate::storage::commit::Change;
 use crate::storage::layout::BucketName;
 
 /// `GET /`.
@@ -100,7 +103,11 @@ pub async fn create_bucket(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>)
                 .with("BucketName", name.as_str()));
         }
         // As AWS: in its first region the owner's repeated call succeeds, in all others it is told.
-        Created::Exists(Some(other)) if other == maker && ctx.service.region == FIRST_REGION => {}
+        Created::Exists(Some(other)) if other == maker && ctx.service.region == FIRST_REGION => {
+            // Whoever made it may still wait for the disk, or have waited in vain.
+            let change = Change { files: smallvec![ctx.bucket(&name)?.fd], wide: true };
+            ctx.service.root.commit(&name, change).await?;
+        }
         Created::Exists(Some(other)) if other == maker => {
             return Err(Code::BucketAlreadyOwnedByYou.with("BucketName", name.as_str()));
         }

@@ -25,6 +25,7 @@ use super::versioning;
 use super::xml::{ChecksumText, Copied};
 use crate::codec::dates::Timestamp;
 use crate::digest::{Algorithm, ChecksumType, Digests, Wanted};
+use crate::failpoint;
 use crate::http::conditional::{ReadConditions, ReadOutcome, Validators, WriteConditions};
 use crate::http::head::Head;
 use crate::iam::Action;
@@ -91,6 +92,7 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     let digests = ctx
         .offload(move |_| {
             copy(source_file.as_fd(), 0, to.as_fd(), 0, size)?;
+            failpoint::pass("copy:done");
             let digests = match compute {
                 Some(wanted) => Some(read_digests(to.as_fd(), 0, size, wanted)?),
                 None => None,

@@ -14,8 +14,9 @@ use super::commit::Change;
 use super::error::{At, Result, Subject};
 use super::layout::BucketName;
 use super::root::{Bucket, Root};
-use super::{recover, versions, walk};
+use super::{multipart, versions, walk};
 use crate::codec::dates::Timestamp;
+use crate::failpoint;
 use crate::iam::principal::PosixOwner;
 use crate::limits;
 use crate::runtime::credentials::as_server;
@@ -60,6 +61,7 @@ pub fn create(root: &Root, name: &BucketName, maker: &str, owner: PosixOwner) ->
     }
     // Left behind by a bucket whose directory another program removed: it is nothing of the new one's.
     versions::remove_tree(root, name)?;
+    multipart::remove_all(root, name);
     let op = "make a bucket";
     let aside = root.staging_name();
     fs::mkdirat(&root.staging, aside.as_str(), walk::DIRECTORY_MODE).at(Subject::Bucket, op)?;
@@ -72,6 +74,7 @@ pub fn create(root: &Root, name: &BucketName, maker: &str, owner: PosixOwner) ->
         let stat = fs::fstat(&fd).at(Subject::Bucket, op)?;
         let mode = root.modes_of(name).of_directory(stat.st_mode);
         root.hand_over(fd.as_fd(), &stat, mode, owner, Subject::Bucket)?;
+        failpoint::pass("bucket:prepared");
         match fs::renameat_with(
             &root.staging,
             aside.as_str(),
@@ -89,6 +92,7 @@ pub fn create(root: &Root, name: &BucketName, maker: &str, owner: PosixOwner) ->
     }
     match made? {
         Some(fd) => {
+            failpoint::pass("bucket:named");
             let above = root.fd.try_clone().at(Subject::Root, op)?;
             Ok(Created::Made(Change { files: smallvec![fd, above], wide: false }))
         }
@@ -114,16 +118,15 @@ pub fn delete(root: &Root, name: &BucketName) -> Result<Deleted> {
         return Ok(Deleted::NotEmpty);
     }
     remove_empty_directories(bucket.fd.as_fd(), 0);
+    failpoint::pass("bucket:emptied");
     match fs::unlinkat(&root.fd, name.as_str(), AtFlags::REMOVEDIR) {
         Ok(()) => {}
         Err(Errno::NOENT) => return Ok(Deleted::Missing),
         Err(Errno::NOTEMPTY | Errno::EXIST) => return Ok(Deleted::NotEmpty),
         Err(errno) => return Err(errno).at(Subject::Bucket, "delete the bucket"),
     }
-    if let Ok(uploads) = walk::open_directory(root.uploads.as_fd(), name.as_bytes()) {
-        recover::remove_content(uploads.as_fd(), recover::DEPTH_MAX);
-        let _ = fs::unlinkat(&root.uploads, name.as_str(), AtFlags::REMOVEDIR);
-    }
+    failpoint::pass("bucket:removed");
+    multipart::remove_all(root, name);
     let above = root.fd.try_clone().at(Subject::Root, "delete the bucket")?;
     Ok(Deleted::Gone(Change { files: smallvec![above], wide: true }))
 }

@@ -25,6 +25,7 @@ use super::layout::BucketName;
 use super::root::Root;
 use super::writer::write_all;
 use super::{recover, walk};
+use crate::failpoint;
 use crate::runtime::credentials::as_server;
 
 /// What can be configured.
@@ -109,13 +110,16 @@ pub fn write(root: &Root, bucket: &BucketName, item: Item, content: &[u8]) -> Re
         let file = fs::openat(&root.staging, aside.as_str(), flags, Mode::from_raw_mode(0o600))?;
         write_all(file.as_fd(), content, 0)?;
         fs::fsync(&file)?;
+        failpoint::pass("configuration:aside");
         match fs::mkdirat(&root.buckets, bucket.as_str(), Mode::from_raw_mode(0o700)) {
             Ok(()) => fs::fsync(&root.buckets)?,
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
+        failpoint::pass("configuration:directory");
         let directory = walk::open_directory(root.buckets.as_fd(), bucket.as_bytes())?;
         fs::renameat(&root.staging, aside.as_str(), &directory, item.file())?;
+        failpoint::pass("configuration:renamed");
         fs::fsync(&directory)
     };
     let written = as_server(write);
@@ -133,6 +137,7 @@ pub fn remove(root: &Root, bucket: &BucketName, item: Item) -> Result<bool> {
         if found(fs::unlinkat(&directory, item.file(), AtFlags::empty()))?.is_none() {
             return Ok(false);
         }
+        failpoint::pass("configuration:removed");
         fs::fsync(&directory)?;
         Ok(true)
     };
@@ -144,6 +149,7 @@ pub fn remove_all(root: &Root, bucket: &BucketName) -> Result<bool> {
     let remove = || -> rustix::io::Result<bool> {
         let Some(directory) = open(root, bucket)? else { return Ok(false) };
         recover::remove_content(directory.as_fd(), recover::DEPTH_MAX);
+        failpoint::pass("configuration:emptied");
         fs::unlinkat(&root.buckets, bucket.as_str(), AtFlags::REMOVEDIR)?;
         fs::fsync(&root.buckets)?;
         Ok(true)

@@ -24,6 +24,7 @@ use smallvec::SmallVec;
 
 use super::error::{At, Result, Subject};
 use super::root::Root;
+use crate::failpoint;
 use crate::limits;
 use crate::runtime::mailbox::{Answer, question};
 
@@ -186,7 +187,9 @@ fn flush(root: BorrowedFd<'_>, ordered: bool, change: &Change) -> rustix::io::Re
 fn flush_changes(root: &OwnedFd, ordered: bool, waiting: &Receiver<Waiting>, done: &Done) {
     for Waiting { change, answer } in waiting.iter() {
         let began = Instant::now();
+        failpoint::pass("commit:taken");
         let flushed = flush(root.as_fd(), ordered, &change);
+        failpoint::pass("commit:flushed");
         drop(change);
         done.count.fetch_add(1, Ordering::Relaxed);
         done.nanos.fetch_add(u64::try_from(began.elapsed().as_nanos()).unwrap_or(0), Ordering::Relaxed);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <root>/.sluicegate/uploads/<bucket>/<id>/
-//!    upload           what CreateMultipartUpload said (JSON), written once
+//!    upload           what CreateMultipartUpload said (JSON), written once, as `upload.new`
 //!    part-size        8 bytes: the size of the parts that `data` is laid out for, set by the first part that may
 //!    data             parts of that size (the last one may be shorter) at their final offsets
 //!    parts            the table of parts: one slot of 256 bytes for each number (see [`table`])
@@ -48,6 +48,7 @@ use super::{object, recover, walk};
 use crate::codec::dates::Timestamp;
 use crate::codec::hex;
 use crate::digest::{Algorithm, ChecksumType};
+use crate::failpoint;
 use crate::iam::principal::PosixOwner;
 use crate::limits;
 
@@ -121,10 +122,16 @@ pub fn create(root: &Root, bucket: &BucketName, description: &Description) -> Re
     }
     let above = walk::open_directory(root.uploads.as_fd(), bucket.as_bytes()).at(Subject::Upload, op)?;
     fs::mkdirat(&above, id.as_str(), PRIVATE_DIRECTORY).at(Subject::Upload, op)?;
+    failpoint::pass("upload:directory");
     let directory = walk::open_directory(above.as_fd(), &id.0).at(Subject::Upload, op)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = fs::openat(&directory, DESCRIPTION, flags, PRIVATE_FILE).at(Subject::Upload, op)?;
+    let file = fs::openat(&directory, DESCRIPTION_NEW, flags, PRIVATE_FILE).at(Subject::Upload, op)?;
+    failpoint::pass("upload:file");
     write_all(file.as_fd(), &description.to_json(), 0).at(Subject::Upload, op)?;
+    failpoint::pass("upload:written");
+    // Whoever lists the uploads finds it whole or not at all. The rename changes the file, so that its flush is the last.
+    fs::renameat(&directory, DESCRIPTION_NEW, &directory, DESCRIPTION).at(Subject::Upload, op)?;
+    failpoint::pass("upload:named");
     Ok((id, Change { files: smallvec![file, directory, above], wide: false }))
 }
 
@@ -150,6 +157,7 @@ pub fn abort(root: &Root, bucket: &BucketName, key: &ObjectKey, id: &UploadId) -
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(errno).at(Subject::Upload, "abort the upload"),
     }
+    failpoint::pass("abort:taken");
     remove(above.as_fd(), aside.as_bytes(), upload.directory.as_fd());
     Ok(Some(Change { files: smallvec![above], wide: false }))
 }
@@ -163,11 +171,26 @@ pub fn is_completing(root: &Root, bucket: &BucketName, id: &UploadId) -> Result<
 pub(super) fn remove(above: BorrowedFd<'_>, name: &[u8], directory: BorrowedFd<'_>) {
     for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
         recover::remove_content(directory, recover::DEPTH_MAX);
+        failpoint::pass("upload:emptied");
         // A part that is on its way may make its file, or the table, at the last moment; it then finds the upload gone.
         if !matches!(fs::unlinkat(above, name, AtFlags::REMOVEDIR), Err(Errno::NOTEMPTY | Errno::EXIST)) {
             return;
         }
     }
+}
+
+/// Removes all uploads of a bucket that is gone. What cannot be removed stays for the next start.
+pub(super) fn remove_all(root: &Root, bucket: &BucketName) {
+    if let Ok(uploads) = walk::open_directory(root.uploads.as_fd(), bucket.as_bytes()) {
+        recover::remove_content(uploads.as_fd(), recover::DEPTH_MAX);
+        failpoint::pass("bucket:uploads");
+        let _ = fs::unlinkat(&root.uploads, bucket.as_str(), AtFlags::REMOVEDIR);
+    }
+}
+
+/// Whether an upload is one that a client was told of: its creation was not cut off.
+pub(super) fn was_created(upload: BorrowedFd<'_>) -> Result<bool> {
+    Ok(read_description(upload)?.is_some())
 }
 
 /// Settles an upload whose Complete was cut off: undone, unless the object was published already.
@@ -237,7 +260,9 @@ impl Upload {
         let file = fs::openat(&self.directory, new.as_str(), flags, PRIVATE_FILE).at(Subject::Upload, op)?;
         write_all(file.as_fd(), &size.to_le_bytes(), 0).at(Subject::Upload, op)?;
         fs::fsync(&file).at(Subject::Upload, op)?;
+        failpoint::pass("part-size:written");
         let linked = fs::linkat(&self.directory, new.as_str(), &self.directory, PART_SIZE, AtFlags::empty());
+        failpoint::pass("part-size:linked");
         let _ = fs::unlinkat(&self.directory, new.as_str(), AtFlags::empty());
         match linked {
             Ok(()) => Ok(Some(size)),
@@ -312,6 +337,8 @@ impl Description {
     }
 }
 
+/// `Ok(None)`: the upload has none (yet). After a power cut the file may be there without its content; the answer that
+/// named the upload was never sent then.
 fn read_description(directory: BorrowedFd<'_>) -> Result<Option<Description>> {
     let op = "read the upload's description";
     let file = match fs::openat(directory, DESCRIPTION, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
@@ -322,6 +349,9 @@ fn read_description(directory: BorrowedFd<'_>) -> Result<Option<Description>> {
     let length = fs::fstat(&file).at(Subject::Upload, op)?.st_size as usize;
     let mut json = vec![0; length.min(DESCRIPTION_BYTES_MAX)];
     let length = rustix::io::pread(&file, &mut json[..], 0).at(Subject::Upload, op)?;
+    if length == 0 {
+        return Ok(None);
+    }
     match Description::from_json(&json[..length]) {
         Some(description) => Ok(Some(description)),
         None => Err(Error {
@@ -336,6 +366,7 @@ const TABLE: &str = "parts";
 pub(super) const COMPLETING_SUFFIX: &str = ".completing";
 pub(super) const ABORTING_SUFFIX: &str = ".aborting";
 const DESCRIPTION: &str = "upload";
+const DESCRIPTION_NEW: &str = "upload.new";
 const PART_SIZE: &str = "part-size";
 const DATA: &str = "data";
 const PRIVATE_DIRECTORY: Mode = Mode::from_raw_mode(0o700);

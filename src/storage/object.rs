@@ -34,6 +34,7 @@ use super::versions::{self, Absence, Version, Versioning};
 use super::walk;
 use super::writer::Staged;
 use crate::codec::dates::Timestamp;
+use crate::failpoint;
 use crate::iam::principal::PosixOwner;
 use crate::limits;
 use crate::runtime::credentials;
@@ -278,6 +279,7 @@ fn attach(root: &Root, file: BorrowedFd<'_>, record: &Record, inode: u64) -> Res
             bytes.clear();
             record.spilled(id).encode(&mut bytes);
             let spill = Spill::new(id, inode);
+            failpoint::pass("record:spilled");
             match fs::fsetxattr(file, XATTR_NAME, &bytes, fs::XattrFlags::empty()) {
                 Ok(()) => Ok(Some(spill)),
                 Err(errno) => {
@@ -319,6 +321,7 @@ pub fn publish<E>(
         Versioning::Suspended | Versioning::Unversioned => None,
     };
     seal(root, bucket, &staged, record, owner)?;
+    failpoint::pass("publish:sealed");
     let mut path = layout::path(key);
     for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
         let parent = if path.is_in_directory() {
@@ -380,6 +383,7 @@ pub fn publish<E>(
                 }
             }
             kept = Some(history);
+            failpoint::pass("publish:kept");
         }
         staged.inherit(parent.fd.as_fd(), root.modes_of(&bucket.name))?;
         let linked = match staged.link(parent.fd.as_fd(), path.name()) {
@@ -397,6 +401,7 @@ pub fn publish<E>(
                         None => super::spill::of(parent.fd.as_fd(), path.name()),
                     };
                     let replaced = staged.replace(parent.fd.as_fd(), path.name());
+                    failpoint::pass("publish:replaced");
                     if let (Ok(()), Some(old)) = (replaced, old) {
                         super::spill::remove(root, &old);
                     }
@@ -405,6 +410,7 @@ pub fn publish<E>(
             },
             done => done,
         };
+        failpoint::pass("publish:linked");
         if linked.is_ok() && keeps_versions && record.version.is_none() {
             credentials::as_server(|| versions::forget_nulls(root, bucket, &layout::path(key)))?;
         }
@@ -453,6 +459,7 @@ pub fn amend<E>(
     };
     (record.size, record.mtime) = (object.size, object.modified);
     reattach(root, object.file.as_fd(), &mut record)?;
+    failpoint::pass("amend:done");
     Ok(Ok((object.version, Change { files: smallvec![object.file], wide: false })))
 }
 
@@ -462,6 +469,7 @@ fn reattach(root: &Root, file: BorrowedFd<'_>, record: &mut Record) -> Result<Op
     record.spill = None;
     let old = super::spill::of_file(file, inode);
     let new = attach(root, file, record, inode)?;
+    failpoint::pass("record:replaced");
     if let Some(old) = old {
         super::spill::remove(root, &old);
     }
@@ -503,10 +511,12 @@ pub(super) fn delete<E>(
     };
     drop(order);
     let Some(parent) = removed else { return Ok(Ok(None)) };
+    failpoint::pass("delete:unlinked");
     if let Some(spill) = spilled {
         super::spill::remove(root, &spill);
     }
     walk::remove_empty_parents(bucket, &path);
+    failpoint::pass("delete:pruned");
     // A removed directory cannot be flushed for its parent's sake, so with parents the flush is of everything.
     let wide = path.parent().is_some();
     Ok(Ok(Some(Change { files: smallvec![parent], wide })))

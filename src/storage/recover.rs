@@ -7,6 +7,7 @@
 //! | between the link aside and the rename over the old object | a second link in staging | removed; the old object stands |
 //! | after a directory was prepared, before it is exchanged for a file | a directory in staging | removed; the file stands |
 //! | after that exchange | the file's old link in staging | removed; the object is in the directory |
+//! | while an upload is created | its directory without a description | removed |
 //! | while a part is uploaded | data that the table does not name | nothing: the part is sent again |
 //! | while an upload is completed | the upload's directory under another name | renamed back; if the object was published, removed |
 //! | while an upload is removed | the rest of its directory | removed |
@@ -14,6 +15,7 @@
 //! | between a delete marker and the move of the current version behind it | a marker behind the current version | nothing: the deletion was not acknowledged, and the marker can be removed |
 //! | between the rename of an uncovered version to its natural path and the removal of the marker before it | the same | the same; the removal can be repeated |
 //! | between a null version and the removal of an older one | the older one in the history | nothing: only the newest null version counts, and the others go with it |
+//! | while a bucket is deleted, after its directory went | its uploads and its configuration | the uploads are removed; the configuration when a bucket of its name is made |
 //! | while the directories of a history are made or removed | a key with a history of nothing | nothing is listed of it; it is removed with the bucket |
 //! | after a large record was put aside, before its object has its name | a spill file | removed by [`clear_spill`] |
 //! | after directories were made, before the name in them | empty directories | they hold no object, so no listing shows them |
@@ -46,12 +48,17 @@ pub fn clear_staging(all: BorrowedFd<'_>) {
     }
 }
 
-/// Puts the uploads whose Complete or Abort was cut off into order.
+/// Puts the uploads whose creation, Complete or Abort was cut off into order, and removes those of buckets that are gone.
+/// Only for the one server of this root: another one may be completing an upload right now.
 pub fn settle_uploads(root: &Root) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(buckets) = Dir::read_from(&root.uploads) else { return };
     for bucket in buckets.flatten() {
         let Ok(bucket) = BucketName::parse(bucket.file_name().to_bytes()) else { continue };
+        if matches!(root.has_directory(&bucket), Ok(false)) {
+            multipart::remove_all(root, &bucket);
+            continue;
+        }
         let Ok(directory) = fs::openat(&root.uploads, bucket.as_str(), flags, Mode::empty()) else {
             continue;
         };
@@ -60,9 +67,14 @@ pub fn settle_uploads(root: &Root) {
             let name = entry.file_name().to_bytes();
             if let Some(id) = name.strip_suffix(multipart::COMPLETING_SUFFIX.as_bytes()) {
                 multipart::settle_completion(root, &bucket, directory.as_fd(), id);
-            } else if name.ends_with(multipart::ABORTING_SUFFIX.as_bytes()) {
+                continue;
+            }
+            let is_over = name.ends_with(multipart::ABORTING_SUFFIX.as_bytes());
+            if is_over || multipart::UploadId::parse(name).is_some() {
                 let Ok(upload) = fs::openat(&directory, name, flags, Mode::empty()) else { continue };
-                multipart::remove(directory.as_fd(), name, upload.as_fd());
+                if is_over || matches!(multipart::was_created(upload.as_fd()), Ok(false)) {
+                    multipart::remove(directory.as_fd(), name, upload.as_fd());
+                }
             }
         }
     }

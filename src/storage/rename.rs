@@ -19,6 +19,7 @@ use super::layout::{self, KeyPath, ObjectKey};
 use super::object::{self, Object};
 use super::root::{Bucket, Root};
 use super::{spill, walk};
+use crate::failpoint;
 use crate::iam::principal::PosixOwner;
 use crate::limits;
 
@@ -76,6 +77,7 @@ pub fn rename<E>(
             rename_file(names, standing.is_none())
         };
         drop(order);
+        failpoint::pass("rename:done");
         match renamed {
             Ok(()) => {
                 if let Some(replaced) = replaced {

@@ -35,6 +35,7 @@ use super::object::modified;
 use super::profile::Profile;
 use super::versions::Versioning;
 use super::{recover, walk};
+use crate::failpoint;
 use crate::iam::principal::PosixOwner;
 use crate::limits;
 use crate::runtime::credentials;
@@ -113,7 +114,7 @@ impl std::error::Error for OpenError {}
 
 impl Root {
     /// Opens the data directory, makes what is missing of the server's own directory, finds out what the file system
-    /// can do, and clears what a crash left behind.
+    /// can do, and clears what dead processes left behind.
     pub fn open(path: &Path, durability: Durability) -> std::result::Result<Root, OpenError> {
         let explain = |what: &str, errno: Errno| {
             OpenError(format!(
@@ -168,7 +169,6 @@ impl Root {
             configuration: Mutex::new(()),
         };
         root.read_unlinked().map_err(|error| OpenError(format!("{}: {error}.", path.display())))?;
-        recover::settle_uploads(&root);
         Ok(root)
     }
 
@@ -424,9 +424,12 @@ fn check_format(system: BorrowedFd<'_>, path: &Path) -> std::result::Result<(), 
             let write = || -> io::Result<()> {
                 let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
                 let fd = fs::openat(system, "format.new", flags, Mode::from_raw_mode(0o600))?;
+                failpoint::pass("format:made");
                 rustix::io::write(&fd, FORMAT)?;
                 fs::fsync(&fd)?;
+                failpoint::pass("format:written");
                 fs::renameat(system, "format.new", system, "format")?;
+                failpoint::pass("format:named");
                 Ok(fs::fsync(system)?)
             };
             write().map_err(|error| say(format!("cannot be written: {error}.")))

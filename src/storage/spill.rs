@@ -25,6 +25,7 @@ use super::root::Root;
 use super::walk;
 use super::writer::write_all;
 use crate::codec::hex;
+use crate::failpoint;
 use crate::runtime::credentials::as_server;
 use crate::runtime::handle::{FileHandle, HANDLE_BYTES_MAX};
 
@@ -40,6 +41,7 @@ fn write_file(root: &Root, record: &[u8], file: BorrowedFd<'_>, inode: u64) -> R
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let fd =
         fs::openat(&root.spill, &name(&id)[..], flags, Mode::from_raw_mode(0o600)).at(Subject::Object, op)?;
+    failpoint::pass("spill:made");
     let mut handle = Vec::new();
     if let Ok(made) = FileHandle::of(file) {
         made.encode(&mut handle);
@@ -48,6 +50,7 @@ fn write_file(root: &Root, record: &[u8], file: BorrowedFd<'_>, inode: u64) -> R
     let written = write_all(fd.as_fd(), &content, 0)
         .and_then(|()| fs::fsync(&fd))
         .and_then(|()| fs::fsync(&root.spill));
+    failpoint::pass("spill:written");
     if written.is_err() {
         let _ = fs::unlinkat(&root.spill, &name(&id)[..], AtFlags::empty());
     }
@@ -144,7 +147,9 @@ pub fn clear(root: &Root, seconds_min: i64) -> usize {
         }
         let mut start = [0; INODE_BYTES + 1 + HANDLE_BYTES_MAX];
         let length = rustix::io::pread(&fd, &mut start[..], 0).ok()?;
-        let file = match Head::split(&start[..length])?.0.handle?.open(root.spill.as_fd()) {
+        // One that is torn was never named: it is whole on the disk before its object's record names it.
+        let Some((head, _)) = Head::split(&start[..length]) else { return Some(true) };
+        let file = match head.handle?.open(root.spill.as_fd()) {
             Ok(file) => file,
             Err(error) => return Some(Errno::from_io_error(&error) == Some(Errno::STALE)),
         };

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use super::error::{At, Error, Result, Subject};
 use super::layout::{self, KeyPath};
 use super::root::{Bucket, Root};
+use crate::failpoint;
 use crate::iam::principal::PosixOwner;
 use crate::limits;
 use crate::runtime::credentials;
@@ -192,9 +193,11 @@ fn enter(
             Err(Errno::NOENT) => match fs::mkdirat(&at, component, DIRECTORY_MODE) {
                 Ok(()) => {
                     *made = true;
+                    failpoint::pass("directory:made");
                     match open_directory(at.as_fd(), component) {
                         Ok(fd) => {
                             hand_over_directory(root, bucket, fd.as_fd(), owner)?;
+                            failpoint::pass("directory:given");
                             return Ok(fd);
                         }
                         // Removed again, or replaced.
@@ -279,13 +282,16 @@ fn file_to_directory(
     let aside = root.staging_name();
     fs::mkdirat(&root.staging, aside.as_str(), DIRECTORY_MODE)
         .at(Subject::Directory, "prepare a directory")?;
+    failpoint::pass("convert:prepared");
     let swapped = (|| {
         let directory = open_directory(root.staging.as_fd(), aside.as_bytes())?;
         hand_over_directory(root, bucket, directory.as_fd(), owner).map_err(|error| error.errno)?;
         // Users may make no second link of a file that is not theirs. This one nobody sees before the exchange, which is
         // the user's.
         credentials::as_server(|| fs::linkat(at, name, &directory, layout::SELF_NAME, AtFlags::empty()))?;
+        failpoint::pass("convert:linked");
         fs::renameat_with(&root.staging, aside.as_str(), at, name, fs::RenameFlags::EXCHANGE)?;
+        failpoint::pass("convert:exchanged");
         // What came out is the file's old name, unless another program put something else there meanwhile.
         let out = fs::statat(&root.staging, aside.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
         let kept = fs::statat(&directory, layout::SELF_NAME, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -300,6 +306,7 @@ fn file_to_directory(
             Err(Errno::NOENT)
         }
     })();
+    failpoint::pass("convert:done");
     if swapped.is_err()
         && let Ok(directory) = open_directory(root.staging.as_fd(), aside.as_bytes())
     {

@@ -28,6 +28,7 @@ use super::modes::Modes;
 use super::root::{Bucket, Root};
 use super::spill::{self, Spill};
 use super::walk;
+use crate::failpoint;
 use crate::limits::{self, DIRECT_ALIGNMENT};
 use crate::runtime::{AlignedBuf, RingFile, credentials};
 
@@ -95,6 +96,7 @@ impl<'r> Writer<'r> {
         let small = length.is_some_and(|length| length <= limits::BUFFERED_BYTES_MAX as u64);
         let direct = root.capabilities.direct_io && !small;
         let (fd, name) = create_file(root, bucket, path, direct)?;
+        failpoint::pass("write:made");
         if let Some(length) = length
             && length >= ALLOCATE_BYTES_MIN
         {
@@ -173,6 +175,7 @@ impl<'r> Writer<'r> {
             write_all(fd, &self.tail, self.offset).at(Subject::Object, OP_WRITE)?;
             self.offset += self.tail.len() as u64;
         }
+        failpoint::pass("write:done");
         Ok((self.staged, self.offset - self.start))
     }
 
@@ -265,6 +268,7 @@ impl<'r> Staged<'r> {
     pub(super) fn replace(&mut self, directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
         if self.name.is_none() {
             self.name = Some(self.link_aside()?);
+            failpoint::pass("replace:aside");
         }
         let Some(staged) = &self.name else { return Err(Errno::NOENT) };
         fs::renameat(&staged.directory, staged.name.as_str(), directory, name)

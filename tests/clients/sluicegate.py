@@ -98,7 +98,7 @@ class Server:
     """A running `sluicegate serve`, or `quickstart`."""
 
     def __init__(self, root=None, options=(), listen="127.0.0.1:0", certificate=None, driver=None,
-                 command="serve", wrapper=(), environment=None):
+                 command="serve", wrapper=(), environment=None, binary=BINARY):
         self._scratch = None
         if root is None:
             self._scratch = scratch()
@@ -108,6 +108,7 @@ class Server:
         self.certificate = certificate
         self.users = {}
         self.wrapper = list(wrapper)
+        self.binary = binary
         self.environment = environment or {}
         if command == "quickstart":
             self.arguments = ["quickstart", self.root, "--listen", listen]
@@ -128,7 +129,7 @@ class Server:
         self.ended_log = None
         with open(self._logs / "out", "wb") as out, open(self._logs / "err", "wb") as err:
             self.process = subprocess.Popen(
-                [*self.wrapper, BINARY, *self.arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                [*self.wrapper, self.binary, *self.arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                 env={**environment_without_settings(), "RUST_BACKTRACE": "1", **self.environment},
             )
 
@@ -187,6 +188,11 @@ class Server:
     def kill(self):
         """Kills the server without notice, as a crash would."""
         os.kill(self.pid, signal.SIGKILL)
+        self.ended(-signal.SIGKILL)
+
+    def died(self, seconds=PATIENCE):
+        """Waits for the server to kill itself, which a test has asked it for."""
+        wait_until(lambda: self.process.poll() is not None, "the server to die", seconds)
         self.ended(-signal.SIGKILL)
 
     def restart(self):

@@ -15,6 +15,7 @@ use super::super::writer::Staged;
 use super::super::{layout, walk};
 use super::{ABORTING_SUFFIX, COMPLETING_SUFFIX, DATA, Part, PartETag, Place, Upload, part_name, remove};
 use crate::digest::{Checksum, ChecksumType, FullObject, Md5State, composite};
+use crate::failpoint;
 use crate::limits;
 use crate::runtime::credentials::{self, Credentials};
 use crate::runtime::file;
@@ -92,14 +93,18 @@ pub fn complete<E>(
         Err(Errno::NOENT) => return Ok(Err(CompleteError::NoSuchUpload)),
         Err(errno) => return Err(errno).at(Subject::Upload, "take the upload for completion"),
     }
+    failpoint::pass("complete:taken");
     let completed = complete_alone(root, bucket, upload, wanted, expected, condition, publisher);
+    failpoint::pass("complete:published");
     match &completed {
         Ok(Ok(_)) => {
             // From here on the upload is over, also after a crash.
             let over = format!("{}{ABORTING_SUFFIX}", upload.id.as_str());
             let renamed = fs::renameat(&above, aside.as_str(), &above, over.as_str());
+            failpoint::pass("complete:over");
             let name = if renamed.is_ok() { over } else { aside };
             remove(above.as_fd(), name.as_bytes(), upload.directory.as_fd());
+            failpoint::pass("complete:removed");
         }
         _ => {
             let _ = fs::renameat(&above, aside.as_str(), &above, upload.id.as_str());
@@ -131,6 +136,7 @@ fn complete_alone<E>(
         Some((data, size)) => laid_out(root, upload, &parts, data, size)?,
         None => copied(root, bucket, upload, &parts)?,
     };
+    failpoint::pass("complete:assembled");
     if publisher.is_some() {
         // The data leaves this directory by a rename, which only who may change it can do. Those above it are closed.
         fs::fchmod(&upload.directory, Mode::from_raw_mode(0o777)).at(Subject::Upload, OP_ASSEMBLE)?;

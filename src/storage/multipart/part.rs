@@ -26,6 +26,7 @@ use super::table::{Part, PartETag, Place, Table};
 use super::{DATA, Upload};
 use crate::codec::dates::Timestamp;
 use crate::digest::{BodyDigests, Checksum, Wanted};
+use crate::failpoint;
 use crate::limits::{self, DIRECT_ALIGNMENT};
 use crate::runtime::{AlignedBuf, file};
 
@@ -74,6 +75,7 @@ impl<'r> PartWriter<'r> {
         let (staged, size) = writer.finish().await?;
         let file = staged.into_fd()?;
         root.commit(&spot.upload.bucket, data_of(&file)?).await?;
+        failpoint::pass("part:flushed");
         let part = Part { number: spot.number, size, modified, etag, checksum, place: spot.place };
         spot.enter(root, part, &file)
     }
@@ -93,8 +95,10 @@ impl Entered {
     /// may be the old one.
     pub async fn commit(self, root: &Root) -> Result<Part> {
         root.commit(&self.bucket, self.change).await?;
+        failpoint::pass("part:committed");
         if let Some((directory, name)) = self.superseded {
             let _ = fs::unlinkat(&directory, name.as_str(), AtFlags::empty());
+            failpoint::pass("part:superseded");
         }
         Ok(self.part)
     }
@@ -129,6 +133,7 @@ pub fn copy_part(
 ) -> Result<Option<Entered>> {
     let (spot, fd) = Spot::take(root, upload, number, Some(source.length), false)?;
     copy(source.file.as_fd(), source.offset, fd.as_fd(), spot.offset, source.length)?;
+    failpoint::pass("part:copied");
     let (mut etag, mut checksum) = source.known;
     let algorithm = upload.description.checksum.map(|(algorithm, _)| algorithm);
     let wanted = Wanted {
@@ -230,6 +235,7 @@ impl<'u> Spot<'u> {
             let _order = root.lock_bytes(&upload.id.0, &self.number.to_le_bytes());
             let replaced = table.read(self.number)?;
             table.write(&part)?;
+            failpoint::pass("part:entered");
             replaced
         };
         self.entered = true;

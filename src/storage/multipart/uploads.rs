@@ -72,8 +72,11 @@ pub fn uploads(root: &Root, bucket: &BucketName, request: &UploadRequest<'_>) ->
             Err(Errno::NOENT) => continue,
             Err(errno) => return Err(errno).at(Subject::Upload, op),
         };
-        if let Some(description) = read_description(upload.as_fd())? {
-            found.take(request, Uploading { id, description });
+        match read_description(upload.as_fd()) {
+            Ok(Some(description)) => found.take(request, Uploading { id, description }),
+            Ok(None) => {}
+            // One that is damaged hides no other.
+            Err(error) => tracing::warn!(%error, id = id.as_str(), "an upload is not listed"),
         }
     }
     Ok(found.into_page())

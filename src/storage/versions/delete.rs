@@ -16,6 +16,7 @@ use super::history::{History, remove_file};
 use super::name::Kept;
 use super::replace::{Site, Way, floor, keep, remove_nulls};
 use super::{Absence, Place, Version, Versioning, inode_of, latest};
+use crate::failpoint;
 use crate::iam::principal::PosixOwner;
 use crate::limits;
 use crate::runtime::credentials::{self, Credentials};
@@ -150,7 +151,8 @@ fn mark<E>(
         _ => Version::Null,
     };
     let marker = Kept::marker(version, nanos);
-    history.mark(root, &marker, owner)?;
+    let marked = history.mark(root, &marker, owner)?;
+    failpoint::pass("mark:given");
     let mut files: SmallVec<[OwnedFd; 2]> = SmallVec::new();
     if let (Some(current), Some(parent)) = (&place.current, place.parent) {
         let site = Site { directory: parent.as_fd(), name: place.path.name() };
@@ -159,13 +161,15 @@ fn mark<E>(
         } else {
             keep(root, &history, site, current, Way::Move, nanos - 1)?;
         }
+        failpoint::pass("mark:moved");
         files.push(parent);
         walk::remove_empty_parents(bucket, &place.path);
     }
     if version == Version::Null {
         remove_nulls(root, &history, None, Some(&marker))?;
     }
-    files.push(history.fd);
+    // Where nothing was moved, the marker's owner is what was changed last.
+    files.extend([marked, history.fd]);
     // The marker and its owner, and directories made or removed on the way.
     Ok(Ok(Deleted::Marked { version, change: Change { files, wide: true } }))
 }
@@ -200,6 +204,7 @@ fn remove<E>(
             }
             let site = Site { directory: parent.as_fd(), name: place.path.name() };
             remove_current(root, history.as_ref(), site, current)?;
+            failpoint::pass("remove:current");
             History::prune(root, &bucket.name, &base);
             drop(order);
             walk::remove_empty_parents(bucket, &place.path);
@@ -240,10 +245,12 @@ fn remove<E>(
             };
             let into = Site { directory: parent.as_fd(), name: place.path.name() };
             uncover(&history, &next, into, RenameFlags::NOREPLACE)?;
+            failpoint::pass("remove:uncovered");
             files.push(parent);
         }
         let was_marker = kept.is_marker();
         history.remove(root, &kept)?;
+        failpoint::pass("remove:entry");
         if version == Version::Null {
             remove_nulls(root, &history, None, None)?;
         }
@@ -285,6 +292,7 @@ fn remove_current(root: &Root, history: Option<&History>, site: Site<'_>, curren
                 }
                 let spilled = spill::of_file(current.file.as_fd(), inode);
                 uncover(history, &next, site, RenameFlags::empty())?;
+                failpoint::pass("remove:replaced");
                 if let Some(spilled) = spilled {
                     spill::remove(root, &spilled);
                 }

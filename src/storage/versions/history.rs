@@ -15,6 +15,7 @@ use super::super::root::{Bucket, Root};
 use super::super::{spill, walk};
 use super::name::Kept;
 use super::{Marker, Version};
+use crate::failpoint;
 use crate::iam::principal::PosixOwner;
 use crate::limits;
 
@@ -68,6 +69,7 @@ impl History {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(_) => return,
         }
+        failpoint::pass("history:removed");
         let _ = fs::unlinkat(&own, SELF_NAME, AtFlags::empty());
         drop(own);
         walk::remove_empty_parents(&mirror, &path.in_directory());
@@ -160,15 +162,16 @@ impl History {
         }
     }
 
-    /// Makes a delete marker.
-    pub(super) fn mark(&self, root: &Root, kept: &Kept, owner: PosixOwner) -> Result<()> {
+    /// Makes a delete marker. Returns its file.
+    pub(super) fn mark(&self, root: &Root, kept: &Kept, owner: PosixOwner) -> Result<OwnedFd> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = fs::openat(&self.fd, kept.name(), flags, Mode::from_raw_mode(0o600))
             .at(Subject::Object, "make a delete marker")?;
+        failpoint::pass("mark:made");
         if root.can_give(owner) {
             root.give(file.as_fd(), owner, Subject::Object)?;
         }
-        Ok(())
+        Ok(file)
     }
 
     /// Removes an entry for good.
@@ -204,6 +207,7 @@ pub(super) fn remove_file(root: &Root, directory: BorrowedFd<'_>, name: &[u8]) -
         Ok(()) | Err(Errno::NOENT) => {}
         Err(errno) => return Err(errno).at(Subject::Object, "delete a version"),
     }
+    failpoint::pass("version:unlinked");
     if let Some(spilled) = spilled {
         spill::remove(root, &spilled);
     }
@@ -218,10 +222,12 @@ fn make_directories(root: &Root, bucket: &BucketName, path: &KeyPath) -> rustix:
         let above = at.as_ref().map_or(root.versions.as_fd(), AsFd::as_fd);
         make_directory(above, component)?;
         at = Some(walk::open_directory(above, component)?);
+        failpoint::pass("history:directory");
     }
     let at = at.ok_or(Errno::NOENT)?;
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     fs::openat(&at, SELF_NAME, flags, Mode::from_raw_mode(0o600))?;
+    failpoint::pass("history:noted");
     make_directory(at.as_fd(), HISTORY_NAME)
 }
 

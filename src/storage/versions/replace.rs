@@ -12,6 +12,7 @@ use super::super::root::{Bucket, Root};
 use super::history::{History, remove_file};
 use super::name::{Kept, nanos_of};
 use super::{Version, inode_of};
+use crate::failpoint;
 use crate::limits;
 
 /// How the current file gets its name in the history.
@@ -43,6 +44,7 @@ pub(in crate::storage) fn keep_before(
     new: Option<[u8; 16]>,
 ) -> Result<(History, Option<[u8; 16]>)> {
     let history = History::make(root, &bucket.name, path)?;
+    failpoint::pass("keep:history");
     let floor = floor(&history, current)?;
     let nanos = new.map_or_else(|| root.tick(), |id| nanos_of(&id));
     let later = nanos.max(floor + 1);
@@ -112,6 +114,7 @@ pub(super) fn keep(
             Err(errno) => return Err(errno).at(Subject::Object, "keep a version of the object"),
         }
     }
+    failpoint::pass("keep:placed");
     match kept.version() {
         Version::Null => remove_nulls(root, history, None, Some(&kept)),
         Version::Named(_) => Ok(()),
@@ -135,6 +138,7 @@ pub(super) fn remove_nulls(
         let is_name_of_file = inode.is_some() && history.inode(null)? == inode;
         if is_name_of_file || !is_locked(root, history, null)? {
             history.remove(root, null)?;
+            failpoint::pass("nulls:removed");
         }
     }
     Ok(())
