@@ -1,9 +1,13 @@
 """What was acknowledged survives a power cut: the file system is shut down without flushing its journal while clients
-write and delete, mounted again, and every acknowledged object is there with its bytes and owner, or is gone. The same of
-every version in a bucket that keeps them."""
+change everything there is to change, mounted again, and all that was acknowledged is there, and nothing half-made.
+
+A `Ledger` knows what was promised (see `ledger`). The same file system goes through one cut after the other.
+
+    SLUICEGATE_POWER_CUTS=200   so many cuts in all, for the night; ten unless it is set
+    SLUICEGATE_SEED=N           other changes
+"""
 
 import fcntl
-import hashlib
 import os
 import struct
 import subprocess
@@ -11,14 +15,18 @@ import threading
 import time
 
 import pytest
-from botocore.exceptions import ClientError
 
 from conftest import needs_root
+from ledger import MIB, Ledger, Load
 from sluicegate import Server, scratch, wait_until
 
 # EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are one request; this flag drops what the journal has not written.
 SHUTDOWN, WITHOUT_LOG_FLUSH = 0x8004587D, 2
-SIZES = [0, 10, 4096, 5000, 70_000, 300_001, 1 << 20]
+CUTS = int(os.environ.get("SLUICEGATE_POWER_CUTS", "10"))
+SEED = os.environ.get("SLUICEGATE_SEED", "1")
+SMALL = [0, 1, 10, 3000, 4096, 5000, 32768]
+SIZES = [*SMALL, *SMALL, 32769, 70_000, 300_001, MIB, 5 * MIB + 3]
+LARGEST = [*SIZES, 20 * MIB]
 
 
 class Image:
@@ -29,7 +37,7 @@ class Image:
         self.file, self.mount_point = self.directory / "image", self.directory / "mount"
         self.mount_point.mkdir()
         with open(self.file, "wb") as file:
-            file.truncate(1 << 30)
+            file.truncate(2 << 30)
         force = {"ext4": "-F", "xfs": "-f"}[kind]
         subprocess.run([f"/usr/sbin/mkfs.{kind}", "-q", force, self.file], check=True)
         self.mount()
@@ -44,178 +52,129 @@ class Image:
 
     def unmount(self):
         subprocess.run(["umount", self.mount_point], check=True)
+        # Another mount namespace that was made meanwhile keeps the file system alive, and dead as it is.
+        devices = ["losetup", "--associated", self.file]
+        wait_until(lambda: not subprocess.run(devices, check=True, capture_output=True).stdout, "the end of the mount")
 
     def remove(self):
         subprocess.run(["umount", "-l", self.mount_point], check=False, capture_output=True)
         subprocess.run(["rm", "-rf", self.directory], check=True)
 
 
-class Writer(threading.Thread):
-    """A client that puts, replaces and deletes keys of its own, and remembers what was acknowledged."""
+class Client:
+    """A ledger and what it is about."""
 
-    def __init__(self, s3, number, cut):
-        super().__init__()
-        self.s3, self.number, self.cut = s3, number, cut
-        self.acknowledged, self.uncertain = {}, None
+    def __init__(self, server, user, name, bucket, sizes=(), identities=False):
+        self.ledger = Ledger(server, user, name)
+        self.bucket, self.sizes, self.identities = bucket, sizes, identities
 
-    def run(self):
-        for step in range(1_000_000):
-            key = f"writer-{self.number}/directory-{step % 3}/key-{step % 40}"
-            digest = None
-            try:
-                if step % 7 == 6:
-                    self.s3.delete_object(Bucket="cut", Key=key)
-                else:
-                    body = os.urandom(SIZES[step % len(SIZES)])
-                    self.s3.put_object(Bucket="cut", Key=key, Body=body)
-                    digest = hashlib.sha256(body).digest()
-            except Exception:  # The cut, checked by the caller.
-                self.uncertain = key
-            # After a real cut nobody is there to answer. This one leaves the kernel running, and a flush that was
-            # under way may still report success.
-            if self.cut.is_set() or self.uncertain:
-                self.uncertain = key
-                return
-            self.acknowledged[key] = digest
-
-
-def standing(path):
-    return hashlib.sha256(path.read_bytes()).digest() if path.exists() else None
+    def load(self, cut, seed):
+        self.ledger.cut = cut
+        return Load(self.ledger, self.bucket, self.bucket == "kept", f"{seed} {self.ledger.prefix}", self.sizes,
+                    self.identities)
 
 
 @needs_root
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
-@pytest.mark.parametrize("_round", range(3))
-def test_acknowledged_changes_survive(kind, _round):
+def test_acknowledged_changes_survive(kind):
     image = Image(kind)
     try:
         root = image.mount_point / "data"
         root.mkdir()
         os.sync()
         server = Server(root=root)
-        user = server.add_user("writer", "readwrite", number=7)
-        server.s3().create_bucket(Bucket="cut")
-        cut = threading.Event()
-        writers = [Writer(server.s3(), number, cut) for number in range(6)]
-        for writer in writers:
-            writer.start()
-        time.sleep(1.5)  # How long they write at least before the cut; nothing depends on it.
-        wait_until(lambda: sum(len(writer.acknowledged) for writer in writers) > 120, "enough to be written")
-        assert all(writer.is_alive() for writer in writers)
-        cut.set()
-        image.cut()
-        for writer in writers:
-            writer.join(timeout=60)
-            assert not writer.is_alive()
-        server.kill()
-        image.unmount()
-        image.mount()
-        with Server(root=root) as again:
-            again.users = server.users
-            checked = 0
-            for writer in writers:
-                for key, digest in writer.acknowledged.items():
-                    if key == writer.uncertain:
-                        continue
-                    path = again.path("cut", key)
-                    assert standing(path) == digest, key
-                    if digest:
-                        stat = path.stat()
-                        assert (stat.st_uid, stat.st_gid) == (user.uid, user.gid)
-                        body = again.s3().get_object(Bucket="cut", Key=key)["Body"].read()
-                        assert hashlib.sha256(body).digest() == digest
-                    checked += 1
-            assert checked > 100
-            assert list((root / "cut").rglob(".sgate~!*")) == []
+        users = [server.add_user(f"user-{number}", number=number) for number in range(1, 4)]
+        clients = [Client(server, users[number % 3], f"client-{number}", ["plain", "plain-too", "kept"][number % 3],
+                          LARGEST if number == 0 else SIZES) for number in range(4)]
+        clients.append(Client(server, users[2], "identities", None, identities=True))
+        for client in clients[:3]:
+            client.ledger.create_bucket(client.bucket)
+        clients[2].ledger.configure("kept", "versioning", "Enabled")
+        for number in range((CUTS + 1) // 2):
+            cut = threading.Event()
+            loads = [client.load(cut, f"{SEED} {kind} {number}") for client in clients]
+            before = sum(client.ledger.acknowledged for client in clients)
+            for load in loads:
+                load.start()
+            time.sleep(1)  # How long they write at least before the cut; nothing depends on it.
+            wait_until(lambda: sum(client.ledger.acknowledged for client in clients) > before + 100
+                       or not all(load.is_alive() for load in loads), "enough to be written")
+            assert all(load.is_alive() for load in loads), [load.error for load in loads if load.error]
+            # After a real cut nobody is there to answer. This one leaves the kernel running, and a flush that was
+            # under way may still report success.
+            cut.set()
+            image.cut()
+            for load in loads:
+                load.stop.set()
+                load.join(timeout=60)
+                assert not load.is_alive()
+            server.kill()
+            image.unmount()
+            image.mount()
+            server.start()
+            for client in clients:
+                client.ledger.connect(server)
+                try:
+                    client.ledger.verify()
+                except AssertionError as error:
+                    raise AssertionError(f"after cut {number} of {kind}, seed {SEED}") from error
+            assert [path for path in server.system_files() if not path.startswith(("uploads", "spill"))] == []
+            assert list(root.glob("plain*/**/.sgate~!*")) == []
+        server.stop()
     finally:
         image.remove()
 
 
-class VersionWriter(threading.Thread):
-    """A client that puts, marks and removes versions of keys of its own, and remembers what was acknowledged."""
+class SmallPuts(threading.Thread):
+    """A client that replaces one small object again and again."""
 
-    def __init__(self, s3, number, cut):
-        super().__init__()
-        self.s3, self.number, self.cut = s3, number, cut
-        # The versions of each key, oldest first: id and digest, which a delete marker has not.
-        self.acknowledged, self.removed, self.uncertain = {}, set(), None
+    def __init__(self, book, cut):
+        super().__init__(daemon=True)
+        self.book, self.cut, self.error = book, cut, None
 
     def run(self):
-        for step in range(1_000_000):
-            key = f"writer-{self.number}/directory-{step % 3}/key-{step % 10}"
-            versions = list(self.acknowledged.get(key, []))
-            removed = None
-            try:
-                if step % 7 == 6:
-                    versions.append((self.s3.delete_object(Bucket="cut", Key=key)["VersionId"], None))
-                elif step % 5 == 4 and versions:
-                    removed, _ = versions.pop(step % len(versions))
-                    self.s3.delete_object(Bucket="cut", Key=key, VersionId=removed)
-                else:
-                    body = os.urandom(SIZES[step % len(SIZES)])
-                    version = self.s3.put_object(Bucket="cut", Key=key, Body=body)["VersionId"]
-                    versions.append((version, hashlib.sha256(body).digest()))
-            except Exception:  # The cut, checked by the caller.
-                self.uncertain = key
-            if self.cut.is_set() or self.uncertain:
-                self.uncertain = key
-                return
-            self.acknowledged[key] = versions
-            if removed:
-                self.removed.add((key, removed))
+        try:
+            while True:
+                self.book.put("small", self.book.prefix, 1 + self.book.count * 997 % 32768)
+        except Exception as error:  # The cut, checked by the caller.
+            self.error = error
 
 
 @needs_root
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
-def test_acknowledged_versions_survive(kind):
+def test_small_objects_are_the_old_or_the_new_one(kind):
+    """Many wait for the disk at the moment of the cut: none of them shows a name without its data."""
     image = Image(kind)
     try:
         root = image.mount_point / "data"
         root.mkdir()
         os.sync()
         server = Server(root=root)
-        server.add_user("writer", "readwrite", number=7)
-        server.s3().create_bucket(Bucket="cut")
-        server.s3().put_bucket_versioning(Bucket="cut", VersioningConfiguration={"Status": "Enabled"})
-        cut = threading.Event()
-        writers = [VersionWriter(server.s3(), number, cut) for number in range(6)]
-        for writer in writers:
-            writer.start()
-        time.sleep(2)  # How long they write at least before the cut; nothing depends on it.
-        wait_until(lambda: sum(len(it) for writer in writers for it in list(writer.acknowledged.values())) > 150,
-                   "enough to be written")
-        assert all(writer.is_alive() for writer in writers)
-        cut.set()
-        image.cut()
-        for writer in writers:
-            writer.join(timeout=60)
-            assert not writer.is_alive()
-        server.kill()
-        image.unmount()
-        image.mount()
-        with Server(root=root) as again:
-            again.users = server.users
-            s3, checked = again.s3(), 0
-            for writer in writers:
-                for key, versions in writer.acknowledged.items():
-                    for version, digest in versions:
-                        # What happened to this key last may have been done or not.
-                        if key == writer.uncertain or digest is None:
-                            continue
-                        body = s3.get_object(Bucket="cut", Key=key, VersionId=version)["Body"].read()
-                        assert hashlib.sha256(body).digest() == digest, (key, version)
-                        checked += 1
-                    if key == writer.uncertain or not versions:
-                        continue
-                    page = s3.list_object_versions(Bucket="cut", Prefix=key)
-                    found = {it["VersionId"] for it in page.get("Versions", []) + page.get("DeleteMarkers", [])}
-                    assert found == {version for version, _ in versions}, key
-                    latest = [it for it in page.get("Versions", []) + page.get("DeleteMarkers", []) if it["IsLatest"]]
-                    assert [it["VersionId"] for it in latest] == [versions[-1][0]], key
-                for key, version in writer.removed:
-                    if key != writer.uncertain:
-                        with pytest.raises(ClientError):
-                            s3.head_object(Bucket="cut", Key=key, VersionId=version)
-            assert checked > 50
+        user = server.add_user("writer", number=7)
+        books = [Ledger(server, user, f"client-{number:02}") for number in range(12)]
+        books[0].create_bucket("small")
+        for number in range((CUTS + 1) // 2):
+            cut = threading.Event()
+            for book in books:
+                book.cut = cut
+            puts = [SmallPuts(book, cut) for book in books]
+            before = sum(book.acknowledged for book in books)
+            for put in puts:
+                put.start()
+            wait_until(lambda: sum(book.acknowledged for book in books) > before + 100, "enough to be written")
+            assert all(put.is_alive() for put in puts), [put.error for put in puts]
+            cut.set()
+            image.cut()
+            for put in puts:
+                put.join(timeout=60)
+                assert not put.is_alive()
+            server.kill()
+            image.unmount()
+            image.mount()
+            server.start()
+            for book in books:
+                book.connect(server)
+                book.verify()
+        server.stop()
     finally:
         image.remove()
