@@ -39,8 +39,9 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use redb::backends::FileBackend;
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
@@ -74,7 +75,9 @@ pub const FORMAT_WITHOUT_IAM: u64 = 1;
 /// The open store. Holds the lock of its root.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    /// None after a commit that failed, until it is opened again.
+    database: Mutex<Option<Database>>,
+    path: PathBuf,
     sealer: Sealer,
     _lock: File,
 }
@@ -128,31 +131,55 @@ impl Store {
             )),
             error => damaged(&path, error),
         })?;
-        let store = Self { database, sealer, _lock: lock };
-        let contents = store.load(&path, &key_origin)?;
+        let store = Self { database: Mutex::new(None), path, sealer, _lock: lock };
+        let contents = store.load(&database, &store.path, &key_origin)?;
+        *store.database.lock() = Some(database);
         Ok((store, contents))
     }
 
     /// Makes all the writes durable together, under this sequence, or none of them.
     ///
     /// # Errors
-    /// When the file system fails. Then the change may or may not be found at the next start, and redb refuses
-    /// further commits until then.
+    /// When the file system fails. Then the change may or may not be found at the next start. The next commit opens the
+    /// database again; it is refused if the failed change was made after all, because nobody knows of that.
     pub fn commit(&self, sequence: u64, writes: &[Write<'_>]) -> Result<(), Error> {
-        self.try_commit(sequence, writes).map_err(|error| {
+        let mut open = self.database.lock();
+        let committed = match open.take() {
+            Some(database) => Ok(database),
+            None => self.reopen(sequence - 1),
+        }
+        .and_then(|database| self.try_commit(&database, sequence, writes).map(|()| database));
+        committed.map(|database| *open = Some(database)).map_err(|error| {
             tracing::error!(%error, "the identity store failed to commit a change");
             Error::new(
                 ErrorKind::StoreFailure,
                 format!(
                     "the identity store could not make the change durable: {error}. Check the disk for errors and free \
-                     space, restart the server, and look whether the change was made"
+                     space, and make the change again. If it is refused once more, restart the server, and look whether the \
+                     change was made"
                 ),
             )
         })
     }
 
-    fn try_commit(&self, sequence: u64, writes: &[Write<'_>]) -> Result<(), Box<dyn std::error::Error>> {
-        let mut transaction = self.database.begin_write()?;
+    /// Opens the database after a commit that failed. `sequence` is that of the last change which did not.
+    fn reopen(&self, sequence: u64) -> Result<Database, Box<dyn std::error::Error>> {
+        let database = open_database(&self.path)?;
+        let transaction = database.begin_read()?;
+        let found = transaction.open_table(META)?.get(META_SEQUENCE)?.and_then(|value| number(value.value()));
+        if found != Some(sequence) {
+            return Err("a change that failed before was made after all".into());
+        }
+        Ok(database)
+    }
+
+    fn try_commit(
+        &self,
+        database: &Database,
+        sequence: u64,
+        writes: &[Write<'_>],
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let mut transaction = database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         {
             let mut users = transaction.open_table(USERS)?;
@@ -273,9 +300,9 @@ impl Store {
     }
 
     /// Reads everything. `key_origin` says where the key came from, for the error.
-    fn load(&self, path: &Path, key_origin: &str) -> Result<Contents, StartError> {
+    fn load(&self, database: &Database, path: &Path, key_origin: &str) -> Result<Contents, StartError> {
         let broken = |error: &dyn Display| damaged(path, error);
-        let transaction = self.database.begin_read().map_err(|error| broken(&error))?;
+        let transaction = database.begin_read().map_err(|error| broken(&error))?;
         let meta = transaction.open_table(META).map_err(|error| broken(&error))?;
         let read = |key| meta.get(key).map_err(|error| broken(&error));
         let format = read(META_FORMAT)?.and_then(|value| number(value.value()));
@@ -526,4 +553,28 @@ fn parse<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
 
 fn number(value: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(value.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_commit_that_failed_the_database_is_opened_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(directory.path(), None).unwrap();
+        store.commit(1, &[]).unwrap();
+        // As a failure leaves it.
+        *store.database.lock() = None;
+        store.commit(2, &[]).unwrap();
+        for (known, allowed) in [(3, false), (1, false), (2, true)] {
+            *store.database.lock() = None;
+            let committed = store.commit(known + 1, &[]);
+            assert_eq!(
+                committed.is_ok(),
+                allowed,
+                "the store has 2 changes, and {known} are known: {committed:?}"
+            );
+        }
+    }
 }
