@@ -95,12 +95,11 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Opens the table, making it if `create`. `Ok(None)`: there is none, or the upload is gone.
-    pub(super) fn open(directory: BorrowedFd<'_>, create: bool) -> Result<Option<Table>> {
-        let mut flags = OFlags::RDWR | OFlags::CLOEXEC;
-        if create {
-            flags |= OFlags::CREATE;
-        }
+    /// Opens the table: for writing, and making it, if `write`; else for reading, also where nothing can be written.
+    /// `Ok(None)`: there is none, or the upload is gone.
+    pub(super) fn open(directory: BorrowedFd<'_>, write: bool) -> Result<Option<Table>> {
+        let access = if write { OFlags::RDWR | OFlags::CREATE } else { OFlags::RDONLY };
+        let flags = access | OFlags::CLOEXEC;
         match fs::openat(directory, TABLE, flags, PRIVATE_FILE) {
             Ok(fd) => Ok(Some(Table { fd })),
             Err(Errno::NOENT) => Ok(None),
