@@ -177,7 +177,10 @@ class Ledger:
         def call():
             answer = self.s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys]})
             if answer.get("Errors"):
-                raise botocore.exceptions.ClientError({"Error": answer["Errors"][0]}, "DeleteObjects")
+                error = answer["Errors"][0]
+                status = {"InternalError": 500, "ServiceUnavailable": 503, "InsufficientStorage": 507}.get(error["Code"])
+                raise botocore.exceptions.ClientError(
+                    {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}, "DeleteObjects")
 
         return self.change(*groups, call=call)
 
@@ -313,8 +316,9 @@ class Ledger:
 
     # Finding out.
 
-    def verify(self):
-        """Everything is as it was promised, or for what is in doubt as it may be; from now on it is as found."""
+    def verify(self, tidy=True):
+        """Everything is as it was promised, or for what is in doubt as it may be; from now on it is as found. `tidy`: uploads
+        that nobody was told of are aborted."""
         found = {}
 
         def look(key):
@@ -333,6 +337,8 @@ class Ledger:
             if not fits(key, look(key), promised):
                 raise Lost(f"{key} is {found[key]}, promised was {promised}")
         self.verify_listings()
+        if tidy:
+            self.abort_unknown()
 
     def verify_listings(self):
         """No key is missing in the listings, none is there twice, and none that nobody made."""
@@ -346,10 +352,13 @@ class Ledger:
             listed = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
             if listed != sorted(expected[bucket], key=str.encode):
                 raise Lost(f"{bucket} lists {listed}, promised was {sorted(expected[bucket])}")
+
+    def abort_unknown(self):
+        """Uploads that were created without an answer."""
+        for bucket in {key[1] for key in self.state if key[0] in ("object", "bucket")}:
             known = {key[3] for key in self.state if key[0] == "upload" and key[1] == bucket}
             pages = self.s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=self.prefix)
             for upload in [upload for page in pages for upload in page.get("Uploads", [])]:
-                # One that was created without an answer.
                 if upload["UploadId"] not in known:
                     self.s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 

@@ -29,6 +29,13 @@ SIZES = [*SMALL, *SMALL, 32769, 70_000, 300_001, MIB, 5 * MIB + 3]
 LARGEST = [*SIZES, 20 * MIB]
 
 
+def cut(mount_point):
+    """Shuts a file system down without writing its journal."""
+    fd = os.open(mount_point, os.O_RDONLY)
+    fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", WITHOUT_LOG_FLUSH))
+    os.close(fd)
+
+
 class Image:
     """A file system in a file."""
 
@@ -46,9 +53,7 @@ class Image:
         subprocess.run(["mount", "-o", "loop", self.file, self.mount_point], check=True)
 
     def cut(self):
-        fd = os.open(self.mount_point, os.O_RDONLY)
-        fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", WITHOUT_LOG_FLUSH))
-        os.close(fd)
+        cut(self.mount_point)
 
     def unmount(self):
         subprocess.run(["umount", self.mount_point], check=True)

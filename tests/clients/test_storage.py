@@ -146,19 +146,19 @@ def test_large_metadata_spills_and_goes_with_its_object(http):
 class Mounted:
     """A file system of its own for a server's data."""
 
-    def __init__(self, kind, size):
+    def __init__(self, kind, size, options="loop"):
         self.directory = scratch()
         self.mount_point = self.directory / "mount"
         self.mount_point.mkdir()
-        if kind == "tmpfs":
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", self.mount_point], check=True)
+        if kind in ("tmpfs", "ramfs"):
+            subprocess.run(["mount", "-t", kind, "-o", f"size={size}", kind, self.mount_point], check=True)
         else:
             image = self.directory / "image"
             with open(image, "wb") as file:
                 file.truncate(size)
             force = {"ext4": ["-F"], "xfs": ["-f"], "btrfs": ["-f"]}[kind]
             subprocess.run([f"/usr/sbin/mkfs.{kind}", "-q", *force, image], check=True)
-            subprocess.run(["mount", "-o", "loop", image, self.mount_point], check=True)
+            subprocess.run(["mount", "-o", options, image, self.mount_point], check=True)
         self.root = self.mount_point / "data"
         self.root.mkdir()
 
