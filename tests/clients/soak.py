@@ -16,6 +16,7 @@ import time
 
 import botocore.exceptions
 
+import sluicegate
 from ledger import MIB, Ledger, Load, Lost, generate
 from sluicegate import Server, wait_until
 
@@ -215,7 +216,7 @@ class Soak:
         for thread in threads:
             thread.stop.set()
         for thread in threads:
-            thread.join(120)
+            thread.join(2 * sluicegate.PATIENCE)
             assert not thread.is_alive(), f"{thread} hangs"
             # A command of the administrator that is cut off is an AssertionError.
             cut_off = isinstance(thread.error, (OSError, AssertionError, botocore.exceptions.BotoCoreError))
@@ -258,6 +259,8 @@ def main():
     parser.add_argument("--seed", default=str(time.time_ns()))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
+    # Nobody looks, and the machine may have other things to do.
+    sluicegate.PATIENCE = 300
     Soak(options.minutes * 60, options.seed).run()
 
 
