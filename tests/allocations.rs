@@ -65,7 +65,8 @@ fn a_warm_get_or_head_allocates_nothing() {
         ..ServeArgs::default()
     };
     let config = Config::load(&arguments).expect("a configuration");
-    thread::spawn(|| sluicegate::server::serve(config));
+    let of_server = arguments.clone();
+    thread::spawn(move || sluicegate::server::serve(&of_server, config));
     add_user(&root);
     // What changed just now is not kept open.
     thread::sleep(Duration::from_secs(3));

@@ -3,7 +3,7 @@ change everything there is to change, mounted again, and all that was acknowledg
 
 A `Ledger` knows what was promised (see `ledger`). The same file system goes through one cut after the other.
 
-    SLUICEGATE_POWER_CUTS=200   so many cuts in all, for the night; ten unless it is set
+    SLUICEGATE_POWER_CUTS=200   so many cuts of the whole in all, for the night; ten unless it is set
     SLUICEGATE_SEED=N           other changes
 """
 
@@ -158,7 +158,7 @@ def test_small_objects_are_the_old_or_the_new_one(kind):
         user = server.add_user("writer", number=7)
         books = [Ledger(server, user, f"client-{number:02}") for number in range(12)]
         books[0].create_bucket("small")
-        for number in range((CUTS + 1) // 2):
+        for _ in range(CUTS):
             cut = threading.Event()
             for book in books:
                 book.cut = cut
