@@ -11,9 +11,9 @@ use std::time::Duration;
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most header lines of one request.
 pub const HEADERS_MAX: usize = 100;
-/// The read buffer a connection starts with: one page holds the head of every SDK, and thousands of idle
-/// connections stay cheap.
-pub const READ_BUFFER_BYTES_MIN: usize = 4 * 1024;
+/// The read buffer a connection starts with: it holds the head of every SDK, unless that carries a session token or much
+/// metadata, and thousands of idle connections stay cheap.
+pub const READ_BUFFER_BYTES_MIN: usize = 2 * 1024;
 /// The buffer of an answer: its head and a small body behind it.
 pub const ANSWER_BUFFER_BYTES: usize = 8 * 1024;
 /// Buffers of answers one core keeps for reuse.

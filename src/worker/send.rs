@@ -65,7 +65,8 @@ pub async fn send(
     sent?;
     match rest {
         Some(Body::Large(bytes, _share)) => stream.write(bytes).await?,
-        Some(Body::File(range)) => send_file(root, stream, watch, stall, range).await?,
+        // On the heap: an idle connection does not hold the room for it.
+        Some(Body::File(range)) => Box::pin(send_file(root, stream, watch, stall, range)).await?,
         _ => {}
     }
     watch.working();
