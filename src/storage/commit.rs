@@ -151,6 +151,11 @@ impl Committer {
         self.threads.is_some()
     }
 
+    /// Whether many changes can share a flush.
+    pub fn shares_flushes(&self) -> bool {
+        self.threads.as_ref().is_some_and(|threads| threads.journal.is_some())
+    }
+
     /// Waits until the data of a small file is on the device, so that the file can be given its name; the file comes back.
     pub async fn settle(&self, file: OwnedFd) -> Result<OwnedFd> {
         let Some(threads) = &self.threads else { return Ok(file) };

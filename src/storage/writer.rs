@@ -59,7 +59,7 @@ impl Drop for StagedSpill<'_> {
 struct StagedName {
     directory: Arc<OwnedFd>,
     name: String,
-    /// The name stays if the file is not published: the upload goes on.
+    /// The name is not removed with the file: the upload goes on if the file is not published, or it was renamed.
     keep: bool,
 }
 
@@ -278,8 +278,11 @@ impl<'r> Staged<'r> {
             self.link_unnamed(self.root.staging.as_fd(), aside.as_bytes())?;
             self.name = Some(StagedName { directory: self.root.staging.clone(), name: aside, keep: false });
         }
-        let Some(staged) = &self.name else { return Err(Errno::NOENT) };
-        fs::renameat(&staged.directory, staged.name.as_str(), directory, name)
+        let Some(staged) = &mut self.name else { return Err(Errno::NOENT) };
+        fs::renameat(&staged.directory, staged.name.as_str(), directory, name)?;
+        // It is not there any more.
+        staged.keep = true;
+        Ok(())
     }
 
     /// The descriptor, for the flush that follows a publication.
