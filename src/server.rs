@@ -455,6 +455,11 @@ fn warn_of_lacks(root: &Root, identity: &Identity) {
     if !can.unnamed_files {
         tracing::info!("the file system has no O_TMPFILE: new objects are staged under a name");
     }
+    if root.committer.is_durable() && !root.committer.shares_flushes() {
+        tracing::info!(
+            "the file system is neither XFS nor ext4 with a journal: each change is flushed for itself"
+        );
+    }
     if !can.exchange {
         tracing::warn!(
             "the file system cannot exchange names: a key below the name of an object cannot be stored"

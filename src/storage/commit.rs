@@ -192,6 +192,11 @@ impl Committer {
         }
     }
 
+    /// Whether many changes can share a flush. What nobody flushed yet shares none.
+    pub fn shares_flushes(&self) -> bool {
+        self.threads.get().is_some_and(|threads| threads.journal.is_some())
+    }
+
     /// Waits until the data of a small file is on the device, so that the file can be given its name; the file comes back.
     pub async fn settle(&self, durability: Durability, file: OwnedFd) -> Result<OwnedFd> {
         let Some(threads) = self.threads(durability)? else { return Ok(file) };

@@ -63,7 +63,7 @@ impl Drop for StagedSpill<'_> {
 struct StagedName {
     directory: Arc<OwnedFd>,
     name: String,
-    /// The name stays if the file is not published: the upload goes on.
+    /// The name is not removed with the file: the upload goes on if the file is not published, or it was renamed.
     keep: bool,
 }
 
@@ -305,8 +305,11 @@ impl<'r> Staged<'r> {
             self.name = Some(self.link_aside()?);
             failpoint::pass("replace:aside");
         }
-        let Some(staged) = &self.name else { return Err(Errno::NOENT) };
-        fs::renameat(&staged.directory, staged.name.as_str(), directory, name)
+        let Some(staged) = &mut self.name else { return Err(Errno::NOENT) };
+        fs::renameat(&staged.directory, staged.name.as_str(), directory, name)?;
+        // It is not there any more.
+        staged.keep = true;
+        Ok(())
     }
 
     /// Gives the file a name in the staging directory.
