@@ -4,6 +4,8 @@ import base64
 import hashlib
 import json
 import re
+import socket
+import urllib.request
 
 import pytest
 from botocore.exceptions import ClientError
@@ -12,7 +14,6 @@ from conftest import new_bucket
 from programs import check_bucket, find, run, sums, sums_below, write_tree
 from sluicegate import Server
 from test_aws_cli import aws  # noqa: F401
-from test_monitor import metrics, monitored_server
 from test_rclone import rclone  # noqa: F401
 
 UID = re.compile(r'"[0-9a-f]{32}-1"')
@@ -236,9 +237,16 @@ def test_a_change_holds_on_every_core_at_once():
 @pytest.mark.parametrize("of_server", ["commit", "none"])
 def test_durability(of_server):
     """What is flushed is counted."""
-    with monitored_server("--durability", of_server) as server:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        monitor = f"127.0.0.1:{probe.getsockname()[1]}"
+    with Server(options=["--durability", of_server, "--monitor-listen", monitor]) as server:
+        server.add_user("writer")
         s3 = server.s3()
-        flushes = lambda: metrics(server)["sluicegate_flushes_total"]
+
+        def flushes():
+            page = urllib.request.urlopen(f"http://{monitor}/metrics").read().decode()
+            return int(float(re.search(r"^sluicegate_flushes_total (\S+)$", page, re.MULTILINE)[1]))
 
         def writes(bucket):
             """Flushes of one of each kind of write."""
