@@ -55,7 +55,7 @@ use crate::s3::settings::Settings;
 use crate::storage::modes::Modes;
 use crate::storage::permission::PosixPermissions;
 use crate::storage::root::process_owner;
-use crate::storage::{Root, recover};
+use crate::storage::{Durability, Root, recover};
 use crate::worker::{self, Limits, Shared};
 
 /// Why the server does not start, or did not end well. A whole sentence.
@@ -455,7 +455,7 @@ fn warn_of_lacks(root: &Root, identity: &Identity) {
     if !can.unnamed_files {
         tracing::info!("the file system has no O_TMPFILE: new objects are staged under a name");
     }
-    if root.committer.is_durable() && !root.committer.shares_flushes() {
+    if root.committer.durability() != Durability::None && !root.committer.shares_flushes() {
         tracing::info!(
             "the file system is neither XFS nor ext4 with a journal: each change is flushed for itself"
         );
