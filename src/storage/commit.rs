@@ -4,7 +4,7 @@
 //! device; so a power cut at any moment leaves the whole object or none of it. Afterwards [`Committer::commit`] waits until
 //! its record, its owner and its name are durable, and only then the client has its answer.
 //!
-//! On ext4 with a journal and XFS many changes share one flush ([`journal`]). The alternatives, measured on ext4 with 64
+//! On ext4 with a journal and XFS many changes share one flush (`journal`). The alternatives, measured on ext4 with 64
 //! connections that put 4 KiB objects: `fsync` of each file in a thread of its own lets the kernel group them, but costs a
 //! change of context and a call for each object; one `syncfs` for each group waits for everything that any program has
 //! written to the file system. On other file systems every file and directory of a change is flushed, and the whole file
