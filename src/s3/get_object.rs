@@ -1,6 +1,6 @@
 //! GetObject and HeadObject.
 //!
-//! An object that this core read a moment ago is answered from [`ObjectCache`](crate::storage::ObjectCache), if it still is
+//! An object that this core read a moment ago is answered from [`ObjectCache`], if it still is
 //! what it was; the answer is made by the same function either way.
 //!
 //! Spec: GetObject and HeadObject in the Amazon S3 API reference; RFC 9110 sections 13 and 14.

@@ -1,18 +1,18 @@
 //! Least privilege: what the server gives up before it opens its data directory, for itself and for every thread that it
 //! starts from then on.
 //!
-//! 1. Capabilities: of those it was started with only [`KEPT`] stay, also in the bounding set. A server without any stays
+//! 1. Capabilities: of those it was started with only `KEPT` stay, also in the bounding set. A server without any stays
 //!    without; it serves one UID.
 //! 2. No new privileges: no program that it could be made to run gains any (`PR_SET_NO_NEW_PRIVS`).
 //! 3. Landlock: of the file system it reaches the data directory, the directories of its sockets, logs and certificates,
 //!    and reads what the system's libraries need (accounts, certificates of authorities).
-//! 4. Seccomp: of the kernel it reaches the system calls of [`SYSTEM_CALLS`]; for any other there is ENOSYS, as on a
+//! 4. Seccomp: of the kernel it reaches the system calls of `SYSTEM_CALLS`; for any other there is ENOSYS, as on a
 //!    kernel that lacks it. Operations of a ring do not pass this filter; what they may touch is decided by 1 and 3.
 //!
 //! All of it is inherited by threads and cannot be undone, so it is done once, by the only thread there is.
 //!
 //! Listening sockets are opened before, as ports below 1024 take a capability. The thread that clears large records needs
-//! another one, and reduces itself ([`Privileges::ClearRecords`]).
+//! another one, and reduces itself (`Privileges::ClearRecords`).
 //!
 //! Spec: capabilities(7), landlock(7), seccomp(2), prctl(2).
 

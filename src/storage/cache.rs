@@ -10,7 +10,7 @@
 //!   times. The time of the last change (ctime), which nobody can set, moves with everything that an entry holds: content,
 //!   record (an attribute of the file), owner, mode and links.
 //! - That holds because a file whose ctime is young is not taken in: the next change gets another one for sure, which
-//!   within one tick of the clock of files it would not ([`SETTLED_MS`], [`COARSE_SETTLED`]).
+//!   within one tick of the clock of files it would not ([`SETTLED_MS`], `COARSE_SETTLED`).
 //! - The path is not resolved as strictly here as it was at first: a symbolic link that took the place of one of its
 //!   directories is followed, and only to the very same file. So an entry is trusted for [`TRUST`] only after it was
 //!   opened, never longer, however often it is used.
