@@ -406,8 +406,10 @@ mod tests {
         let after = totals().flush_groups;
         let grown: Vec<u64> =
             after.buckets.iter().zip(before.buckets).map(|(after, before)| after - before).collect();
-        assert_eq!(grown, [1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(after.changes - before.changes, 5008);
+        // Other tests flush at the same time.
+        let expected = [1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        assert!(grown.iter().zip(expected).all(|(grown, expected)| *grown >= expected), "{grown:?}");
+        assert!(after.changes - before.changes >= 5008);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(super) use self::journal::commits_in_order;
 use self::journal::{Journal, write_back};
 use super::error::{At, Result, Subject};
 use super::root::Root;
+use crate::counters;
 use crate::failpoint;
 use crate::limits;
 use crate::runtime::mailbox::{Answer, question};
@@ -293,6 +294,7 @@ impl Threads {
 impl Done {
     /// Counts `count` changes that waited for one flush.
     fn add(&self, count: usize, took: Duration) {
+        counters::flushed_together(count);
         let nanos = took.as_nanos().saturating_mul(count as u128);
         self.count.fetch_add(count as u64, Ordering::Relaxed);
         self.nanos.fetch_add(u64::try_from(nanos).unwrap_or(0), Ordering::Relaxed);
