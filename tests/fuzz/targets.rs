@@ -40,6 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("s3-ownership", s3::ownership::fuzz),
     ("s3-post_object-form", s3::post_object::form::fuzz),
     ("s3-post_object-policy", s3::post_object::policy::fuzz),
+    ("s3-profile", s3::profile::fuzz),
     ("s3-public_access_block", s3::public_access_block::fuzz),
     ("s3-versioning", s3::versioning::fuzz),
     ("s3-xml-read", s3::xml::fuzz),
