@@ -99,7 +99,8 @@ def test_requests_are_counted_by_operation_and_status(monitored):
     assert grown('sluicegate_cache_lookups_total{cache="signing_keys",result="found"}') >= 4
     assert grown("sluicegate_received_bytes_total") > 300_000
     assert grown("sluicegate_sent_bytes_total") > 100_000
-    assert grown("sluicegate_flushes_total") == 3
+    # Where the file system has no journal that commits in order, the data of each is flushed by itself before its name.
+    assert grown("sluicegate_flushes_total") in (3, 6)
     assert after["sluicegate_panics_total"] == 0
 
 
