@@ -1,11 +1,13 @@
 """Uploads by forms of web pages: what browsers and SDKs make of a policy, byte by byte on the wire."""
 
 import base64
+import contextlib
 import datetime
 import hashlib
 import hmac
 import json
 import os
+import ssl
 import urllib.parse
 import xml.etree.ElementTree
 import zlib
@@ -321,7 +323,9 @@ def test_what_is_refused_stores_nothing(server, s3, bucket, writer):
     check(400, "MetadataTooLarge", **{"x-amz-meta-a": "x" * 2048})
     fields = version4(writer, bucket, {"key": "d/k"}, [["content-length-range", 0, 300_000]])
     post(server, bucket, fields, b"x" * 300_001).expect(400, "EntityTooLarge")
-    post(server, bucket, fields, b"x" * 2_000_000).expect(400, "EntityTooLarge")
+    # So much is not read to its end: with a client that goes on sending, the answer may be lost.
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        post(server, bucket, fields, b"x" * 2_000_000).expect(400, "EntityTooLarge")
     post(server, "nobodys", version4(writer, "nobodys", {"key": "d/k"})).expect(404, "NoSuchBucket")
     with Connection(server) as connection:
         whole = post_bytes(bucket, form(fields, b"x" * 290_000))
