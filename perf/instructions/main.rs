@@ -2,9 +2,10 @@
 //! [`counted`], which `perf/guard` looks for with valgrind's callgrind. Without valgrind this only asserts the results.
 //!
 //! What is printed: one line `features …` with the instruction sets that run-time detection finds, then one line for
-//! each case in the order in which they run: how often it runs, how often one run allocates, and its name. Under valgrind neither AVX-512 nor the SHA
-//! instructions are there, so the digests counted are the scalar MD5 and the portable SHA-256. Which kernel takes several streams is
-//! decided by a clock. A change of those does not show here, but in `benches/digest.rs`.
+//! each case in the order in which they run: how often it runs, how often one run allocates, and its name. Under valgrind
+//! neither AVX-512 nor the SHA instructions are there, so the digests counted are the scalar MD5 and the portable SHA-256.
+//! Which kernel takes several streams is decided by a clock. A change of those does not show here, but in
+//! `benches/digest.rs`.
 //!
 //! A case must do the same work in every run: no clock, no random numbers, no hash map with a random seed.
 

@@ -2,7 +2,6 @@
 //!
 //! The seeds of a target are in `seeds/<name>`, one a line, escaped as by `[u8]::escape_ascii`; lines that begin with `#`
 //! say where the next ones come from.
-#![allow(dead_code)] // Each of the programs that share this file uses a part of it.
 
 use std::path::PathBuf;
 
@@ -52,10 +51,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sts-form", sts::form::fuzz),
     ("sts-token", sts::token::fuzz),
 ];
-
-pub fn find(name: &str) -> Option<Target> {
-    TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| *target)
-}
 
 /// The directory of this file.
 pub fn directory() -> PathBuf {
