@@ -113,6 +113,10 @@ const _: () = assert!(JOINED_BYTES_MAX <= TRANSFER_BYTES);
 /// Bytes of larger answers in memory (pages of listings) that one core holds for receivers who read slowly, at most.
 /// Beyond it requests are answered 503 SlowDown.
 pub const ANSWER_MEMORY_MAX: usize = 128 * 1024 * 1024;
+/// Pages of listings that one core has in hand, or has offload threads make: each may take a megabyte of keys before it is
+/// an answer. The next ones wait. As many as keep those threads busy, twice.
+pub const PAGES_IN_HAND_MAX: usize = 2 * OFFLOAD_THREADS;
+const _: () = assert!(PAGES_IN_HAND_MAX * PAGE_KEYS_MAX * (KEY_BYTES_MAX + 512) <= ANSWER_MEMORY_MAX / 4);
 /// What a sender who is not known yet may make a core hold: a small buffer, another one where the body is framed, and the
 /// form of a call of STS or IAM.
 pub const UNVERIFIED_BYTES_MAX: usize = 2 * BUFFERED_BYTES_MAX + FORM_BODY_BYTES_MAX;

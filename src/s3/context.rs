@@ -1,5 +1,6 @@
 //! What a handler has at hand: the server's parts that all cores share, and one request.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::access::Caller;
@@ -19,7 +20,7 @@ use crate::http::head::Head;
 use crate::iam::{Policy, PosixOwner};
 use crate::iam_api::{Answer, By, Change};
 use crate::query_api::Refusal;
-use crate::runtime::{Offload, credentials};
+use crate::runtime::{Offload, Pass, credentials, gate};
 use crate::sigv4;
 use crate::storage::layout::ObjectKey;
 use crate::storage::{Bucket, BucketName, ObjectCache, Root, Versioning};
@@ -168,6 +169,37 @@ impl Ctx<'_> {
         let (service, user) = (self.service.clone(), credentials::current());
         let job = move || credentials::as_user(user.as_ref(), || job(&service));
         self.service.offload.run(job).await?.unwrap_or_else(|_| Err(Code::InternalError.into()))
+    }
+
+    /// As [`Ctx::offload`], of a page of a listing, which may be large. The core has so many in hand at a
+    /// time.
+    pub async fn offload_page<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Service) -> Result<T, S3Error> + Send + 'static,
+    ) -> Result<InHand<T>, S3Error> {
+        let pass = gate::page().await;
+        Ok(InHand { page: self.offload(job).await?, _pass: pass })
+    }
+}
+
+/// A page of a listing on its way to become an answer.
+pub struct InHand<T> {
+    page: T,
+    _pass: Pass,
+}
+
+impl<T> InHand<T> {
+    /// What `read` makes of it.
+    pub fn map<U>(self, read: impl FnOnce(T) -> U) -> InHand<U> {
+        InHand { page: read(self.page), _pass: self._pass }
+    }
+}
+
+impl<T> Deref for InHand<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.page
     }
 }
 

@@ -21,7 +21,7 @@ pub async fn list_multipart_uploads(
     let owners = acl::owners(ctx, &ctx.bucket(&list.bucket)?)?;
     let asked = list.clone();
     let page = ctx
-        .offload(move |service| {
+        .offload_page(move |service| {
             let request = UploadRequest {
                 prefix: asked.settings.prefix.as_bytes(),
                 delimiter: asked.settings.delimiter.as_deref().unwrap_or("").as_bytes(),

@@ -5,7 +5,7 @@
 use std::os::fd::AsFd;
 
 use super::access::Authorized;
-use super::context::Ctx;
+use super::context::{Ctx, InHand};
 use super::error::S3Error;
 use super::operation::{
     ContinuationToken, ListObjectVersions, ListObjects, ListObjectsV2, ListSettings, VersionId,
@@ -39,16 +39,16 @@ pub async fn list_objects(ctx: &Ctx<'_>, operation: Authorized<ListObjects>) -> 
 /// `GET /bucket?list-type=2`.
 pub async fn list_objects_v2(ctx: &Ctx<'_>, operation: Authorized<ListObjectsV2>) -> Result<Reply, S3Error> {
     let list = operation.into_inner();
-    let (page, next) = match is_unsorted(ctx, &list)? {
+    let read = match is_unsorted(ctx, &list)? {
         true => read_unsorted(ctx, &list).await?,
-        false => {
-            let page = read_page(ctx, &list.bucket, &list.settings, list.after()).await?;
+        false => read_page(ctx, &list.bucket, &list.settings, list.after()).await?.map(|page| {
             let next = page.next.as_deref().and_then(|next| std::str::from_utf8(next).ok());
             let next = next.map(ContinuationToken::encode);
             (page, next)
-        }
+        }),
     };
-    let texts = Texts::of(&page, list.fetch_owner.then_some(ctx.caller.snapshot()));
+    let (page, next) = &*read;
+    let texts = Texts::of(page, list.fetch_owner.then_some(ctx.caller.snapshot()));
     let mut document = Vec::with_capacity(texts.document_bytes());
     let answer = ObjectsV2 {
         page: settings_of(&list.bucket, &list.settings, next.is_some()),
@@ -56,7 +56,7 @@ pub async fn list_objects_v2(ctx: &Ctx<'_>, operation: Authorized<ListObjectsV2>
         next_continuation_token: next.as_deref(),
         start_after: list.start_after.as_deref().map(str::as_bytes),
     };
-    answer.write(&mut document, texts.entries(&page), prefixes(&page));
+    answer.write(&mut document, texts.entries(page), prefixes(page));
     let mut reply = Reply::new(ctx, 200);
     reply.xml(document);
     Ok(reply)
@@ -107,10 +107,13 @@ fn is_unsorted(ctx: &Ctx<'_>, list: &ListObjectsV2) -> Result<bool, S3Error> {
     }
 }
 
-async fn read_unsorted(ctx: &Ctx<'_>, list: &ListObjectsV2) -> Result<(ListPage, Option<String>), S3Error> {
+/// A page, and the token of the next one.
+type PageOfTokens = InHand<(ListPage, Option<String>)>;
+
+async fn read_unsorted(ctx: &Ctx<'_>, list: &ListObjectsV2) -> Result<PageOfTokens, S3Error> {
     let bucket = ctx.bucket(&list.bucket)?;
     let (settings, token) = (list.settings.clone(), list.continuation_token.clone());
-    ctx.offload(move |service| {
+    ctx.offload_page(move |service| {
         let request = UnsortedRequest {
             prefix: settings.prefix.as_bytes(),
             rolls_up: settings.delimiter.as_deref() == Some("/"),
@@ -128,10 +131,10 @@ async fn read_page(
     bucket: &BucketName,
     settings: &ListSettings,
     after: &str,
-) -> Result<ListPage, S3Error> {
+) -> Result<InHand<ListPage>, S3Error> {
     let bucket = ctx.bucket(bucket)?;
     let (settings, after) = (settings.clone(), after.to_owned());
-    ctx.offload(move |service| {
+    ctx.offload_page(move |service| {
         let request = ListRequest {
             prefix: settings.prefix.as_bytes(),
             delimiter: settings.delimiter.as_deref().unwrap_or("").as_bytes(),
@@ -149,7 +152,7 @@ async fn read_versions(
     settings: &ListSettings,
     key_marker: &str,
     version_marker: Option<&VersionId>,
-) -> Result<VersionPage, S3Error> {
+) -> Result<InHand<VersionPage>, S3Error> {
     let version_marker = match version_marker {
         None => None,
         Some(id) => Some(Version::parse(id.as_str()).ok_or_else(|| {
@@ -158,7 +161,7 @@ async fn read_versions(
     };
     let bucket = ctx.bucket(bucket)?;
     let (settings, key_marker) = (settings.clone(), key_marker.to_owned());
-    ctx.offload(move |service| {
+    ctx.offload_page(move |service| {
         let request = VersionRequest {
             prefix: settings.prefix.as_bytes(),
             delimiter: settings.delimiter.as_deref().unwrap_or("").as_bytes(),

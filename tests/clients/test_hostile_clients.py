@@ -370,15 +370,23 @@ def test_listings_that_nobody_reads(one_core):
     page.expect(200)
     assert page.body.count(b"<Key>") == 1000 and len(page.body) > 5_000_000
     data = signed(user, f"{one_core.host}:{one_core.port}", "GET", f"/{bucket}")
-    # The allocator keeps some pages for the next ones.
-    count = ANSWER_MEMORY_MAX // len(page.body) + 10
-    with bounded(one_core, ANSWER_MEMORY_MAX + 8 * len(page.body)):
-        with Crowd(one_core, count, receive=4096) as crowd:
+    fit = ANSWER_MEMORY_MAX // len(page.body)
+    with bounded(one_core, ANSWER_MEMORY_MAX):
+        # All at once: pages are not made faster than the core makes answers of them.
+        with Crowd(one_core, fit + 60, receive=4096) as crowd:
             crowd.send(data)
-            wait_until(lambda: len(crowd.told()) == count, "each of them to be answered, or its answer begun")
+            wait_until(lambda: len(crowd.told()) == fit + 60, "each of them to be answered, or its answer begun")
             statuses = [opened.recv(12)[9:] for opened in crowd.sockets]
             assert set(statuses) == {b"200", b"503"}
             serves(one_core, bucket)
+            # And again and again, with smaller pages, once they take what is left: nothing stays of those that are refused.
+            smaller = signed(user, f"{one_core.host}:{one_core.port}", "GET", f"/{bucket}?max-keys=500")
+            with Crowd(one_core, 5, receive=4096) as rest, Connection(one_core) as connection:
+                rest.send(smaller)
+                wait_until(lambda: len(rest.told()) == 5, "each of them to be answered, or its answer begun")
+                for _ in range(100):
+                    connection.send(smaller)
+                    connection.answer().expect(503, "SlowDown")
     wait_until(lambda: ask(one_core, "GET", f"/{bucket}").status == 200, "room for a page")
 
 
