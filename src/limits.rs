@@ -105,6 +105,11 @@ pub const SMALL_BUFFERS_KEPT: usize = 256;
 /// Bytes of transfer buffers one core hands out at most. Beyond it requests are answered 503 SlowDown.
 pub const TRANSFER_MEMORY_MAX: usize = 256 * 1024 * 1024;
 const _: () = assert!(TRANSFER_MEMORY_MAX >= 64 * (WRITES_IN_FLIGHT + 1) * TRANSFER_BYTES);
+/// From so many bytes on buffers are scarce: answers go on without holding one while they wait for their receivers, so that
+/// those who read nothing leave the rest to everybody else.
+pub const TRANSFER_MEMORY_SCARCE: usize = TRANSFER_MEMORY_MAX / 2;
+/// Buffers beyond [`TRANSFER_MEMORY_MAX`] which such answers of a core share, each for the time of one read.
+pub const SPARE_BUFFERS_MAX: usize = 32;
 /// Bytes of bodies that one core holds to parse them as a whole, at most: eight of the largest, or some hundred
 /// DeleteObjects of 1,000 keys. Beyond it requests are answered 503 SlowDown.
 pub const DOCUMENT_MEMORY_MAX: usize = 64 * 1024 * 1024;

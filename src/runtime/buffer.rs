@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 use bytes::BytesMut;
 use monoio::buf::{IoBuf, IoBufMut};
 
+use super::gate::{self, Pass};
 use crate::limits::{self, BUFFERED_BYTES_MAX, DIRECT_ALIGNMENT, TRANSFER_BYTES};
 
 /// A buffer at a multiple of [`DIRECT_ALIGNMENT`]; its first `len` bytes are content.
@@ -54,6 +55,13 @@ impl Size {
 #[derive(Debug)]
 pub struct Exhausted;
 
+/// A buffer that is lent for a moment.
+pub struct Spare {
+    /// It must not be kept when this is dropped.
+    pub buf: AlignedBuf,
+    _pass: Pass,
+}
+
 thread_local! {
     static FREE: [RefCell<Vec<AlignedBuf>>; 2] = const { [const { RefCell::new(Vec::new()) }; 2] };
     static HANDED_OUT_BYTES: Cell<usize> = const { Cell::new(0) };
@@ -71,16 +79,31 @@ impl AlignedBuf {
         AlignedBuf::take_of(if bytes <= BUFFERED_BYTES_MAX as u64 { Size::Small } else { Size::Large })
     }
 
+    /// Whether so many are handed out that nobody should hold one while a peer may keep it.
+    pub fn are_scarce() -> bool {
+        HANDED_OUT_BYTES.get() > limits::TRANSFER_MEMORY_SCARCE
+    }
+
+    /// An empty buffer of [`TRANSFER_BYTES`] for a moment in which no peer is waited for, however many others are handed
+    /// out. It may take other such moments to come by.
+    pub async fn take_spare() -> Spare {
+        let pass = gate::spare_buffer().await;
+        Spare { buf: AlignedBuf::hand_out(Size::Large), _pass: pass }
+    }
+
     fn take_of(size: Size) -> Result<AlignedBuf, Exhausted> {
-        let handed_out = HANDED_OUT_BYTES.get() + size.bytes();
-        if handed_out > limits::TRANSFER_MEMORY_MAX {
+        if HANDED_OUT_BYTES.get() + size.bytes() > limits::TRANSFER_MEMORY_MAX {
             return Err(Exhausted);
         }
-        HANDED_OUT_BYTES.set(handed_out);
+        Ok(AlignedBuf::hand_out(size))
+    }
+
+    fn hand_out(size: Size) -> AlignedBuf {
+        HANDED_OUT_BYTES.set(HANDED_OUT_BYTES.get() + size.bytes());
         let recycled = FREE.with(|free| free[size as usize].borrow_mut().pop());
         let mut buf = recycled.unwrap_or_else(|| AlignedBuf::allocate(size));
         buf.len = 0;
-        Ok(buf)
+        buf
     }
 
     /// Bytes that still fit.

@@ -1,9 +1,10 @@
 //! Gates: of what a core holds only for a moment there is so much at a time, and the rest waits in its order. Who waits holds
 //! nothing.
 //!
-//! Pages of listings: offload threads can be faster than the core that they work for. Without a gate as many pages could
-//! wait for a core as there are connections, each a megabyte of keys that no pool of [`super::share`] counts, because
-//! their size is known only once they are there.
+//! - Pages of listings: offload threads can be faster than the core that they work for. Without a gate as many pages could
+//!   wait for a core as there are connections, each a megabyte of keys that no pool of [`super::share`] counts, because
+//!   their size is known only once they are there.
+//! - Spare buffers, for transfers that go on while buffers are scarce (`worker::spare`).
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::limits;
 
 thread_local! {
     static PAGES: Arc<Semaphore> = Arc::new(Semaphore::new(limits::PAGES_IN_HAND_MAX));
+    static SPARE_BUFFERS: Arc<Semaphore> = Arc::new(Semaphore::new(limits::SPARE_BUFFERS_MAX));
 }
 
 /// The right to hold one; it ends when this is dropped.
@@ -24,6 +26,11 @@ pub struct Pass {
 /// Waits until this core may have one more page of a listing made.
 pub async fn page() -> Pass {
     enter(PAGES.with(Arc::clone)).await
+}
+
+/// Waits until this core may take one more spare buffer.
+pub(super) async fn spare_buffer() -> Pass {
+    enter(SPARE_BUFFERS.with(Arc::clone)).await
 }
 
 async fn enter(gate: Arc<Semaphore>) -> Pass {

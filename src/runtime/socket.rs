@@ -12,7 +12,8 @@ use bytes::{Bytes, BytesMut};
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, TcpStream};
-use rustix::net::{AddressFamily, Shutdown, SocketType, sockopt};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketType, sockopt};
 
 use super::buffer::AlignedBuf;
 use super::tls::TlsStream;
@@ -124,6 +125,20 @@ impl Plain {
         let (result, buf) = self.tcp.write_all(buf).await;
         counters::sent(*result.as_ref().unwrap_or(&0));
         (result.map(|_| ()), buf)
+    }
+}
+
+impl Plain {
+    /// Gives the kernel what it takes of `bytes` at once and returns how much that was; 0: it takes nothing now.
+    pub(super) fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        match rustix::net::send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(count) => {
+                counters::sent(count);
+                Ok(count)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+            Err(errno) => Err(errno.into()),
+        }
     }
 }
 
@@ -263,6 +278,30 @@ impl Stream {
         };
         self.took(&written, count);
         (written, buf)
+    }
+
+    /// Waits until the peer takes more, or is gone.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.plain().tcp.writable(false).await
+    }
+
+    /// Writes as much of `bytes` as the peer takes without being waited for, and returns how much that was. With TLS up to
+    /// a record may stay behind, which [`Stream::flush`] brings after it.
+    pub fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = match self {
+            Stream::Plain(plain) => plain.send_now(bytes),
+            Stream::Tls(tls) => tls.write_now(bytes),
+        }?;
+        self.plain_mut().answer.bytes += written as u64;
+        Ok(written)
+    }
+
+    /// Waits until all that was written is with the kernel.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Plain(_) => Ok(()),
+            Stream::Tls(tls) => tls.flush().await,
+        }
     }
 
     fn took(&mut self, written: &io::Result<()>, count: usize) {

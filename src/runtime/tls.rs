@@ -23,7 +23,9 @@ pub struct TlsStream {
     taken: usize,
     /// What the next read asks for: little while little comes, so that an idle connection holds little.
     asked: usize,
+    /// Ciphertext to be sent, of which the last `unsent` bytes are not with the kernel yet.
     outgoing: Vec<u8>,
+    unsent: usize,
 }
 
 impl TlsStream {
@@ -32,7 +34,7 @@ impl TlsStream {
         let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
         session.set_buffer_limit(Some(PLAINTEXT_BYTES_MAX + RECORD_OVERHEAD_MAX));
         let (incoming, outgoing, asked) = (Vec::new(), Vec::new(), INCOMING_BYTES_MIN);
-        Ok(TlsStream { plain, session, incoming, received: 0, taken: 0, asked, outgoing })
+        Ok(TlsStream { plain, session, incoming, received: 0, taken: 0, asked, outgoing, unsent: 0 })
     }
 
     pub(super) fn plain(&self) -> &Plain {
@@ -133,22 +135,54 @@ impl TlsStream {
         let _ = self.flush().await;
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
-        if !self.session.wants_write() {
+    /// Encrypts as much of `bytes` as the peer takes without being waited for. A record at most stays behind, until the
+    /// next call or [`flush`](Self::flush).
+    pub(super) fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut taken = 0;
+        while self.flush_now()? && taken < bytes.len() {
+            let record = &bytes[taken..bytes.len().min(taken + RECORD_BYTES_MAX)];
+            taken += self.session.writer().write(record)?;
+        }
+        Ok(taken)
+    }
+
+    /// Whether everything is with the kernel.
+    fn flush_now(&mut self) -> io::Result<bool> {
+        self.encrypt()?;
+        while self.unsent > 0 {
+            match self.plain.send_now(&self.outgoing[self.outgoing.len() - self.unsent..])? {
+                0 => return Ok(false),
+                sent => self.unsent -= sent,
+            }
+        }
+        Ok(true)
+    }
+
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        self.encrypt()?;
+        if self.unsent == 0 {
             return Ok(());
         }
-        let mut outgoing = std::mem::take(&mut self.outgoing);
-        outgoing.clear();
-        while self.session.wants_write() {
-            self.session.write_tls(&mut outgoing)?;
-        }
+        let outgoing = std::mem::take(&mut self.outgoing);
         let end = outgoing.len();
-        let (result, back) = self.plain.write_all(outgoing.slice(0..end)).await;
+        let start = end - std::mem::take(&mut self.unsent);
+        let (result, back) = self.plain.write_all(outgoing.slice(start..end)).await;
         self.outgoing = back.into_inner();
         if self.outgoing.capacity() > 2 * PLAINTEXT_BYTES_MAX {
             self.outgoing = Vec::new();
         }
         result
+    }
+
+    /// Adds what rustls wants to send to what is to be sent.
+    fn encrypt(&mut self) -> io::Result<()> {
+        if self.unsent == 0 {
+            self.outgoing.clear();
+        }
+        while self.session.wants_write() {
+            self.unsent += self.session.write_tls(&mut self.outgoing)?;
+        }
+        Ok(())
     }
 }
 
@@ -158,5 +192,7 @@ const INCOMING_BYTES_MAX: usize = 4 * (16 * 1024 + 256);
 const INCOMING_BYTES_MIN: usize = 8 * 1024;
 /// Plaintext handed to rustls at once, before it is written out.
 const PLAINTEXT_BYTES_MAX: usize = 128 * 1024;
+/// Plaintext of one record.
+const RECORD_BYTES_MAX: usize = 16 * 1024;
 /// Room for the headers and tags of the records of one piece, and of a handshake flight.
 const RECORD_OVERHEAD_MAX: usize = 32 * 1024;

@@ -6,6 +6,7 @@
 pub mod connection;
 pub mod pipeline;
 pub mod send;
+mod spare;
 
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpListener};

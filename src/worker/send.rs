@@ -3,6 +3,7 @@
 //! A small file goes out with its head in one write: its handler has read it behind the head, if it is in the page cache;
 //! else it is read through the ring, so that a cold file never stalls the core. A large one is read a piece at a time if the
 //! page cache has nearly all of it; else past it (O_DIRECT), several reads in flight, while the previous piece is being sent.
+//! While buffers are scarce it goes on without holding one (`spare`).
 //!
 //! A program may change a file in place while it is sent. What follows the head is the content that the head speaks of, or
 //! the answer breaks off: the file's size and time are compared once everything is read, before the last of it is sent.
@@ -18,6 +19,7 @@ use futures_util::stream::{FuturesOrdered, StreamExt};
 use rustix::fs::{self, OFlags};
 use rustix::io::{IoSliceMut, ReadWriteFlags};
 
+use super::spare::send_sparingly;
 use crate::limits::{self, DIRECT_ALIGNMENT, JOINED_BYTES_MAX, TRANSFER_BYTES};
 use crate::runtime::file::cached_bytes;
 use crate::runtime::{AlignedBuf, Phase, RingFile, Stream, Watch, buffer};
@@ -96,10 +98,10 @@ async fn send_file(
     let FileRange { file, offset, length, content } = range;
     let (mut at, end) = (offset, offset + length);
     let cached = is_cached(file.as_fd(), offset, length);
-    if cached {
+    if cached && !AlignedBuf::are_scarce() {
         // One piece at a time through one buffer, which stays in the processor's caches.
         let mut buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        while at < end {
+        while at < end && !AlignedBuf::are_scarce() {
             buf.clear();
             let wanted = TRANSFER_BYTES.min((end - at) as usize);
             let read = buf.append_with(wanted, |to| Ok::<_, io::Error>(read_cached(file.as_fd(), to, at)))?;
@@ -118,6 +120,9 @@ async fn send_file(
         if at == end {
             return Ok(());
         }
+    }
+    if AlignedBuf::are_scarce() {
+        return send_sparingly(stream, watch, stall, &RingFile::new(file)?, (at, end), content).await;
     }
     let direct = !cached && root.capabilities.direct_io;
     if direct {
@@ -207,15 +212,20 @@ async fn send_pieces(
         watch.allow(Phase::Peer, stall);
         let (sent, buf) = stream.write_aligned(buf, before).await;
         sent?;
-        if let Some(piece) = pieces.next() {
+        if !AlignedBuf::are_scarce()
+            && let Some(piece) = pieces.next()
+        {
             reads.push_back(start(buf, piece));
         }
+    }
+    if pieces.offset < pieces.end {
+        return send_sparingly(stream, watch, stall, &file, (pieces.offset, pieces.end), content).await;
     }
     Ok(())
 }
 
 /// Reads what the page cache has, without waiting for the disk.
-fn read_cached(file: BorrowedFd<'_>, to: &mut [u8], offset: u64) -> usize {
+pub(super) fn read_cached(file: BorrowedFd<'_>, to: &mut [u8], offset: u64) -> usize {
     let read = rustix::io::preadv2(file, &mut [IoSliceMut::new(to)], offset, ReadWriteFlags::NOWAIT);
     // EAGAIN: not in the cache; EOPNOTSUPP: the file system cannot say. Both are read through the ring.
     read.unwrap_or(0)

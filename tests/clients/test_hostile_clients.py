@@ -17,6 +17,7 @@ import select
 import socket
 import ssl
 import threading
+from http.client import HTTPResponse
 from random import Random
 
 import pytest
@@ -36,6 +37,7 @@ HEAD_BYTES_MAX = 16 * KIB
 READ_BUFFER_BYTES_MIN = 4 * KIB
 JOINED_BYTES_MAX = 64 * KIB
 TRANSFER_BYTES, TRANSFER_MEMORY_MAX = 256 * KIB, 256 * MIB
+SPARE_BYTES_MAX = 32 * TRANSFER_BYTES
 XML_BODY_BYTES_MAX, DOCUMENT_MEMORY_MAX = 8 * MIB, 64 * MIB
 ANSWER_MEMORY_MAX = 128 * MIB
 UNVERIFIED_BYTES_MAX, UNVERIFIED_MEMORY_MAX = (2 * 32 + 64) * KIB, 128 * MIB
@@ -727,6 +729,43 @@ def test_answers_that_nobody_reads_end():
                 wait_until(lambda: server.descriptors() <= before, "the server to give them up")
         answer = ask(server, "GET", f"/{bucket}/large")
         assert len(answer.body) == 8 * MIB
+
+
+@pytest.mark.parametrize("encrypted, count, pieces", [(False, 400, 64), (True, 180, 16)], ids=["http", "tls"])
+def test_a_crowd_of_stalled_readers(certificate, encrypted, count, pieces):
+    """They read nothing until they are told to, with HTTP more of them than there are buffers: large and small objects of
+    others come and go meanwhile, and in the end they have theirs, byte by byte."""
+    with Server(options=["--workers", "1"], certificate=certificate if encrypted else None) as server:
+        with_users(server)
+        bucket, piece = new_bucket(server), os.urandom(MIB)
+        with server.path(bucket, "large").open("wb") as file:
+            for number in range(pieces):
+                file.write(piece[number:] + piece[:number])
+            # Not from the page cache: several reads in flight for each.
+            file.flush()
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        other = os.urandom(9 * MIB + 1)
+        data = signed(server.users["writer"], f"{server.host}:{server.port}", "GET", f"/{bucket}/large")
+        with bounded(server, TRANSFER_MEMORY_MAX + SPARE_BYTES_MAX + (count * TLS_BYTES if encrypted else 0)):
+            with Crowd(server, count, tls=encrypted, receive=4096) as crowd:
+                crowd.send(data)
+                wait_until(lambda: len(crowd.told()) == count, "each of the answers to begin")
+                for _ in range(5):
+                    ask(server, "PUT", f"/{bucket}/other", other).expect(200)
+                    answer = ask(server, "GET", f"/{bucket}/other")
+                    answer.expect(200)
+                    assert answer.body == other
+                serves(server, bucket)
+                for opened in (crowd.sockets[0], crowd.sockets[count // 2], crowd.sockets[-1]):
+                    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIB)
+                    with HTTPResponse(opened) as answer:
+                        answer.begin()
+                        assert answer.status == 200
+                        for number in range(pieces):
+                            assert answer.read(MIB) == piece[number:] + piece[:number]
+                assert len(crowd.told()) >= count - 3, "the others wait"
+        serves(server, bucket)
 
 
 # Signatures and tokens.
