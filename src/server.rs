@@ -34,13 +34,12 @@ use crate::control::identity::{Identity, NewUser};
 use crate::control::journal::Writers;
 use crate::control::lifecycle;
 use crate::control::metrics::{self, Monitored};
-use crate::control::notify::Deliveries;
 use crate::control::record::new_secret;
 use crate::control::reload::Reload;
 use crate::control::seal::MasterKey;
 use crate::control::socket::{self, Socket};
 use crate::control::user_api;
-use crate::control::{self, admin, buckets, lifecycle_rules};
+use crate::control::{self, admin, buckets, lifecycle_rules, notify};
 use crate::limits;
 use crate::runtime::groups::KnownUsers;
 use crate::runtime::mailbox::{Answer, question};
@@ -48,7 +47,7 @@ use crate::runtime::socket::listen;
 use crate::runtime::{Driver, Offload, run_core};
 use crate::s3::bucket_policy;
 use crate::s3::context::{PublishPolicy, Service};
-use crate::s3::lifecycle::Day;
+use crate::s3::notification::Webhooks;
 use crate::s3::posix::{self, PosixUsers};
 use crate::s3::rename_object::Renames;
 use crate::s3::settings::Settings;
@@ -191,11 +190,10 @@ fn run(
         // From here on they end nothing before its time.
         (Signals::listen(hangup).map_err(control_failed)?, sockets)
     };
-    let (deliveries, webhooks) =
-        Deliveries::prepare(&config.webhooks, config.notify_ca.as_deref(), &config.region)
-            .map_err(|error| Failure(format!("{error}.")))?;
+    let targets = notify::Prepared::read(&config.webhooks, config.notify_ca.as_deref())
+        .map_err(|error| Failure(format!("{error}.")))?;
     let (writers, journal) = Writers::prepare(&config).map_err(|error| Failure(format!("{error}.")))?;
-    let (logs, journal) = (writers.files(), Arc::new(journal));
+    let (logs, audit_calls, journal) = (writers.files(), writers.calls(), Arc::new(journal));
     let offload = Offload::start(limits::OFFLOAD_THREADS)
         .map_err(|error| Failure(format!("cannot start the offload threads: {error}.")))?;
     let shared = Shared {
@@ -214,7 +212,7 @@ fn run(
             },
             settings,
             renames: Renames::default(),
-            webhooks,
+            webhooks: Webhooks::default(),
         }),
         identities: identity.published().clone(),
         tls: tls.clone(),
@@ -225,20 +223,19 @@ fn run(
     };
     // It is gone only if it could not give up its rights, and said so.
     let _ = cleanable.send(shared.service.clone());
+    let deliveries = {
+        let _inside = control.enter();
+        Arc::new(notify::Running::start(targets, &shared.service.webhooks, &config.region))
+    };
     let workers = Workers::start(&shared, driver, listeners)?;
-    let rules =
-        lifecycle::Options { interval: config.lifecycle_interval, day: Day::lasting(config.lifecycle_day) };
-    let lifecycle = lifecycle::Job::start(shared.service.clone(), rules)
+    let lifecycle = lifecycle::Job::start(shared.service.clone(), reload::lifecycle_options(&config))
         .map_err(|error| Failure(format!("cannot start the thread of the lifecycle rules: {error}.")))?;
     announce(&config, driver, &addresses, &text);
     supervisor::tell("READY=1");
-    let (deliveries, writers) = {
+    let writers = {
         let _inside = control.enter();
         let started = writers.start();
-        (
-            deliveries.start(),
-            started.map_err(|error| Failure(format!("cannot start a thread for a log: {error}.")))?,
-        )
+        started.map_err(|error| Failure(format!("cannot start a thread for a log: {error}.")))?
     };
     let monitored =
         Monitored { service: shared.service.clone(), journal: journal.clone(), driver: driver.name() };
@@ -249,6 +246,10 @@ fn run(
         limits: shared.limits.clone(),
         level,
         logs,
+        service: shared.service.clone(),
+        deliveries: deliveries.clone(),
+        audit_calls,
+        lifecycle: lifecycle.orders(),
     });
     let ended = control.block_on(administer(identity, monitored, reloader, sockets, signals));
     let drain = shared.limits.drain();

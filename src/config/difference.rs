@@ -22,7 +22,7 @@ impl Config {
         };
         let audit_url = |config: &Config| config.audit_webhook.as_ref().map(|webhook| webhook.url.clone());
         let audit_token =
-            |config: &Config| config.audit_webhook.as_ref().map(|webhook| webhook.token_file.clone());
+            |config: &Config| config.audit_webhook.as_ref().and_then(|webhook| webhook.token_file.clone());
         [
             ("root", self.root != other.root),
             ("listen", self.listen != other.listen),

@@ -12,9 +12,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use flume::Receiver;
 use parking_lot::Mutex;
@@ -22,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::StartError;
-use super::webhook::{self, Target};
+use super::webhook::{self, Access, Target};
 use crate::config::{Config, LogTarget};
 use crate::s3::journal::{Journal, Outlet, ServerFacts, Sink};
 
@@ -30,7 +32,38 @@ use crate::s3::journal::{Journal, Outlet, ServerFacts, Sink};
 pub struct Writers {
     files: Vec<(Arc<LogFile>, Outlet)>,
     webhook: Option<(Target, Outlet)>,
-    batch_max: usize,
+    calls: Option<Calls>,
+}
+
+/// How the webhook of the audit is called. It can be replaced while it is called.
+#[derive(Clone)]
+pub struct Calls {
+    access: Arc<ArcSwap<Access>>,
+    batch_max: Arc<AtomicUsize>,
+}
+
+/// The webhook of the audit as it is to be called, if there is one.
+pub struct Prepared(Option<Access>);
+
+impl Prepared {
+    /// Reads its token and certificates.
+    ///
+    /// # Errors
+    /// A file cannot be used.
+    pub fn read(config: &Config) -> Result<Prepared, StartError> {
+        let mut webhooks = webhook::prepare(config.audit_webhook.as_slice(), config.notify_ca.as_deref())?;
+        Ok(Prepared(webhooks.pop()))
+    }
+}
+
+impl Calls {
+    /// From the next call on.
+    pub fn change(&self, prepared: Prepared, batch_max: usize) {
+        if let Prepared(Some(access)) = prepared {
+            self.access.store(Arc::new(access));
+        }
+        self.batch_max.store(batch_max, Ordering::Relaxed);
+    }
 }
 
 /// The files, for those who move them away.
@@ -61,12 +94,14 @@ impl Writers {
             files.push((Arc::new(LogFile::open("--audit-log", target)?), outlet));
             journal.audit.push(sink);
         }
-        let webhooks = webhook::prepare(config.audit_webhook.as_slice(), config.notify_ca.as_deref())?;
-        let webhook = webhooks.into_iter().next().map(|target| {
+        let (mut webhook, mut calls) = (None, None);
+        if let Prepared(Some(access)) = Prepared::read(config)? {
             let (sink, outlet) = Sink::new("audit_webhook");
             journal.audit.push(sink);
-            (target, outlet)
-        });
+            let (target, access) = Target::new(access);
+            calls = Some(Calls { access, batch_max: Arc::new(AtomicUsize::new(config.audit_batch)) });
+            webhook = Some((target, outlet));
+        }
         if !journal.audit.is_empty() {
             journal.server = ServerFacts {
                 deployment_id: deployment_id(&config.root)?,
@@ -74,12 +109,17 @@ impl Writers {
                 host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             };
         }
-        Ok((Writers { files, webhook, batch_max: config.audit_batch }, journal))
+        Ok((Writers { files, webhook, calls }, journal))
     }
 
     /// The files, to be opened again later.
     pub fn files(&self) -> Files {
         Files(self.files.iter().map(|(file, _)| file.clone()).collect())
+    }
+
+    /// How the webhook is called, to be changed later.
+    pub fn calls(&self) -> Option<Calls> {
+        self.calls.clone()
     }
 
     /// Begins. Runs inside a tokio runtime.
@@ -97,9 +137,9 @@ impl Writers {
             })?;
             threads.push(ended);
         }
-        let batch_max = self.batch_max;
-        let webhook =
-            self.webhook.map(|(target, outlet)| tokio::spawn(deliver_all(target, outlet, batch_max)));
+        let webhook = self.webhook.zip(self.calls);
+        let webhook = webhook
+            .map(|((target, outlet), calls)| tokio::spawn(deliver_all(target, outlet, calls.batch_max)));
         Ok(Running { threads, webhook })
     }
 }
@@ -236,14 +276,14 @@ fn write_all(file: &LogFile, outlet: &Outlet) {
 }
 
 /// Delivers until the end of the queue: one event with each call, or so many, each on a line of its own.
-async fn deliver_all(mut target: Target, outlet: Outlet, batch_max: usize) {
+async fn deliver_all(mut target: Target, outlet: Outlet, batch_max: Arc<AtomicUsize>) {
     while let Ok(sheet) = outlet.sheets.recv_async().await {
         if sheet.is_end() {
             return;
         }
         let mut left = sheet.lines;
         while !left.is_empty() {
-            let (batch, count) = take_lines(&mut left, batch_max);
+            let (batch, count) = take_lines(&mut left, batch_max.load(Ordering::Relaxed));
             let bytes = batch.len();
             match target.deliver(&batch).await {
                 Ok(()) => outlet.done(count, bytes),

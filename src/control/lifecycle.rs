@@ -15,6 +15,7 @@
 mod history;
 mod page;
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +38,7 @@ use crate::storage::versions::{self, Version, VersionRequest, Versioning};
 use crate::storage::{self, Bucket, BucketName, Change};
 
 /// How the rules are carried out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Options {
     /// From the beginning of one run to that of the next.
     pub interval: Duration,
@@ -47,39 +48,63 @@ pub struct Options {
 
 /// The thread.
 pub struct Job {
-    stop: Sender<()>,
+    orders: Orders,
     thread: JoinHandle<()>,
+}
+
+/// What the thread can be told.
+#[derive(Clone)]
+pub struct Orders(Sender<Order>);
+
+enum Order {
+    /// The next run is carried out so. The one under way goes on as it began.
+    Change(Options),
+    Stop,
+}
+
+impl Orders {
+    /// From the next run on; it begins when the new interval says.
+    pub fn change(&self, options: Options) {
+        // If the thread has ended, there are no more runs.
+        let _ = self.0.send(Order::Change(options));
+    }
 }
 
 impl Job {
     /// Starts the thread. Its first run begins at once.
     pub fn start(service: Arc<Service>, options: Options) -> io::Result<Job> {
-        let (stop, stopped) = flume::bounded(1);
+        let (orders, given) = flume::unbounded();
         let work = move || {
             if rustix::process::nice(NICE).is_err() {
                 tracing::warn!("the priority of the lifecycle thread could not be lowered");
             }
-            let pace = Pace { stopped };
+            let pace = Pace { given, options: Cell::new(options) };
             loop {
                 let begun = Instant::now();
-                let mut run = Run { service: &service, day: options.day, pace: &pace };
+                let mut run = Run { service: &service, day: pace.options.get().day, pace: &pace };
                 match catch_unwind(AssertUnwindSafe(|| run.all())) {
                     Ok(Ok(())) => {}
                     Ok(Err(Stopped)) => return,
                     // The panic is in the log; other buckets have their turn in the next run.
                     Err(_) => counters::panicked(),
                 }
-                if pace.wait(options.interval.saturating_sub(begun.elapsed())).is_err() {
+                if pace.wait_until(|options| begun + options.interval).is_err() {
                     return;
                 }
             }
         };
-        Ok(Job { stop, thread: thread::Builder::new().name("lifecycle".to_owned()).spawn(work)? })
+        let thread = thread::Builder::new().name("lifecycle".to_owned()).spawn(work)?;
+        Ok(Job { orders: Orders(orders), thread })
+    }
+
+    /// What tells the thread of other options.
+    pub fn orders(&self) -> Orders {
+        self.orders.clone()
     }
 
     /// Ends the thread, in the middle of a run after the page under way.
     pub fn stop(self) {
-        drop(self.stop);
+        let _ = self.orders.0.send(Order::Stop);
         // A panic outside of a run has been logged.
         let _ = self.thread.join();
     }
@@ -90,14 +115,25 @@ struct Stopped;
 
 /// When to wait, and until when.
 struct Pace {
-    stopped: Receiver<()>,
+    given: Receiver<Order>,
+    /// Those of the next run.
+    options: Cell<Options>,
 }
 
 impl Pace {
     fn wait(&self, time: Duration) -> Result<(), Stopped> {
-        match self.stopped.recv_timeout(time) {
-            Err(RecvTimeoutError::Timeout) => Ok(()),
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => Err(Stopped),
+        let end = Instant::now() + time;
+        self.wait_until(|_| end)
+    }
+
+    /// Waits until then, by the options as they are at any time meanwhile.
+    fn wait_until(&self, end: impl Fn(Options) -> Instant) -> Result<(), Stopped> {
+        loop {
+            match self.given.recv_deadline(end(self.options.get())) {
+                Ok(Order::Change(options)) => self.options.set(options),
+                Err(RecvTimeoutError::Timeout) => return Ok(()),
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return Err(Stopped),
+            }
         }
     }
 }

@@ -4,73 +4,103 @@
 //! which they were queued (`webhook`). One that is given up is counted, and the next one has its turn. Meanwhile the
 //! queue takes what happens, up to its bound.
 //!
+//! Targets can change while notices are delivered ([`Running::change`]): one that keeps its name keeps its queue, and what
+//! waits there goes to where the target is now. What waits for one that is gone is still brought to where it was.
+//!
 //! Notices live in memory: what waits when the server ends is delivered as long as the drain time allows, and a crash
 //! loses it.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use flume::Receiver;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::StartError;
-use super::webhook::{self, Target};
+use super::webhook::{self, Access, Target};
 use crate::config::WebhookConfig;
 use crate::counters;
 use crate::s3::notification::{Notice, Webhooks};
 
-/// The targets, with what is needed to reach them. Made before the server listens; delivers from [`Deliveries::start`] on.
-pub struct Deliveries {
-    region: String,
-    targets: Vec<(Target, Receiver<Notice>)>,
-}
+/// The targets as they are to be, all of them usable.
+pub struct Prepared(Vec<Access>);
 
 /// The running deliveries.
 pub struct Running {
-    tasks: JoinSet<()>,
+    region: String,
+    on: Handle,
+    tasks: Mutex<JoinSet<()>>,
+    ways: Mutex<HashMap<String, Arc<ArcSwap<Access>>>>,
     ending: watch::Sender<bool>,
 }
 
-impl Deliveries {
-    /// Reads tokens and certificates, and makes the queues.
+impl Prepared {
+    /// Reads tokens and certificates.
     ///
     /// # Errors
     /// A file that is named cannot be used.
-    pub fn prepare(
-        webhooks: &[WebhookConfig],
-        authorities: Option<&Path>,
-        region: &str,
-    ) -> Result<(Deliveries, Webhooks), StartError> {
-        let mut queues = Webhooks::default();
-        let targets = webhook::prepare(webhooks, authorities)?;
-        let targets = targets.into_iter().map(|target| {
-            let notices = queues.add(target.name());
-            (target, notices)
-        });
-        let targets = targets.collect();
-        Ok((Deliveries { region: region.to_owned(), targets }, queues))
-    }
-
-    /// Starts to deliver. Runs inside a tokio runtime.
-    pub fn start(self) -> Running {
-        let mut tasks = JoinSet::new();
-        let (ending, end) = watch::channel(false);
-        for (target, notices) in self.targets {
-            tasks.spawn(deliver(target, notices, self.region.clone(), end.clone()));
-        }
-        Running { tasks, ending }
+    pub fn read(webhooks: &[WebhookConfig], authorities: Option<&Path>) -> Result<Prepared, StartError> {
+        webhook::prepare(webhooks, authorities).map(Prepared)
     }
 }
 
 impl Running {
+    /// Begins to deliver to the targets of `webhooks`, of which there are none yet. Runs inside a tokio runtime.
+    pub fn start(prepared: Prepared, webhooks: &Webhooks, region: &str) -> Running {
+        let running = Running {
+            region: region.to_owned(),
+            on: Handle::current(),
+            tasks: Mutex::default(),
+            ways: Mutex::default(),
+            ending: watch::channel(false).0,
+        };
+        running.change(prepared, webhooks);
+        running
+    }
+
+    /// From now on these are the targets.
+    pub fn change(&self, prepared: Prepared, webhooks: &Webhooks) {
+        let mut ways = self.ways.lock();
+        let before = std::mem::take(&mut *ways);
+        let mut added = Vec::new();
+        for access in prepared.0 {
+            let name = access.name().to_owned();
+            let way = match before.get(&name) {
+                Some(way) => {
+                    way.store(Arc::new(access));
+                    way.clone()
+                }
+                None => {
+                    let (target, way) = Target::new(access);
+                    added.push(target);
+                    way
+                }
+            };
+            ways.insert(name, way);
+        }
+        webhooks.keep(|name| ways.contains_key(name));
+        let mut tasks = self.tasks.lock();
+        // Those of targets that are gone have ended, or end soon.
+        while tasks.try_join_next().is_some() {}
+        for target in added {
+            let notices = webhooks.add(target.name());
+            tasks.spawn_on(deliver(target, notices, self.region.clone(), self.ending.subscribe()), &self.on);
+        }
+    }
+
     /// Waits until everything that is queued is delivered or given up, but not longer than this. Nobody sends any more.
-    pub async fn finish(mut self, time: Duration) {
-        // Without a target there is nobody to be told.
-        let _ = self.ending.send(true);
-        let all = async { while self.tasks.join_next().await.is_some() {} };
+    pub async fn finish(&self, time: Duration) {
+        self.ending.send_replace(true);
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        let all = async { while tasks.join_next().await.is_some() {} };
         if timeout(time, all).await.is_err() {
             tracing::warn!("the time to drain is over: notices that wait for webhooks are lost");
         }

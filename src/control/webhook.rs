@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -29,11 +30,17 @@ use crate::config::WebhookConfig;
 
 /// One target.
 pub(super) struct Target {
+    name: String,
+    access: Arc<ArcSwap<Access>>,
+    connection: Option<(Connection, Arc<Access>)>,
+    is_away: bool,
+}
+
+/// How a target is reached. It can be replaced while the target is in use: the next call goes by the new one.
+pub(super) struct Access {
     webhook: WebhookConfig,
     token: Option<HeaderValue>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    connection: Option<Connection>,
-    is_away: bool,
 }
 
 type Connection = SendRequest<Full<Bytes>>;
@@ -56,17 +63,17 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Reads the tokens and certificates of these targets; `authorities` are believed in place of the system's.
+/// Reads the tokens and certificates that these targets take; `authorities` are believed in place of the system's.
 ///
 /// # Errors
 /// A file that is named cannot be used.
 pub(super) fn prepare(
     webhooks: &[WebhookConfig],
     authorities: Option<&Path>,
-) -> Result<Vec<Target>, StartError> {
+) -> Result<Vec<Access>, StartError> {
     let is_any_encrypted = webhooks.iter().any(|webhook| webhook.url.encrypted);
     let tls = if is_any_encrypted { Some(client_config(authorities)?) } else { None };
-    let target = |webhook: &WebhookConfig| {
+    let access = |webhook: &WebhookConfig| {
         let tls = match (&tls, webhook.url.encrypted) {
             (Some(config), true) => {
                 let name = ServerName::try_from(webhook.url.host.clone()).map_err(|_| {
@@ -80,15 +87,29 @@ pub(super) fn prepare(
             _ => None,
         };
         let token = webhook.token_file.as_deref().map(|file| read_token(&webhook.name, file)).transpose()?;
-        Ok(Target { webhook: webhook.clone(), token, tls, connection: None, is_away: false })
+        Ok(Access { webhook: webhook.clone(), token, tls })
     };
-    webhooks.iter().map(target).collect()
+    webhooks.iter().map(access).collect()
+}
+
+impl Access {
+    /// The name of the target.
+    pub(super) fn name(&self) -> &str {
+        &self.webhook.name
+    }
 }
 
 impl Target {
+    /// A target, and what says how it is reached.
+    pub(super) fn new(access: Access) -> (Target, Arc<ArcSwap<Access>>) {
+        let name = access.name().to_owned();
+        let access = Arc::new(ArcSwap::from_pointee(access));
+        (Target { name, access: access.clone(), connection: None, is_away: false }, access)
+    }
+
     /// Its name in the log.
     pub(super) fn name(&self) -> &str {
-        &self.webhook.name
+        &self.name
     }
 
     /// Delivers one body, however often it has to be tried.
@@ -98,10 +119,13 @@ impl Target {
     pub(super) async fn deliver(&mut self, body: &Bytes) -> Result<(), Failure> {
         let mut pause = PAUSE_MIN;
         for attempt in 1.. {
-            let mut connection = self.connection.take();
-            let failure = match timeout(CALL_TIME, self.call(body, &mut connection)).await {
+            let access = self.access.load_full();
+            // One that was made by what held before is of no use: it may lead elsewhere.
+            let kept = self.connection.take().filter(|(_, by)| Arc::ptr_eq(by, &access));
+            let mut connection = kept.map(|(connection, _)| connection);
+            let failure = match timeout(CALL_TIME, access.call(body, &mut connection)).await {
                 Ok(Ok(())) => {
-                    self.connection = connection;
+                    self.connection = connection.map(|connection| (connection, access));
                     if std::mem::take(&mut self.is_away) {
                         tracing::info!(target = self.name(), "a webhook takes calls again");
                     }
@@ -124,7 +148,9 @@ impl Target {
         }
         unreachable!("the last attempt returns")
     }
+}
 
+impl Access {
     async fn call(&self, body: &Bytes, kept: &mut Option<Connection>) -> Result<(), Failure> {
         let broken = |error: &dyn fmt::Display| Failure::Passing(error.to_string());
         let mut sender = match kept.take() {

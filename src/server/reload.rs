@@ -1,5 +1,5 @@
-//! What a running server reads again on SIGHUP and on `sluicegate reload`: its certificate and its settings, and it opens
-//! its logs anew, which may have been moved away.
+//! What a running server reads again on SIGHUP and on `sluicegate reload`: its certificate, its settings, and the tokens
+//! and authorities of webhooks, and it opens its logs anew, which may have been moved away.
 //!
 //! All or nothing: if a setting or the certificate cannot be used, the server goes on as before and says why. No
 //! connection is touched: those that are open keep the certificate they began with, and a limit of time that was set
@@ -18,8 +18,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::log::LevelHandle;
 use crate::config::{Config, ServeArgs, TlsFiles};
-use crate::control::journal::Files;
+use crate::control::journal::{self, Files};
 use crate::control::wire::Reloaded;
+use crate::control::{self, lifecycle, notify};
+use crate::s3::context::Service;
+use crate::s3::lifecycle::Day;
 use crate::worker::{Bounds, Limits};
 
 /// What can change while the server runs.
@@ -31,6 +34,10 @@ pub(super) struct Reloader {
     pub(super) limits: Arc<Limits>,
     pub(super) level: LevelHandle,
     pub(super) logs: Files,
+    pub(super) service: Arc<Service>,
+    pub(super) deliveries: Arc<notify::Running>,
+    pub(super) audit_calls: Option<journal::Calls>,
+    pub(super) lifecycle: lifecycle::Orders,
 }
 
 impl Reloader {
@@ -64,10 +71,16 @@ impl Reloader {
             (Some(_), Some(files)) => Some(load_tls(files)?),
             _ => None,
         };
+        let as_sentence = |error: control::StartError| error.to_string();
+        let targets =
+            notify::Prepared::read(&read.webhooks, read.notify_ca.as_deref()).map_err(as_sentence)?;
+        let audit = journal::Prepared::read(&read).map_err(as_sentence)?;
         let is_tls_kept = read.tls.is_some() == config.tls.is_some();
+        let is_audit_kept = read.audit_webhook.is_some() == self.audit_calls.is_some();
         let (changed, restart): (Vec<_>, Vec<_>) =
             config.differences(&read).into_iter().partition(|name| match *name {
                 "tls-cert" | "tls-key" => is_tls_kept,
+                "audit-webhook" | "audit-token-file" => is_audit_kept,
                 name => CHANGEABLE.contains(&name),
             });
         // Nothing can fail from here on.
@@ -81,6 +94,19 @@ impl Reloader {
         config.drain_timeout = read.drain_timeout;
         config.connections_max = read.connections_max;
         config.log_level = read.log_level;
+        config.webhooks = read.webhooks;
+        config.notify_ca = read.notify_ca;
+        config.audit_batch = read.audit_batch;
+        config.lifecycle_interval = read.lifecycle_interval;
+        config.lifecycle_day = read.lifecycle_day;
+        self.deliveries.change(targets, &self.service.webhooks);
+        if let Some(calls) = &self.audit_calls {
+            calls.change(audit, config.audit_batch);
+        }
+        if is_audit_kept {
+            config.audit_webhook = read.audit_webhook;
+        }
+        self.lifecycle.change(lifecycle_options(config));
         self.limits.set(bounds(config));
         self.level.set(config.log_level);
         let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
@@ -93,8 +119,25 @@ impl Reloader {
 }
 
 /// Settings that hold as soon as they are read, besides the files of the certificate.
-const CHANGEABLE: [&str; 6] =
-    ["head-timeout", "stall-timeout", "idle-timeout", "drain-timeout", "connections-max", "log-level"];
+const CHANGEABLE: [&str; 12] = [
+    "head-timeout",
+    "stall-timeout",
+    "idle-timeout",
+    "drain-timeout",
+    "connections-max",
+    "lifecycle-interval",
+    "lifecycle-day",
+    "log-level",
+    "audit-batch",
+    "notify-webhook",
+    "notify-token-file",
+    "notify-ca",
+];
+
+/// How lifecycle rules are carried out.
+pub(super) fn lifecycle_options(config: &Config) -> lifecycle::Options {
+    lifecycle::Options { interval: config.lifecycle_interval, day: Day::lasting(config.lifecycle_day) }
+}
 
 /// What the configuration bounds of a core.
 pub(super) fn bounds(config: &Config) -> Bounds {

@@ -3,8 +3,10 @@
 //! The JSON of an event is that of AWS ("Event message structure" of the S3 user guide, version 2.1 with the fields that
 //! this server has), with the two members in front that receivers of MinIO's webhooks look at: `EventName` and `Key`.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use flume::{Receiver, Sender};
 use serde_json::json;
 
@@ -257,10 +259,10 @@ pub(super) fn sequencer(now: Timestamp) -> u64 {
     nanos.max(last.saturating_add(1))
 }
 
-/// The targets of the server: their names, and the queues in front of them.
+/// The targets of the server: their names, and the queues in front of them. They may change at any time.
 #[derive(Default)]
 pub struct Webhooks {
-    targets: Vec<Webhook>,
+    targets: ArcSwap<Vec<Arc<Webhook>>>,
 }
 
 /// One target.
@@ -276,26 +278,33 @@ impl Webhooks {
     ///
     /// # Panics
     /// If no target can have this name.
-    pub fn add(&mut self, name: &str) -> Receiver<Notice> {
+    pub fn add(&self, name: &str) -> Receiver<Notice> {
         assert!(is_target_name(name), "names of targets are checked with the configuration");
         let (queue, notices) = flume::bounded(NOTIFICATION_QUEUE_MAX);
-        self.targets.push(Webhook { name: name.to_owned(), queue, is_dropping: AtomicBool::new(false) });
+        let added = Arc::new(Webhook { name: name.to_owned(), queue, is_dropping: AtomicBool::new(false) });
+        self.targets.rcu(|targets| targets.iter().chain([&added]).cloned().collect::<Vec<_>>());
         notices
+    }
+
+    /// Forgets the targets whose names are not to be kept. What is in their queues still comes out.
+    pub fn keep(&self, is_kept: impl Fn(&str) -> bool) {
+        let kept = |target: &&Arc<Webhook>| is_kept(&target.name);
+        self.targets.rcu(|targets| targets.iter().filter(kept).cloned().collect::<Vec<_>>());
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.targets.is_empty()
+        self.targets.load().is_empty()
     }
 
     /// Notices that wait, of all targets.
     pub fn waiting(&self) -> usize {
-        self.targets.iter().map(|target| target.queue.len()).sum()
+        self.targets.load().iter().map(|target| target.queue.len()).sum()
     }
 
     /// The target of this name.
-    pub fn find(&self, name: &str) -> Option<&Webhook> {
-        self.targets.iter().find(|target| target.name == name)
+    pub fn find(&self, name: &str) -> Option<Arc<Webhook>> {
+        self.targets.load().iter().find(|target| target.name == name).cloned()
     }
 
     /// Whether a target can have this name.

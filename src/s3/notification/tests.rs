@@ -225,7 +225,7 @@ fn sequencers_rise_also_when_the_clock_does_not() {
 
 #[test]
 fn a_full_queue_drops_and_counts() {
-    let mut webhooks = Webhooks::default();
+    let webhooks = Webhooks::default();
     assert!(webhooks.is_empty());
     let notices = webhooks.add("hook");
     let target = webhooks.find("hook").unwrap();
@@ -237,4 +237,11 @@ fn a_full_queue_drops_and_counts() {
     }
     assert_eq!(notices.len(), limits::NOTIFICATION_QUEUE_MAX);
     assert_eq!(crate::counters::notices().1 - before, 3);
+    // What waits for a target that is gone still comes out, and then it ends.
+    let kept = webhooks.add("kept");
+    webhooks.keep(|name| name == "kept");
+    assert!(webhooks.find("hook").is_none() && webhooks.find("kept").is_some());
+    drop(target);
+    assert_eq!(notices.iter().count(), limits::NOTIFICATION_QUEUE_MAX);
+    assert!(notices.is_disconnected() && !kept.is_disconnected());
 }
