@@ -45,6 +45,7 @@ pub async fn delete_object(ctx: &Ctx<'_>, operation: Authorized<DeleteObject>) -
     };
     let decides = version.is_some() || !conditions.is_empty();
     let owner = ctx.caller.owner(ctx.service.anonymous);
+    let removing = root.removing();
     let deleted = versions::delete(root, &bucket, &key, version, owner, decides.then_some(&decide))??;
     let mut reply = Reply::new(ctx, 204);
     let marks = matches!(deleted, Deleted::Marked { .. } | Deleted::Removed { was_marker: true, .. });
@@ -59,7 +60,11 @@ pub async fn delete_object(ctx: &Ctx<'_>, operation: Authorized<DeleteObject>) -
     };
     if let Some((event, version, change)) = done {
         root.commit(&bucket.name, change).await?;
+        drop(removing);
         ctx.notify(event, &bucket.name, &key, &Noted::version(version));
+    } else {
+        drop(removing);
+        root.confirm_removed(&bucket.name).await?;
     }
     if marks {
         reply.header("x-amz-delete-marker", b"true");
@@ -186,10 +191,17 @@ pub async fn delete_objects(ctx: &mut Ctx<'_>, operation: Authorized<BucketName>
     let bucket = ctx.bucket(&name)?;
     let entries: Vec<Entry> = request.objects.into_iter().map(|object| check(ctx, &name, object)).collect();
     let (owner, now) = (ctx.caller.owner(ctx.service.anonymous), ctx.now);
+    let root = &ctx.service.root;
+    let removing = root.removing();
     let (entries, change) =
         ctx.offload(move |service| Ok(delete_all(service, &bucket, entries, owner, now))).await?;
-    if let Some(change) = change {
-        ctx.service.root.commit(&name, change).await?;
+    match change {
+        // What others have removed before is flushed with it.
+        Some(change) => root.commit(&name, change).await?,
+        None => {
+            drop(removing);
+            root.confirm_removed(&name).await?;
+        }
     }
     for entry in &entries {
         if let (Some((event, version)), Ok((key, _))) = (entry.event, &entry.result) {

@@ -59,6 +59,7 @@ pub async fn rename_object(ctx: &Ctx<'_>, operation: Authorized<RenameObject>) -
         None => return Err(missing(ctx, &name, &source)),
         Some(object) => decide(&object, object::open(root, &bucket, &key)?.as_ref())?,
     }
+    let _removing = root.removing();
     let Some(change) = rename(root, &bucket, &source, &key, owner, &decide)?? else {
         return Err(missing(ctx, &name, &source));
     };

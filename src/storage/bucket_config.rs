@@ -134,12 +134,11 @@ pub fn write(root: &Root, bucket: &BucketName, item: Item, content: &[u8]) -> Re
 pub fn remove(root: &Root, bucket: &BucketName, item: Item) -> Result<bool> {
     let remove = || -> rustix::io::Result<bool> {
         let Some(directory) = open(root, bucket)? else { return Ok(false) };
-        if found(fs::unlinkat(&directory, item.file(), AtFlags::empty()))?.is_none() {
-            return Ok(false);
-        }
+        let removed = found(fs::unlinkat(&directory, item.file(), AtFlags::empty()))?.is_some();
         failpoint::pass("configuration:removed");
+        // Also if somebody removed it before, and the flush failed.
         fs::fsync(&directory)?;
-        Ok(true)
+        Ok(removed)
     };
     as_server(remove).at(Subject::Configuration, "remove the configuration")
 }

@@ -14,6 +14,7 @@ pub mod list;
 pub mod modes;
 pub mod multipart;
 pub mod object;
+pub mod owed;
 pub mod permission;
 pub mod profile;
 pub mod record;

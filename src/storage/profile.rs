@@ -131,7 +131,8 @@ impl Root {
     /// # Errors
     /// It could not be flushed.
     pub async fn commit(&self, bucket: &BucketName, change: Change) -> Result<()> {
-        self.committer.commit(self.durability(bucket), change).await
+        let flushed = self.committer.commit(self.durability(bucket), change).await;
+        self.owed.note(bucket, flushed)
     }
 
     /// As [`commit`](Self::commit), of a change whose first file has data in the page cache.
@@ -139,7 +140,8 @@ impl Root {
     /// # Errors
     /// As [`commit`](Self::commit).
     pub async fn commit_data(&self, bucket: &BucketName, change: Change) -> Result<()> {
-        self.committer.commit_data(self.durability(bucket), change).await
+        let flushed = self.committer.commit_data(self.durability(bucket), change).await;
+        self.owed.note(bucket, flushed)
     }
 
     /// As [`commit`](Self::commit), for a thread that is no core and may wait.
@@ -147,7 +149,7 @@ impl Root {
     /// # Errors
     /// As [`commit`](Self::commit).
     pub fn commit_and_wait(&self, bucket: &BucketName, change: &Change) -> Result<()> {
-        self.committer.commit_and_wait(self.durability(bucket), change)
+        self.owed.note(bucket, self.committer.commit_and_wait(self.durability(bucket), change))
     }
 
     /// The ETag of content that was just written: its MD5 if that was computed, else a new id.

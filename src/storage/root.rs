@@ -32,6 +32,7 @@ use super::layout::{BucketName, ObjectKey, SYSTEM_DIR};
 use super::list::DirectoryCache;
 use super::modes::Modes;
 use super::object::modified;
+use super::owed::Owed;
 use super::profile::Profile;
 use super::versions::Versioning;
 use super::{recover, spill, walk};
@@ -73,6 +74,7 @@ pub struct Root {
     pub capabilities: Capabilities,
     /// Makes changes durable.
     pub committer: Committer,
+    pub(super) owed: Owed,
     /// Sorted directories, for listings.
     pub directories: DirectoryCache,
     /// What modes new files and directories get where a bucket's profile says nothing.
@@ -158,6 +160,7 @@ impl Root {
             buckets,
             capabilities,
             committer,
+            owed: Owed::default(),
             directories: DirectoryCache::new(limits::DIRECTORY_CACHE_BYTES),
             modes: Modes::default(),
             stripes: (0..limits::PUBLICATION_STRIPES).map(|_| Mutex::new(())).collect(),

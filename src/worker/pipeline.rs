@@ -25,7 +25,7 @@ use crate::http::head::{Framing, Head, Method};
 use crate::limits;
 use crate::runtime::{Stream, Watch, now};
 use crate::s3::access::{Arrival, Peer, Permit, authorize, verify};
-use crate::s3::context::{Ctx, RequestId};
+use crate::s3::context::{Ctx, RequestId, Service};
 use crate::s3::error::{Code, S3Error, Subject};
 use crate::s3::journal::Note;
 use crate::s3::operation::{Operation, route};
@@ -231,7 +231,11 @@ async fn carry_out<'c>(
         now,
         request_id,
     };
-    let result = match unwrapped {
+    let ready = match unwrapped {
+        Ok(()) => pay(service, head, &operation).await,
+        Err(error) => Err(error),
+    };
+    let result = match ready {
         Ok(()) => match user_of(service, &ctx.caller, &operation).await {
             // Pinned here, so that it is not moved twice more.
             Ok(user) => carried_out_by(user, pin!(dispatch(&mut ctx, operation, permit))).await,
@@ -241,6 +245,16 @@ async fn carry_out<'c>(
     };
     *payload = Some(ctx.payload);
     result
+}
+
+/// A change makes sure first that what its bucket owes is durable: it may find that done which somebody was told had failed.
+async fn pay(service: &Service, head: &Head, operation: &Operation) -> Result<(), S3Error> {
+    match operation.bucket() {
+        Some(bucket) if !matches!(head.method(), Method::Get | Method::Head) => {
+            Ok(service.root.pay(bucket).await?)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The server's whole surface: one line for each operation.

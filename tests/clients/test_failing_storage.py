@@ -8,13 +8,15 @@ server for that time: a flush that it makes fail was not carried out.
 import contextlib
 import os
 import subprocess
+import threading
+import time
 
 import botocore.exceptions
 import pytest
 
 from conftest import needs_root
 from ledger import MIB, PART, Ledger
-from sluicegate import Server
+from sluicegate import Server, wait_until
 from test_power_cut import cut
 from test_storage import Mounted
 
@@ -31,11 +33,16 @@ def serving(kind, size, options="loop"):
         yield book
 
 
-@contextlib.contextmanager
 def failing(server, calls, error):
     """Makes these system calls of the server fail."""
+    return disturbed(server, calls, f"error={error}")
+
+
+@contextlib.contextmanager
+def disturbed(server, calls, how):
+    """Lets strace do this to these system calls of the server."""
     strace = subprocess.Popen(
-        ["strace", "-f", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:error={error}",
+        ["strace", "-f", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:{how}",
          "-p", str(server.pid)], stderr=subprocess.PIPE, text=True)
     try:
         attached = 0
@@ -137,6 +144,8 @@ def test_a_flush_that_fails_is_never_a_success():
         complete = next(at for at in book.state if at[0] == "upload" and at[2] == "key-small")
         parts = [{"PartNumber": number, "ETag": etag} for number, etag in book.state[complete][2]]
         with failing(book.server, "fsync,fdatasync,syncfs,sync_file_range", "EIO"):
+            # Where nobody owes a flush, what changes nothing needs none.
+            book.s3.delete_object(Bucket="plain", Key="key-never")
             for name, change in changes.items():
                 status, code, message = refusal(change)
                 assert (status, code) in [(500, "InternalError"), (None, None)], (name, status, code, message)
@@ -150,7 +159,41 @@ def test_a_flush_that_fails_is_never_a_success():
             with pytest.raises(botocore.exceptions.ClientError, match="InternalError"):
                 book.s3.complete_multipart_upload(Bucket="plain", Key=complete[2], UploadId=complete[3],
                                                   MultipartUpload={"Parts": parts})
+            # And what is gone already is not gone for good.
+            for repeated in [lambda: book.s3.delete_object(Bucket="plain", Key="key-delete"),
+                             lambda: book.s3.delete_objects(Bucket="plain", Delete={"Objects": [{"Key": "key-many"}]}),
+                             lambda: book.s3.put_object(Bucket="plain", Key="key-new", IfNoneMatch="*"),
+                             lambda: book.s3.delete_bucket_tagging(Bucket="plain"),
+                             lambda: book.s3.delete_bucket_tagging(Bucket="plain")]:
+                with pytest.raises(botocore.exceptions.ClientError, match="InternalError"):
+                    repeated()
+        # Once a flush succeeds, nothing is owed.
+        book.delete("plain", "key-delete")
+        with failing(book.server, "fsync,fdatasync,syncfs,sync_file_range", "EIO"):
+            book.s3.delete_object(Bucket="plain", Key="key-delete")
+            with pytest.raises(botocore.exceptions.ClientError, match="PreconditionFailed"):
+                book.s3.put_object(Bucket="plain", Key="key-small", IfNoneMatch="*")
         again(book, changes)
+
+
+@needs_root
+def test_who_finds_nothing_to_delete_waits_for_whoever_deletes_it():
+    """While the flush of a deletion is under way, the same deletion again is not answered in front of it."""
+    with serving("ext4", 512 * MIB) as book:
+        path = book.server.path("plain", "key-deleted")
+        book.put("plain", "key-deleted", 100)
+        deleting = threading.Thread(target=book.s3.delete_object, kwargs={"Bucket": "plain", "Key": "key-deleted"})
+        with disturbed(book.server, "fsync", "delay_enter=1500000"):
+            deleting.start()
+            wait_until(lambda: not path.exists(), "the object to be deleted")
+            begun = time.monotonic()
+            book.s3.delete_object(Bucket="plain", Key="key-deleted")
+            # Its own flush comes behind the first one.
+            assert time.monotonic() - begun > 1.5
+            deleting.join()
+            begun = time.monotonic()
+            book.s3.delete_object(Bucket="plain", Key="key-deleted")
+            assert time.monotonic() - begun < 1.5, "nobody deletes anything now"
 
 
 @needs_root

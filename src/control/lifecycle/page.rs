@@ -10,6 +10,7 @@ use crate::s3::lifecycle::{Day, Facts, Lifecycle};
 use crate::s3::notification::{EventKind, Noted, Origin};
 use crate::s3::object_lock;
 use crate::storage::list::Entry;
+use crate::storage::owed::Removing;
 use crate::storage::record::Tags;
 use crate::storage::versions::{self, Absence, Content, Deleted, Version, VersionEntry};
 use crate::storage::{self, Bucket, Change, Object, ObjectKey};
@@ -23,6 +24,8 @@ pub(super) struct Page<'p> {
     none: Tags,
     done: &'p mut Done,
     last: Option<Change>,
+    /// Until the page is durable.
+    _removing: Removing<'p>,
     events: Vec<(EventKind, ObjectKey, Version)>,
 }
 
@@ -34,7 +37,18 @@ impl<'p> Page<'p> {
         done: &'p mut Done,
     ) -> Page<'p> {
         let Run { service, day, .. } = *run;
-        Page { service, bucket, rules, day, none: Tags::default(), done, last: None, events: Vec::new() }
+        let _removing = service.root.removing();
+        Page {
+            service,
+            bucket,
+            rules,
+            day,
+            none: Tags::default(),
+            done,
+            last: None,
+            _removing,
+            events: Vec::new(),
+        }
     }
 
     /// Deletes a current version if it has expired: in a bucket that keeps versions by a delete marker.
