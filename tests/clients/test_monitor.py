@@ -4,7 +4,9 @@ import contextlib
 import http.client
 import json
 import re
+import shutil
 import socket
+import subprocess
 import threading
 import time
 
@@ -102,6 +104,25 @@ def test_requests_are_counted_by_operation_and_status(monitored):
     # Where the file system has no journal that commits in order, the data of each is flushed by itself before its name.
     assert grown("sluicegate_flushes_total") in (3, 6)
     assert after["sluicegate_panics_total"] == 0
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not on PATH: it is Prometheus's own")
+def test_promtool_has_nothing_to_say(tmp_path):
+    """Its rules for names, units, types and helps, of a page with every kind of line."""
+    with Webhook() as hook, monitored_server("--notify-webhook", f"hook={hook.url}", "--audit-log", tmp_path / "audit",
+                                             "--access-log", tmp_path / "access") as server:
+        s3 = server.s3()
+        s3.create_bucket(Bucket="counted")
+        s3.put_object(Bucket="counted", Key="key", Body=b"x")
+        with pytest.raises(botocore.exceptions.ClientError):
+            s3.get_object(Bucket="counted", Key="missing")
+        status, text = ask(server, "/metrics")
+        assert status == 200
+        checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+        assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+        # It reads what it is given.
+        wrong = text.replace("sluicegate_connections", "sluicegate_Connections_total")
+        assert subprocess.run(["promtool", "check", "metrics"], input=wrong, capture_output=True, text=True).returncode
 
 
 def test_what_is_no_request_is_counted_too(monitored):
