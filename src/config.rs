@@ -578,7 +578,7 @@ fn toml_text(value: &toml::Value) -> Option<String> {
 }
 
 /// Cores that the affinity of the process allows.
-fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     let allowed = rustix::thread::sched_getaffinity(None).map(|set| set.count() as usize);
     // Systems with more cores than the set has room for: the library asks in another way.
     let count = allowed.or_else(|_| std::thread::available_parallelism().map(|count| count.get()));

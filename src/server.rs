@@ -6,6 +6,7 @@
 //! On SIGTERM or SIGINT: no more connections are accepted, idle ones are closed, requests that run are finished (at
 //! most the configured time), and the process exits with 0. On SIGHUP the configuration is read again (`reload`).
 
+pub mod descriptors;
 mod log;
 mod reload;
 pub mod sandbox;
@@ -21,7 +22,6 @@ use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use rustix::process::Resource;
 use rustix::thread::CpuSet;
 
 use self::reload::Reloader;
@@ -130,7 +130,8 @@ fn run(
     let level = log::start(config.log_level, config.log_format);
     // Modes of new files and directories are ours to say.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(Modes::UMASK));
-    let descriptors_max = raise_descriptor_limit();
+    let descriptors_max = descriptors::raise_limit();
+    descriptors::warn_of_lack(&config, descriptors_max);
     let (listeners, addresses) = open_listeners(&config)?;
     let monitors = listen_for_monitors(&config.monitor_listen)?;
     let (cleanable, to_clean) = mpsc::channel::<Arc<Service>>();
@@ -218,8 +219,7 @@ fn run(
         tls: tls.clone(),
         journal: journal.clone(),
         limits: Arc::new(Limits::new(reload::bounds(&config))),
-        // Connections come first: at most a quarter of the descriptors may be taken by objects.
-        objects_max: config.object_cache.min(descriptors_max / 4 / config.workers.max(1)),
+        objects_max: descriptors::objects_max(&config, descriptors_max),
     };
     // It is gone only if it could not give up its rights, and said so.
     let _ = cleanable.send(shared.service.clone());
@@ -250,6 +250,7 @@ fn run(
         deliveries: deliveries.clone(),
         audit_calls,
         lifecycle: lifecycle.orders(),
+        descriptors_max,
     });
     let ended = control.block_on(administer(identity, monitored, reloader, sockets, signals));
     let drain = shared.limits.drain();
@@ -494,18 +495,6 @@ fn announce(config: &Config, driver: Driver, addresses: &[SocketAddr], text: &st
     );
     let _ = write!(out, "{text}");
     let _ = out.flush();
-}
-
-/// As many descriptors as the system allows: a connection needs one, a request a few more. Returns how many.
-fn raise_descriptor_limit() -> usize {
-    let mut limit = rustix::process::getrlimit(Resource::Nofile);
-    let before = limit.current;
-    limit.current = limit.maximum;
-    if rustix::process::setrlimit(Resource::Nofile, limit).is_err() {
-        tracing::warn!("the limit of open files could not be raised");
-        limit.current = before;
-    }
-    limit.current.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 fn allowed_cpus() -> Vec<usize> {

@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use super::{Failure, print, print_json};
 use crate::runtime::Driver;
-use crate::server::sandbox;
+use crate::server::{descriptors, sandbox};
 use crate::storage::survey::{Survey, survey};
+use crate::{config, limits};
 
 /// The command line of `sluicegate doctor`.
 #[derive(Args, Debug)]
@@ -86,6 +87,8 @@ fn machine() -> Vec<Finding> {
     let had = rustix::thread::capabilities(None).map(|sets| sets.permitted).unwrap_or(CapabilitySet::empty());
     let capability = |name, wanted: CapabilitySet, advice| Finding::of(name, had.contains(wanted), advice);
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let workers = config::cores();
+    let wanted = descriptors::wanted(workers, limits::CONNECTIONS_MAX, limits::OBJECT_CACHE_MAX);
     let count = descriptors.map_or_else(|| "unlimited".to_owned(), |count| count.to_string());
     vec![
         Finding::new("kernel", true, kernel, ""),
@@ -112,9 +115,12 @@ fn machine() -> Vec<Finding> {
         ),
         Finding::new(
             "open files",
-            descriptors.is_none_or(|count| count >= DESCRIPTORS_GOOD),
+            descriptors.is_none_or(|count| count >= wanted as u64),
             count,
-            "Each connection takes one: raise it (systemd: LimitNOFILE=1048576).",
+            &format!(
+                "{workers} workers take up to {wanted} with the default of --connections-max: raise it (systemd: \
+                 LimitNOFILE=1048576), or lower --connections-max.",
+            ),
         ),
         Finding::of(
             "Landlock",
@@ -198,9 +204,6 @@ fn text(findings: &[Finding]) -> String {
     }
     text
 }
-
-/// What busy servers need.
-const DESCRIPTORS_GOOD: u64 = 65_536;
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::descriptors;
 use super::log::LevelHandle;
 use crate::config::{Config, ServeArgs, TlsFiles};
 use crate::control::journal::{self, Files};
@@ -38,6 +39,8 @@ pub(super) struct Reloader {
     pub(super) deliveries: Arc<notify::Running>,
     pub(super) audit_calls: Option<journal::Calls>,
     pub(super) lifecycle: lifecycle::Orders,
+    /// How many descriptors the process may have.
+    pub(super) descriptors_max: usize,
 }
 
 impl Reloader {
@@ -109,6 +112,9 @@ impl Reloader {
         self.lifecycle.change(lifecycle_options(config));
         self.limits.set(bounds(config));
         self.level.set(config.log_level);
+        if changed.contains(&"connections-max") {
+            descriptors::warn_of_lack(config, self.descriptors_max);
+        }
         let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         Ok(Reloaded {
             changed: names(changed),

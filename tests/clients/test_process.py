@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import http.client
+import json
 import os
 import re
 import shutil
@@ -219,3 +220,20 @@ def test_too_many_connections_are_told_to_come_back():
             return again.getresponse().status == 403
 
         wait_until(served, "room for a new connection")
+
+
+def test_a_limit_of_open_files_that_is_too_small_is_told(tmp_path):
+    """At start, with what to do; and the doctor says so before."""
+    limited = ["sh", "-c", 'ulimit -n 4096; "$@"; exit $?', "sh"]
+    file = tmp_path / "sluicegate.toml"
+    file.write_text("connections_max = 100\n")
+    with Server(options=["--workers", "2", "--config", file], wrapper=limited) as server:
+        assert "open files" not in server.log()
+        file.write_text("connections_max = 5000\n")
+        assert "Changed: connections-max" in server.admin("reload")
+        wait_until(lambda: "the limit of open files is reached before connections-max" in server.log(), "the warning")
+        server.restart()
+        assert "limit of open files is reached" in server.log()
+    done = subprocess.run([*limited, BINARY, "doctor", "--json", tmp_path], capture_output=True, text=True, check=True)
+    [finding] = [found for found in json.loads(done.stdout) if found["name"] == "open files"]
+    assert (finding["ok"], finding["found"]) == (False, "4096") and "--connections-max" in finding["advice"]

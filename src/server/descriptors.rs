@@ -1,0 +1,63 @@
+//! The limit of open files: raised at start to what the system allows, and compared with what the settings may take.
+//!
+//! A connection takes one descriptor, and while it is answered one or two more, for the bucket and the object. Where they
+//! run out, connections wait to be accepted and requests are answered 503, long before `connections-max` says so.
+
+use rustix::process::Resource;
+
+use crate::config::Config;
+
+/// As many descriptors as the system allows. Returns how many.
+pub(super) fn raise_limit() -> usize {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    let before = limit.current;
+    limit.current = limit.maximum;
+    if rustix::process::setrlimit(Resource::Nofile, limit).is_err() {
+        tracing::warn!("the limit of open files could not be raised");
+        limit.current = before;
+    }
+    limit.current.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// Objects that a worker keeps open under this limit. Connections come first: at most a quarter of the descriptors may be
+/// taken by objects.
+pub(super) fn objects_max(config: &Config, limit: usize) -> usize {
+    config.object_cache.min(limit / 4 / config.workers.max(1))
+}
+
+/// How many descriptors so many workers take when each has so many connections, and keeps so many objects open.
+pub fn wanted(workers: usize, connections_max: usize, objects_max: usize) -> usize {
+    let of_worker = connections_max.saturating_add(objects_max).saturating_add(OF_WORKER);
+    workers.saturating_mul(of_worker).saturating_add(OF_PROCESS)
+}
+
+/// Says so if the limit is smaller than what the settings may take.
+pub(super) fn warn_of_lack(config: &Config, limit: usize) {
+    let wanted = wanted(config.workers, config.connections_max, objects_max(config, limit));
+    if wanted > limit {
+        tracing::warn!(
+            limit,
+            wanted,
+            workers = config.workers,
+            connections_max = config.connections_max,
+            "the limit of open files is reached before connections-max: raise it (systemd: LimitNOFILE, shells: ulimit \
+             -Hn), or lower --connections-max"
+        );
+    }
+}
+
+/// Of a worker besides: its ring, its listeners, its mailbox, and what a few requests under way have open.
+const OF_WORKER: usize = 64;
+/// Of the process: the data directory, the identity store, logs, sockets for administrators and monitors.
+const OF_PROCESS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_is_the_sum_and_never_overflows() {
+        assert_eq!(wanted(2, 100, 10), 2 * (100 + 10 + OF_WORKER) + OF_PROCESS);
+        assert_eq!(wanted(usize::MAX, usize::MAX, 1), usize::MAX);
+    }
+}
