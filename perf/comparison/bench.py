@@ -1,5 +1,6 @@
 """Runs rows: starts the server and the floors on core 0, and the load on core 1."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -83,16 +84,16 @@ class Bench:
             raise Failure(f"{' '.join(command)}\n{done.stderr}{said}")
         return json.loads(done.stdout or "{}")
 
-    def server(self, durability, fresh=True):
-        """A server with a bucket, on an empty root if it is to be fresh: its process."""
-        root = self.scratch / "root"
+    def server(self, row, fresh=True):
+        """A server with the row's settings and a bucket, on an empty root if it is to be fresh: its process."""
+        root, settings = self.scratch / "root", row.settings.format(scratch=self.scratch).split()
         if fresh:
             shutil.rmtree(root, ignore_errors=True)
             root.mkdir()
         self.port += 1
         with open(self.scratch / "server.log", "wb") as log:
             process = Process(self.server_binary, "serve", "--root", root, "--listen", f"127.0.0.1:{self.port}",
-                              "--workers", 1, "--durability", durability, "--log-level", "warn", log=log)
+                              "--workers", 1, "--durability", row.durability, "--log-level", "warn", *settings, log=log)
         if fresh:
             self.add_user(root)
             # A directory with a legal name is a bucket.
@@ -127,10 +128,10 @@ class Bench:
         if not row.reads:
             self.kept = None
         elif self.kept != row.name:
-            with self.server(row.durability):
+            with self.server(row):
                 self.load(f"127.0.0.1:{self.port}", f"{load} --prepare-only")
             self.kept = row.name
-        with self.server(row.durability, fresh=not row.reads) as process:
+        with self.server(row, fresh=not row.reads) as process:
             if row.kind == "complete":
                 load += f" --uploads {self.scratch}/root/.sluicegate/uploads"
             if row.reads:
@@ -149,8 +150,10 @@ class Bench:
 
     def run_floor(self, row, arguments):
         """One run of one floor of a row."""
-        kind, *_ = words = arguments.split()
+        kind, *settings = words = arguments.split()
         directory = self.scratch / "floor"
+        if kind == "server":
+            return self.run_server(dataclasses.replace(row, settings=" ".join(settings)))
         if kind == "list":
             return self.floor("list", "--directory", self.scratch / "root" / self.options.bucket / "load")
         sent = kind == "send" and (directory / "00000000").exists()

@@ -38,7 +38,8 @@ class Row:
     """One comparison.
 
     `load` are the arguments of perf/load. Each of `floors` is one way to do the same work, as arguments of perf/floor: the
-    one with the best median counts. `kind` says how the row is run: `load` (a fresh root, unless objects are read),
+    one with the best median counts. `server` and settings in place of a floor is the same server with these, as the row has
+    its own in `settings`: what a setting costs. `kind` says how the row is run: `load` (a fresh root, unless objects are read),
     `cold` (without page cache), `list`, `removal`, `complete`, `idle`. `rate` is the figure that is compared; `made` is
     the number of objects that a second may make, for rows in which every key is new.
     """
@@ -52,6 +53,7 @@ class Row:
     durability: str = "commit"
     made: int = 0
     slow: bool = False
+    settings: str = ""
 
     @property
     def reads(self):
@@ -111,6 +113,14 @@ ROWS = [
     Row("mixed-64k", "mixed --size 65536 --connections 32 --objects 2000", (), (SPREAD,)),
     Row("multipart-8m", "multipart --size 8388608 --connections 4 --objects 8 --unsigned-payload", (), (SPREAD,),
         rate="gib_per_second"),
+    # What settings cost: beside the same server without them.
+    Row("get-4k-sandbox", "get --size 4096 --connections 64", ("server --sandbox off",), settings="--sandbox require"),
+    Row("get-4k-logged", "get --size 4096 --connections 64", ("server",), settings="--access-log {scratch}/access.log"),
+    Row("get-4k-enforce", "get --size 4096 --connections 64", ("server",), settings="--posix-permissions enforce"),
+    Row("put-4k-none-sandbox", "put --size 4096 --connections 64", ("server --sandbox off",), durability="none",
+        made=40_000, settings="--sandbox require"),
+    Row("put-4k-none-enforce", "put --size 4096 --connections 64", ("server",), durability="none", made=40_000,
+        settings="--posix-permissions enforce"),
     Row("idle-10k", "idle --size 4096 --connections 10000 --warmup 2", (), (), kind="idle"),
 ]
 

@@ -1,5 +1,6 @@
 """Tests of what is logic here: python3 -m unittest perf/comparison/tests.py"""
 
+import argparse
 import json
 import pathlib
 import sys
@@ -74,6 +75,18 @@ class Floors(unittest.TestCase):
         self.assertEqual(check("range-64k", "reply"), "get --size 65536 --connections 16 --objects 1 --prepared")
         self.assertEqual(check("get-64m-4-cold", "send"), row("get-64m-4-cold").load + " --prepared")
         self.assertEqual(check("put-64m-1", "receive"), row("put-64m-1").load)
+
+
+    def test_what_a_setting_costs_is_measured_on_one_root(self):
+        """Both sides are this server, one with the row's settings and one with the floor's."""
+        ran = []
+        with tempfile.TemporaryDirectory() as directory:
+            measured = bench.Bench(directory, argparse.Namespace(server="server", tools="tools", endpoint=None))
+            measured.run_server = ran.append
+            measured.run_floor(row("get-4k-sandbox"), "server --sandbox off")
+            measured.run_floor(row("get-4k-enforce"), "server")
+        self.assertEqual([each.settings for each in ran], ["--sandbox off", ""])
+        self.assertEqual([each.name for each in ran], ["get-4k-sandbox", "get-4k-enforce"])
 
 
 class Reports(unittest.TestCase):

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 
 from .bench import KEYS, LOAD_CORE
+from .rows import Row
 
 # warp creates its bucket, and takes its keys from variables.
 WARP = {f"warp {work}": ["warp", work, "--host", "{address}", "--bucket", "{bucket}", "--obj.size", "4KiB",
@@ -40,7 +41,7 @@ def run(bench):
     options = bench.options
     if options.endpoint:
         return run_all(bench, options.endpoint, own=False)
-    with bench.server("commit"):
+    with bench.server(Row("tools", "")):
         return run_all(bench, f"127.0.0.1:{bench.port}", own=True)
 
 
