@@ -21,6 +21,8 @@ from sluicegate import REPOSITORY, Server, scratch, wait_until
 
 BINARY = os.environ.get("SLUICEGATE_FAILPOINT_BIN")
 KILLS = int(os.environ.get("SLUICEGATE_KILLS", "0"))
+# After so many kills by lot a new directory is begun: versions pile up, and all of them are looked at after each.
+KILLS_OF_DIRECTORY = 20
 
 pytestmark = pytest.mark.skipif(not BINARY, reason="SLUICEGATE_FAILPOINT_BIN names no program built with failpoints")
 
@@ -541,7 +543,14 @@ SIZES = [0, 1, 3000, 4096, 32768, 32769, 70_000, 300_001, MIB, 2 * MIB + 7]
 def test_killed_under_load():
     """Four clients at once; the server dies at steps drawn by lot."""
     seed = int(os.environ.get("SLUICEGATE_SEED", "1"))
-    chance, dying = random.Random(seed), Dying()
+    chance, numbers = random.Random(seed), range(max(KILLS, 5))
+    for first in numbers[::KILLS_OF_DIRECTORY]:
+        kill_again_and_again(numbers[first:first + KILLS_OF_DIRECTORY], chance, seed)
+
+
+def kill_again_and_again(numbers, chance, seed):
+    """The kills of one data directory."""
+    dying = Dying()
     try:
         dying.start()
         user = dying.server.users["writer"]
@@ -549,7 +558,7 @@ def test_killed_under_load():
         for book, bucket in zip(books, ["plain", "plain-too", "kept"]):
             book.create_bucket(bucket)
         books[2].configure("kept", "versioning", "Enabled")
-        for kill in range(max(KILLS, 5)):
+        for kill in numbers:
             step, count = chance.choice(sorted(STEPS)), chance.choice([1, 1, 2, 5, 20])
             dying.arm(step, count)
             loads = [Load(book, bucket, bucket == "kept", f"{seed}-{kill}-{book.prefix}", SIZES, bucket is None)
