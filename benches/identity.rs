@@ -46,6 +46,7 @@ fn filled(users: usize, accounts: usize) -> (tempfile::TempDir, Identity) {
                     unique_id: format!("AIDA{number:017}"),
                     posix_uid: number as u32,
                     posix_gid: 100,
+                    posix_groups: None,
                     created: 0,
                     path: None,
                     account: None,

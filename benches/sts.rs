@@ -46,6 +46,7 @@ fn snapshot(key: &Arc<Secret>) -> Snapshot {
         name: "alice".into(),
         unique_id: UNIQUE_ID.into(),
         owner: PosixOwner { uid: 1, gid: 1 },
+        groups: None,
         principal: PrincipalName::of_user(&ACCOUNT.into(), "/", "alice"),
         policy: built_in_policy("readwrite").map(|text| policy(text, Kind::Identity)),
         policy_names: Vec::new(),

@@ -166,6 +166,8 @@ pub const FLUSH_THREADS: usize = 64;
 pub const GROUPS_USERS_MAX: usize = 4096;
 /// How long they are believed, in seconds.
 pub const GROUPS_SECONDS: u64 = 60;
+/// Most groups that are kept with an S3 user: what a stored user may take bounds it, not the kernel.
+pub const POSIX_GROUPS_LISTED_MAX: usize = 1024;
 /// Most groups of one user (Linux: NGROUPS_MAX).
 pub const GROUPS_MAX: usize = 65_536;
 /// Most changes that share one flush of the journal. More than this gain nothing, and the first would wait for the last.

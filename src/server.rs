@@ -39,6 +39,7 @@ use crate::control::reload::Reload;
 use crate::control::seal::MasterKey;
 use crate::control::socket::{self, Socket};
 use crate::control::user_api;
+use crate::control::wire::PosixGroups;
 use crate::control::{self, admin, buckets, lifecycle_rules, notify};
 use crate::limits;
 use crate::runtime::groups::KnownUsers;
@@ -93,6 +94,7 @@ pub fn quickstart(args: &QuickstartArgs) -> Result<(), Failure> {
                 name: QUICKSTART_USER,
                 secret: &secret,
                 owner: process_owner(),
+                groups: PosixGroups::System,
                 policy: Some("readwrite"),
                 account_root: None,
             };

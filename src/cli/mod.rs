@@ -258,6 +258,7 @@ mod tests {
             "sluicegate user list --json",
             "sluicegate user show bob --json",
             "sluicegate user update bob --posix-gid 7",
+            "sluicegate user update bob --posix-groups 7,8",
             "sluicegate user remove bob",
             "sluicegate user passwd bob --generate",
             "sluicegate policy list --json --root /d",

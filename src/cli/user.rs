@@ -29,6 +29,10 @@ enum UserCommand {
         /// Group of the files the user's requests create
         #[arg(long, value_name = "N", default_value_t = 0)]
         posix_gid: u32,
+        /// Supplementary groups as which the user's requests act with --posix-permissions enforce: `100,200`, `none`, or
+        /// `system` for those that the system's databases name
+        #[arg(long, value_name = "N,..", default_value = "system", value_parser = groups)]
+        posix_groups: wire::PosixGroups,
         /// Policy to attach; without one the user may do nothing
         #[arg(long, value_name = "POLICY")]
         policy: Option<String>,
@@ -53,8 +57,8 @@ enum UserCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Change the owner of the files that the user's requests create from now on
-    #[command(group(clap::ArgGroup::new("change").args(["posix_uid", "posix_gid"]).required(true).multiple(true)))]
+    /// Change the owner of the files that the user's requests create from now on, and the groups as which they act
+    #[command(group(clap::ArgGroup::new("change").args(["posix_uid", "posix_gid", "posix_groups"]).required(true).multiple(true)))]
     Update {
         /// User name
         name: String,
@@ -64,6 +68,9 @@ enum UserCommand {
         /// New group
         #[arg(long, value_name = "N")]
         posix_gid: Option<u32>,
+        /// New supplementary groups: `100,200`, `none` or `system`
+        #[arg(long, value_name = "N,..", value_parser = groups)]
+        posix_groups: Option<wire::PosixGroups>,
     },
     /// Remove a user, its service accounts and its session tokens
     Remove {
@@ -86,13 +93,14 @@ enum UserCommand {
 pub fn run(args: &UserArgs) -> Result<(), Failure> {
     let client = args.server.client();
     match &args.command {
-        UserCommand::Add { name, posix_uid, posix_gid, policy, account_root, secret } => {
+        UserCommand::Add { name, posix_uid, posix_gid, posix_groups, policy, account_root, secret } => {
             let ChosenSecret { text, generated } = secret.choose()?;
             let body = wire::AddUser {
                 name: name.clone(),
                 secret: text.clone(),
                 posix_uid: *posix_uid,
                 posix_gid: *posix_gid,
+                posix_groups: posix_groups.clone(),
                 policy: policy.clone(),
                 account_root: account_root.clone(),
             };
@@ -113,12 +121,21 @@ pub fn run(args: &UserArgs) -> Result<(), Failure> {
             let user: wire::User = client.get(&path_with(USERS, name))?;
             if *json { print_json(&user) } else { print(&show(&user)) }
         }
-        UserCommand::Update { name, posix_uid, posix_gid } => {
-            let body = wire::UpdateUser { posix_uid: *posix_uid, posix_gid: *posix_gid };
+        UserCommand::Update { name, posix_uid, posix_gid, posix_groups } => {
+            let body = wire::UpdateUser {
+                posix_uid: *posix_uid,
+                posix_gid: *posix_gid,
+                posix_groups: posix_groups.clone(),
+            };
             let changed: wire::ChangedUser = client.send(Method::PATCH, &path_with(USERS, name), &body)?;
             warn(&changed.warnings);
             let user = changed.user;
-            print(&format!("New files of {name} belong to {}:{}.\n", user.posix_uid, user.posix_gid))
+            print(&format!(
+                "New files of {name} belong to {}:{}; its groups are {}.\n",
+                user.posix_uid,
+                user.posix_gid,
+                shown_groups(&user)
+            ))
         }
         UserCommand::Remove { name } => remove(&client, name),
         UserCommand::Passwd { name, secret } => {
@@ -132,6 +149,28 @@ pub fn run(args: &UserArgs) -> Result<(), Failure> {
 }
 
 const USERS: &str = "/v1/users";
+
+/// Reads supplementary groups as they are given.
+fn groups(text: &str) -> Result<wire::PosixGroups, String> {
+    let listed =
+        |text: &str| text.split(',').map(|item| item.trim().parse().ok()).collect::<Option<Vec<u32>>>();
+    match text {
+        "system" => Ok(wire::PosixGroups::System),
+        "none" => Ok(wire::PosixGroups::Listed(Vec::new())),
+        text => listed(text)
+            .map(wire::PosixGroups::Listed)
+            .ok_or_else(|| "write numbers with commas between, `none` or `system`".to_owned()),
+    }
+}
+
+/// The supplementary groups, as they can be given.
+fn shown_groups(user: &wire::User) -> String {
+    match &user.posix_groups {
+        None => "system".to_owned(),
+        Some(groups) if groups.is_empty() => "none".to_owned(),
+        Some(groups) => groups.iter().map(u32::to_string).collect::<Vec<_>>().join(","),
+    }
+}
 
 fn remove(client: &Client, name: &str) -> Result<(), Failure> {
     let removed: wire::RemovedUser = client.delete(&path_with(USERS, name))?;
@@ -160,19 +199,20 @@ fn warn(warnings: &[String]) {
 }
 
 fn list(users: &[wire::User]) -> String {
-    let rows: Vec<[String; 5]> = users
+    let rows: Vec<[String; 6]> = users
         .iter()
         .map(|user| {
             [
                 user.name.clone(),
                 user.posix_uid.to_string(),
                 user.posix_gid.to_string(),
+                shown_groups(user),
                 user.policy.clone().unwrap_or_else(|| "-".to_owned()),
                 user.service_accounts.to_string(),
             ]
         })
         .collect();
-    table(["USER", "UID", "GID", "POLICY", "SERVICE ACCOUNTS"], &rows)
+    table(["USER", "UID", "GID", "GROUPS", "POLICY", "SERVICE ACCOUNTS"], &rows)
 }
 
 fn show(user: &wire::User) -> String {
@@ -180,13 +220,14 @@ fn show(user: &wire::User) -> String {
     let names = |list: &[String]| if list.is_empty() { "-".to_owned() } else { list.join(", ") };
     format!(
         "User:              {}\nUnique id:         {}\nARN:               {}\nPOSIX uid:         {}\n\
-         POSIX gid:         {}\nPolicy:            {policy}\nInline policies:   {}\nAccess keys:       {}\n\
+         POSIX gid:         {}\nPOSIX groups:      {}\nPolicy:            {policy}\nInline policies:   {}\nAccess keys:       {}\n\
          Service accounts:  {}\nCreated:           {}\n",
         user.name,
         user.unique_id,
         user.arn,
         user.posix_uid,
         user.posix_gid,
+        shown_groups(user),
         names(&user.inline_policies),
         names(&user.access_keys),
         user.service_accounts,
@@ -206,6 +247,7 @@ mod tests {
             arn: "arn:aws:iam::1:user/alice".into(),
             posix_uid: 1001,
             posix_gid: 100,
+            posix_groups: Some(vec![7, 200]),
             policy: None,
             inline_policies: Vec::new(),
             access_keys: vec!["AKIA1".into(), "AKIA2".into()],
@@ -214,11 +256,23 @@ mod tests {
         };
         assert_eq!(
             list(std::slice::from_ref(&user)),
-            "USER   UID   GID  POLICY  SERVICE ACCOUNTS\nalice  1001  100  -       2\n"
+            "USER   UID   GID  GROUPS  POLICY  SERVICE ACCOUNTS\nalice  1001  100  7,200   -       2\n"
         );
         let text = show(&user);
-        assert_eq!(text.lines().count(), 10);
+        assert_eq!(text.lines().count(), 11);
         assert!(text.contains("Access keys:       AKIA1, AKIA2\n"), "{text}");
         assert!(text.contains("POSIX uid:         1001\n"), "{text}");
+        assert!(text.contains("POSIX groups:      7,200\n"), "{text}");
+    }
+
+    #[test]
+    fn groups_are_numbers_or_a_word() {
+        let listed = |groups: &[u32]| Ok(wire::PosixGroups::Listed(groups.to_vec()));
+        assert_eq!(groups("100, 7"), listed(&[100, 7]));
+        assert_eq!(groups("none"), listed(&[]));
+        assert_eq!(groups("system"), Ok(wire::PosixGroups::System));
+        for bad in ["", "1,", "x", "-1", "4294967296", "none,1"] {
+            assert!(groups(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -106,6 +106,7 @@ async fn add_user(
                 name: &body.name,
                 secret: &body.secret,
                 owner: PosixOwner { uid: body.posix_uid, gid: body.posix_gid },
+                groups: body.posix_groups,
                 policy: body.policy.as_deref(),
                 account_root: body.account_root.as_deref(),
             })?;
@@ -127,7 +128,7 @@ async fn update_user(
     let can_chown = admin.can_chown;
     admin
         .run(move |identity| {
-            let user = identity.update_user(&name, body.posix_uid, body.posix_gid)?;
+            let user = identity.update_user(&name, body)?;
             Ok(wire::ChangedUser { warnings: warnings(&user, can_chown), user })
         })
         .await

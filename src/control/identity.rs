@@ -53,6 +53,8 @@ pub struct NewUser<'a> {
     pub secret: &'a SecretText,
     /// Owner of the files its keys create.
     pub owner: PosixOwner,
+    /// Its supplementary groups.
+    pub groups: wire::PosixGroups,
     /// Policy to attach in the same step.
     pub policy: Option<&'a str>,
     /// The account whose root it is, for the names by which AWS knows it.
@@ -94,6 +96,8 @@ impl Identity {
         record::check_secret(new.secret)?;
         record::check_owner_id("posix-uid", new.owner.uid)?;
         record::check_owner_id("posix-gid", new.owner.gid)?;
+        let posix_groups = new.groups.clone().into_listed();
+        posix_groups.as_deref().map_or(Ok(()), record::check_groups)?;
         if let Some(account) = new.account_root.filter(|account| !is_account(account)) {
             let message = format!("the account {account:?} is no number of {ACCOUNT_DIGITS} digits");
             return Err(Error::new(ErrorKind::InvalidName, message));
@@ -102,6 +106,7 @@ impl Identity {
             unique_id: self.unused_unique_id(record::new_unique_id)?,
             posix_uid: new.owner.uid,
             posix_gid: new.owner.gid,
+            posix_groups,
             created: now(),
             path: None,
             account: new.account_root.map(str::to_owned),
@@ -127,11 +132,14 @@ impl Identity {
         state.show_user(new.name)
     }
 
-    /// Changes the owner of the files that the user's keys create from now on.
+    /// Changes the owner of the files that the user's keys create from now on, and the groups as which they act.
     ///
     /// # Errors
-    /// `NoSuchUser`, `InvalidOwner`, `StoreFailure`.
-    pub fn update_user(&self, name: &str, uid: Option<u32>, gid: Option<u32>) -> Result<wire::User, Error> {
+    /// `NoSuchUser`, `InvalidOwner`, `LimitExceeded`, `StoreFailure`.
+    pub fn update_user(&self, name: &str, new: wire::UpdateUser) -> Result<wire::User, Error> {
+        let wire::UpdateUser { posix_uid: uid, posix_gid: gid, posix_groups } = new;
+        let groups = posix_groups.map(wire::PosixGroups::into_listed);
+        groups.iter().flatten().try_for_each(|groups| record::check_groups(groups))?;
         uid.map(|uid| record::check_owner_id("posix-uid", uid)).transpose()?;
         gid.map(|gid| record::check_owner_id("posix-gid", gid)).transpose()?;
         let mut state = self.state.lock();
@@ -139,6 +147,7 @@ impl Identity {
         let after = UserRecord {
             posix_uid: uid.unwrap_or(before.posix_uid),
             posix_gid: gid.unwrap_or(before.posix_gid),
+            posix_groups: groups.unwrap_or_else(|| before.posix_groups.clone()),
             ..before.clone()
         };
         if after != *before {

@@ -20,6 +20,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::{Error, ErrorKind};
 pub use crate::iam::POLICY_BYTES_MAX;
+use crate::limits;
 
 /// Shortest user name in characters. Access keys of fewer than three break common clients.
 pub const USER_NAME_CHARS_MIN: usize = 3;
@@ -59,6 +60,9 @@ pub struct UserRecord {
     pub posix_uid: u32,
     /// Group of the files the user's keys create.
     pub posix_gid: u32,
+    /// Its supplementary groups, sorted, where permissions are enforced; none: those that the system's databases name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub posix_groups: Option<Vec<u32>>,
     /// Seconds since the Unix epoch.
     pub created: i64,
     /// What stands between `user` and the name in its ARN; none: a slash.
@@ -232,6 +236,19 @@ pub fn check_owner_id(what: &str, id: u32) -> Result<(), Error> {
     Ok(())
 }
 
+/// Checks the supplementary groups of a user.
+pub fn check_groups(groups: &[u32]) -> Result<(), Error> {
+    if groups.len() > limits::POSIX_GROUPS_LISTED_MAX {
+        let message = format!(
+            "posix-groups has {} groups and the limit is {}; list fewer, or leave them to the system",
+            groups.len(),
+            limits::POSIX_GROUPS_LISTED_MAX
+        );
+        return Err(Error::new(ErrorKind::LimitExceeded, message));
+    }
+    groups.iter().try_for_each(|group| check_owner_id("posix-groups", *group))
+}
+
 /// Checks the length of an identity, session or embedded policy.
 pub fn check_policy_bytes(bytes: usize) -> Result<(), Error> {
     if bytes > POLICY_BYTES_MAX {
@@ -366,6 +383,25 @@ mod tests {
         assert!(check_owner_id("posix-uid", 0).is_ok());
         assert!(check_owner_id("posix-uid", u32::MAX - 1).is_ok());
         assert!(check_owner_id("posix-uid", u32::MAX).is_err());
+        assert!(check_groups(&[]).is_ok() && check_groups(&[0, u32::MAX - 1]).is_ok());
+        assert!(check_groups(&[1, u32::MAX]).is_err());
+        assert!(check_groups(&vec![1; limits::POSIX_GROUPS_LISTED_MAX]).is_ok());
+        assert!(check_groups(&vec![1; limits::POSIX_GROUPS_LISTED_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn users_of_older_stores_are_read_and_written_as_they_were() {
+        let old = r#"{"unique_id":"AIDA","posix_uid":1,"posix_gid":2,"created":3}"#;
+        let user: UserRecord = serde_json::from_str(old).unwrap();
+        assert_eq!(user.posix_groups, None);
+        assert_eq!(serde_json::to_string(&user).unwrap(), old);
+        let listed = UserRecord { posix_groups: Some(Vec::new()), ..user };
+        let text = serde_json::to_string(&listed).unwrap();
+        assert_eq!(
+            serde_json::from_str::<UserRecord>(&text).unwrap(),
+            listed,
+            "{text}: none is not the system's"
+        );
     }
 
     #[test]

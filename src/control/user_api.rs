@@ -202,6 +202,7 @@ mod tests {
                 name: name.into(),
                 unique_id: format!("AIDA{name}").into(),
                 owner: PosixOwner { uid: 0, gid: 0 },
+                groups: None,
                 principal: PrincipalName::of_user(&ACCOUNT.into(), "/", name),
                 policy: policy.then(|| Arc::new(Policy::merge([]))),
                 policy_names: Vec::new(),

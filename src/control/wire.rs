@@ -22,6 +22,9 @@ pub struct AddUser {
     /// Group of the files the user's keys create.
     #[serde(default)]
     pub posix_gid: u32,
+    /// Its supplementary groups.
+    #[serde(default)]
+    pub posix_groups: PosixGroups,
     /// Policy to attach in the same step.
     #[serde(default)]
     pub policy: Option<String>,
@@ -40,6 +43,34 @@ pub struct UpdateUser {
     /// New group of files created from now on.
     #[serde(default)]
     pub posix_gid: Option<u32>,
+    /// New supplementary groups.
+    #[serde(default)]
+    pub posix_groups: Option<PosixGroups>,
+}
+
+/// The supplementary groups of a user, where permissions are enforced.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PosixGroups {
+    /// Those that the system's databases name.
+    #[default]
+    System,
+    /// These, whatever the databases name.
+    Listed(Vec<u32>),
+}
+
+impl PosixGroups {
+    /// As they are kept: each once, in order.
+    pub fn into_listed(self) -> Option<Vec<u32>> {
+        match self {
+            PosixGroups::System => None,
+            PosixGroups::Listed(mut groups) => {
+                groups.sort_unstable();
+                groups.dedup();
+                Some(groups)
+            }
+        }
+    }
 }
 
 /// `PUT /v1/users/{name}/secret`.
@@ -85,6 +116,9 @@ pub struct User {
     pub posix_uid: u32,
     /// Group of the files the user's keys create.
     pub posix_gid: u32,
+    /// Its supplementary groups; none: those of the system.
+    #[serde(default)]
+    pub posix_groups: Option<Vec<u32>>,
     /// The attached policy.
     pub policy: Option<String>,
     /// Names of the policies that were put into it through the IAM API.

@@ -111,6 +111,8 @@ pub struct User {
     pub unique_id: Arc<str>,
     /// The owner of the user's files, also of those made with derived credentials.
     pub owner: PosixOwner,
+    /// The supplementary groups as which its requests act where permissions are enforced; none: the system says.
+    pub groups: Option<Arc<[u32]>>,
     /// Its ARN and account.
     pub principal: PrincipalName,
     /// The attached and inline policies as one; `None` if there is none.
@@ -372,6 +374,7 @@ mod tests {
             name: name.into(),
             unique_id: unique_id.into(),
             owner: PosixOwner { uid, gid: 100 },
+            groups: None,
             principal: PrincipalName::of_user(&ACCOUNT.into(), "/", name),
             policy: None,
             policy_names: Vec::new(),

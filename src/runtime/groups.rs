@@ -4,7 +4,8 @@
 //! LDAP, whatever the machine is set up with). Asking may take long, so it is done on an offload thread, and what was
 //! answered is believed for [`limits::GROUPS_SECONDS`]: for so long does a user who left a group keep it.
 //!
-//! A UID that the system does not know, as in a container without those databases, is in its own group alone.
+//! A UID that the system does not know, as in a container without those databases, is in its own group alone. Groups can
+//! be kept with an S3 user instead; then nobody asks here.
 
 use std::collections::HashMap;
 use std::ffi::CString;

@@ -335,6 +335,11 @@ impl Caller<'_> {
         self.user().map_or(anonymous, |user| user.owner)
     }
 
+    /// The supplementary groups that are kept with the caller's user; none: the system says.
+    pub fn listed_groups(&self) -> Option<&[u32]> {
+        self.user().and_then(|user| user.groups.as_deref())
+    }
+
     /// The id and name under which S3 shows the caller.
     pub fn owner_id(&self) -> (&str, &str) {
         self.user().map_or(("anonymous", "anonymous"), |user| (&user.name, &user.name))

@@ -76,6 +76,9 @@ async fn user_in(
     if owner.uid == 0 && service.root.process_owner().uid == 0 {
         return Ok(None);
     }
+    if let Some(groups) = caller.listed_groups() {
+        return Ok(Some(Credentials::new(owner.uid, owner.gid, groups)));
+    }
     Ok(Some(service.posix.known.credentials(owner.uid, owner.gid, &service.offload).await?))
 }
 

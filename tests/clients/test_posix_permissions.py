@@ -4,6 +4,7 @@ The oracle is the kernel: each thing that a client asks for is also done by a pr
 the two have to agree. With SLUICEGATE_ALL_MODES set, many more modes are tried, which takes minutes.
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -468,6 +469,55 @@ def test_supplementary_groups_count(server):
         for _ in range(2):
             assert allows(client.put_object, Bucket="shared", Key="friends/k", Body=b"") == (name == "member")
     assert (directory / "k").stat().st_gid == 30009
+
+
+def test_groups_that_are_kept_with_the_user(server):
+    """They take the place of those of the system's databases, at once."""
+    directory = make_directory(server, "kept-groups", 0o750)
+    make_file(directory / "file", 0o640)
+    target = {"Bucket": "shared", "Key": "kept-groups/file"}
+    client, member = server.clients["other"], server.clients["member"]
+
+    def shown(name):
+        return json.loads(server.admin("user", "show", name, "--json"))["posix_groups"]
+
+    # A UID that no database need know.
+    server.admin("user", "add", "stranger", "--posix-uid", 29999, "--posix-gid", 39999, "--posix-groups", "39998,30001",
+                 "--policy", "readwrite", secret="Secret-of-stranger")
+    stranger = server.s3(User("stranger", "Secret-of-stranger", 29999, 39999))
+    assert shown("stranger") == [30001, 39998]
+    assert allows(stranger.get_object, **target) and not allows(client.get_object, **target)
+    try:
+        said = server.admin("user", "update", "other", "--posix-groups", "30001,7,30001")
+        assert said == "New files of other belong to 20003:30003; its groups are 7,30001.\n"
+        assert allows(client.get_object, **target)
+        assert "7,30001" in server.admin("user", "list")
+        # The owner of files does not change with it, nor the other way round.
+        client.put_object(Bucket="shared", Key="kept-groups-new", Body=b"x")
+        stat = server.path("shared", "kept-groups-new").stat()
+        assert (stat.st_uid, stat.st_gid) == (UIDS["other"], GIDS["other"])
+        server.admin("user", "update", "other", "--posix-gid", GIDS["other"])
+        assert allows(client.get_object, **target)
+        server.restart()
+        clients = {name: server.s3(server.users[name]) for name in UIDS}
+        server.clients.update(clients)
+        client, member = clients["other"], clients["member"]
+        assert allows(client.get_object, **target), "they are kept"
+        # None at all, whatever the databases say.
+        assert allows(member.get_object, **target)
+        server.admin("user", "update", "member", "--posix-groups", "none")
+        assert shown("member") == [] and not allows(member.get_object, **target)
+        for bad in ("x", "1,,2", "4294967296"):
+            assert server.command("user", "update", "other", "--posix-groups", bad).returncode == 2
+        assert "posix-groups" in server.refused("user", "update", "other", "--posix-groups", "4294967295")
+        assert shown("other") == [7, 30001]
+    finally:
+        for name in ("member", "other"):
+            server.admin("user", "update", name, "--posix-groups", "system")
+        server.admin("user", "remove", "stranger")
+    assert shown("other") is None
+    assert allows(member.get_object, **target) and not allows(client.get_object, **target)
+
 
 
 @pytest.mark.parametrize("permissions", ["bypass", "enforce"])

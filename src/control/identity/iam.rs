@@ -105,6 +105,7 @@ impl Identity {
             unique_id: self.unused_unique_id(record::new_unique_id)?,
             posix_uid: uid,
             posix_gid: gid,
+            posix_groups: by.user.as_ref().and_then(|user| Some(user.groups.as_ref()?.to_vec())),
             created: now(),
             path: Some(path).filter(|path| path != "/"),
             account: foreign(state, by),

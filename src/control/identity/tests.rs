@@ -17,7 +17,14 @@ fn secret(text: &str) -> SecretText {
 
 fn add(identity: &Identity, name: &str, policy: Option<&str>) -> Result<wire::User, Error> {
     let owner = PosixOwner { uid: 1001, gid: 1002 };
-    identity.add_user(&NewUser { name, secret: &secret("Passw0rd"), owner, policy, account_root: None })
+    identity.add_user(&NewUser {
+        name,
+        secret: &secret("Passw0rd"),
+        owner,
+        groups: wire::PosixGroups::System,
+        policy,
+        account_root: None,
+    })
 }
 
 fn refused<T: std::fmt::Debug>(result: Result<T, Error>, kind: ErrorKind) -> String {
@@ -66,6 +73,7 @@ fn what_cannot_be_a_user_is_refused_and_leaves_nothing() {
             name: "bob",
             secret: &secret(text),
             owner,
+            groups: wire::PosixGroups::System,
             policy: None,
             account_root: None,
         })
@@ -83,7 +91,7 @@ fn changes_survive_a_reopening_and_secrets_keep_their_ids() {
     add(&identity, "bob", None).unwrap();
     identity.add_policy("mine", DOCUMENT, false).unwrap();
     identity.attach_policy("bob", "mine").unwrap();
-    identity.update_user("bob", Some(7), None).unwrap();
+    identity.update_user("bob", owned_by(7)).unwrap();
     identity.set_secret("bob", &secret("Another1")).unwrap();
     let account = identity.add_service_account("alice", Some(DOCUMENT)).unwrap();
     let (users, policies) = (identity.users(), identity.policies());
@@ -440,6 +448,10 @@ fn what_a_crash_left_beside_the_database_is_replaced() {
     add(&identity, "alice", None).unwrap();
 }
 
+fn owned_by(uid: u32) -> wire::UpdateUser {
+    wire::UpdateUser { posix_uid: Some(uid), ..wire::UpdateUser::default() }
+}
+
 /// The limits of users, policies and service accounts, and the cost of one change of each kind beside them.
 #[test]
 fn a_change_at_the_limits_is_quick() {
@@ -449,6 +461,7 @@ fn a_change_at_the_limits_is_quick() {
         unique_id: String::new(),
         posix_uid: 1,
         posix_gid: 1,
+        posix_groups: None,
         created: 0,
         path: None,
         account: None,
@@ -501,7 +514,7 @@ fn a_change_at_the_limits_is_quick() {
     let mut uid = 5000;
     timed("owner", &mut || {
         uid += 1;
-        identity.update_user("user0000", Some(uid), None).unwrap();
+        identity.update_user("user0000", owned_by(uid)).unwrap();
     });
     timed("policy", &mut || drop(identity.add_policy("policy0000", &policy.document, true).unwrap()));
     let mut flip = false;

@@ -146,6 +146,7 @@ fn check(backup: &Backup) -> Result<(), Error> {
             .and_then(|()| user.secret.as_ref().map_or(Ok(()), record::check_secret))
             .and_then(|()| record::check_owner_id("posix-uid", user.record.posix_uid))
             .and_then(|()| record::check_owner_id("posix-gid", user.record.posix_gid))
+            .and_then(|()| user.record.posix_groups.as_deref().map_or(Ok(()), record::check_groups))
             .map_err(|error| malformed(format!("user {:?}: {error}", user.name)))?;
         if !names.insert(&user.name) {
             return Err(malformed(format!("the user {:?} stands in it twice", user.name)));
@@ -325,7 +326,14 @@ mod tests {
         identity.add_policy("mine", document, false).unwrap();
         let secret = SecretText::new("Passw0rd".to_owned());
         let owner = PosixOwner { uid: 5, gid: 6 };
-        let new = NewUser { name: "alice", secret: &secret, owner, policy: Some("mine"), account_root: None };
+        let new = NewUser {
+            name: "alice",
+            secret: &secret,
+            owner,
+            groups: wire::PosixGroups::Listed(vec![7, 5, 7]),
+            policy: Some("mine"),
+            account_root: None,
+        };
         identity.add_user(&new).unwrap();
         identity.add_service_account("alice", Some(document)).unwrap();
         identity.export()
@@ -351,7 +359,14 @@ mod tests {
         let (_directory, identity) = identity();
         let secret = SecretText::new("Passw0rd".to_owned());
         let owner = PosixOwner { uid: 5, gid: 6 };
-        let bob = NewUser { name: "bob", secret: &secret, owner, policy: None, account_root: None };
+        let bob = NewUser {
+            name: "bob",
+            secret: &secret,
+            owner,
+            groups: wire::PosixGroups::System,
+            policy: None,
+            account_root: None,
+        };
         identity.add_user(&bob).unwrap();
         let error = identity.import(filled(), false).unwrap_err();
         assert_eq!(error.kind, ErrorKind::StoreNotEmpty);

@@ -126,6 +126,7 @@ fn targets() {
             name: name.into(),
             unique_id: format!("AIDA-{name}").into(),
             owner: crate::iam::PosixOwner { uid: 1, gid: 1 },
+            groups: None,
             principal,
             policy: None,
             policy_names: Vec::new(),

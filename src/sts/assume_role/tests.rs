@@ -16,6 +16,7 @@ fn user(policy: Option<&str>) -> User {
         name: "alice".into(),
         unique_id: "AIDAAAAAAAAAAAAAAAAAA".into(),
         owner: PosixOwner { uid: 1, gid: 1 },
+        groups: None,
         principal: PrincipalName::of_user(&ACCOUNT.into(), "/", "alice"),
         policy: compiled,
         policy_names: Vec::new(),

@@ -25,7 +25,16 @@ fn identity() -> (tempfile::TempDir, Identity) {
 fn add(identity: &Identity, name: &str, policy: Option<&str>, account_root: Option<&str>) {
     let secret = SecretText::new("Passw0rd".to_owned());
     let owner = PosixOwner { uid: 5, gid: 6 };
-    identity.add_user(&NewUser { name, secret: &secret, owner, policy, account_root }).unwrap();
+    identity
+        .add_user(&NewUser {
+            name,
+            secret: &secret,
+            owner,
+            groups: wire::PosixGroups::System,
+            policy,
+            account_root,
+        })
+        .unwrap();
 }
 
 fn by(identity: &Identity, account: &str, user: &str) -> By {
@@ -102,7 +111,7 @@ fn a_user_has_access_keys_and_the_owner_of_its_maker() {
     assert_eq!((&*credential.user.name, &*credential.user.principal.arn), ("bob", &*shown.arn));
     assert!(credential.user.policy.is_none(), "it may do nothing yet");
     // Files of a UID belong to the user whom the cluster admin gave it, not to one that was added to it by name.
-    identity.update_user("admin", Some(1001), None).unwrap();
+    identity.update_user("admin", wire::UpdateUser { posix_uid: Some(1001), ..Default::default() }).unwrap();
     done(&identity, create_user("aaa"));
     assert_eq!(&*identity.published().load().user_by_uid(1001).unwrap().name, "admin");
     let view = identity.user("bob").unwrap();

@@ -17,6 +17,7 @@ fn snapshot() -> Snapshot {
             unique_id: format!("AIDA{}", name.to_uppercase()).into(),
             principal: PrincipalName::of_user(&ACCOUNT.into(), "/", name),
             owner: PosixOwner { uid, gid: uid },
+            groups: None,
             policy: None,
             policy_names: Vec::new(),
         });
