@@ -17,8 +17,9 @@
 //! - That holds because a file whose ctime is young is not taken in: the next change gets another one for sure, which
 //!   within one tick of the clock of files it would not ([`SETTLED_MS`], `COARSE_SETTLED`).
 //! - The path is not resolved as strictly here as it was at first: a symbolic link that took the place of one of its
-//!   directories is followed, and only to the very same file. So an entry is trusted for [`TRUST`] only after it was
-//!   opened, never longer, however often it is used.
+//!   directories is followed, and only to the very same file. So an entry is trusted for [`TRUST`] only, however often it
+//!   is used; then its path is followed as strictly as at first, and only if that leads to the same file again, in the same
+//!   state, it is trusted anew ([`Slot::renew`]), which costs a third of opening it.
 //! - Whether the bucket is served, and whether it keeps versions, is asked every time.
 //! - An entry that is not trusted any more is dropped within about a second ([`ObjectCache::sweep`]), so that files that
 //!   are deleted give their blocks back and file systems can be unmounted.
@@ -39,6 +40,7 @@ mod directories;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::CStr;
 use std::hash::{BuildHasher, RandomState};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -50,6 +52,7 @@ use super::layout::{self, BucketName, HOP_BYTES_MAX, ObjectKey};
 use super::object::{FileId, Object};
 use super::root::Root;
 use super::versions::Versioning;
+use super::walk;
 use crate::codec::dates::Timestamp;
 use crate::limits::{KEPT_BODIES_BYTES_MAX, KEPT_BODY_BYTES_MAX, SETTLED_MS};
 use crate::runtime::clock::coarse;
@@ -74,7 +77,7 @@ pub struct ObjectCache {
 struct Slot {
     hash: u64,
     used: u64,
-    /// By [`coarse`].
+    /// When its path was last followed strictly, by [`coarse`].
     opened: Duration,
     object: Rc<CachedObject>,
 }
@@ -143,7 +146,7 @@ impl ObjectCache {
         let hash = self.hash(bucket, key);
         let mut sets = self.sets.borrow_mut();
         let slot = self.set(&mut sets, hash)?.iter_mut().flatten().find(|slot| slot.hash == hash)?;
-        if slot.is_old(coarse()) {
+        if slot.age(coarse()) >= RENEWED_WITHIN {
             return None;
         }
         slot.used = self.next_use();
@@ -174,11 +177,12 @@ impl ObjectCache {
     ) -> Option<Rc<CachedObject>> {
         let mut sets = self.sets.borrow_mut();
         let set = self.set(&mut sets, place.hash)?;
-        let cached = &set.iter().flatten().find(|slot| slot.is_of(place.hash, bucket, key))?.object;
-        if cached.versioning != root.versioning(bucket) || root.is_unlinked(bucket) {
+        let slot = set.iter_mut().flatten().find(|slot| slot.is_of(place.hash, bucket, key))?;
+        if slot.object.versioning != root.versioning(bucket) || root.is_unlinked(bucket) {
             return None;
         }
-        Some(cached.clone())
+        let is_trusted = slot.age(coarse()) < TRUST || slot.renew(root, bucket);
+        is_trusted.then(|| slot.object.clone())
     }
 
     /// Whether the object's path still names the file that was opened, in the state it was in then. What was read of it
@@ -280,7 +284,7 @@ impl ObjectCache {
                 return false;
             }
             for slot in &mut sets[self.hand.get()] {
-                if slot.as_ref().is_some_and(|slot| slot.is_old(now)) {
+                if slot.as_ref().is_some_and(|slot| slot.age(now) >= TRUST) {
                     *slot = None;
                     dropped += 1;
                     self.entries.set(self.entries.get() - 1);
@@ -322,8 +326,25 @@ impl Slot {
         self.hash == hash && self.object.names.are_of(bucket, key)
     }
 
-    fn is_old(&self, now: Duration) -> bool {
-        now.saturating_sub(self.opened) >= TRUST
+    fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.opened)
+    }
+
+    /// Trusts the object anew if its path, followed as strictly as at first, leads to the same file in the same state.
+    fn renew(&mut self, root: &Root, bucket: &BucketName) -> bool {
+        let now = coarse();
+        let Some(cached) = Rc::get_mut(&mut self.object) else { return false };
+        let Ok(Some(bucket)) = root.bucket(bucket) else { return false };
+        let Ok(Some((_, stat))) = walk::find(bucket.fd.as_fd(), cached.names.below_bucket()) else {
+            return false;
+        };
+        if FileId::of(&stat) != cached.object.file_id {
+            return false;
+        }
+        // No body is shown for longer, and no directory.
+        (cached.body, cached.directory) = (OnceCell::new(), OnceCell::new());
+        self.opened = now;
+        true
     }
 }
 
@@ -339,6 +360,12 @@ impl Names {
     /// From the root on, with a NUL at its end.
     fn path(&self) -> &[u8] {
         &self.text[..self.path_bytes as usize]
+    }
+
+    /// From the bucket on, without a NUL.
+    fn below_bucket(&self) -> &[u8] {
+        let path = self.path();
+        &path[self.bucket_bytes as usize + 1..path.len() - 1]
     }
 
     /// The directory that the path ends in, without a NUL.
@@ -400,8 +427,10 @@ fn is_settled(ctime: Timestamp, now: Timestamp, fine_times: bool) -> bool {
     u128::try_from(nanos(now) - nanos(ctime)).is_ok_and(|age| age >= needed.as_nanos())
 }
 
-/// How long an entry is trusted after it was opened.
+/// How long an entry is trusted after it was opened, or its path was followed again.
 pub const TRUST: Duration = Duration::from_secs(1);
+/// An older one is opened afresh.
+const RENEWED_WITHIN: Duration = Duration::from_secs(2);
 /// Where a look at a file's times does not make the next change get others, they tick in milliseconds or, on the coarsest
 /// file systems, in seconds.
 const COARSE_SETTLED: Duration = Duration::from_secs(2);

@@ -216,6 +216,7 @@ fn nothing_is_trusted_or_kept_open_for_long() {
         thread::sleep(until.saturating_sub(coarse()));
     }
     assert!(store.find("a/b").is_none(), "however often it was used");
+    assert!(kept.upgrade().is_some());
     assert!(store.cache.sweep());
     assert!(kept.upgrade().is_none(), "its file is closed");
     assert_eq!(store.cache.entries.get(), 0);
@@ -337,4 +338,33 @@ fn a_directory_in_which_much_happens_is_left_alone() {
         }
     }
     assert!(!state(&store));
+}
+
+#[test]
+fn what_its_path_still_leads_to_is_trusted_anew() {
+    let store = Store::new(64);
+    let trust = |key: &str| {
+        let until = store.opened(key) + TRUST;
+        while coarse() < until {
+            thread::sleep(until.saturating_sub(coarse()));
+        }
+    };
+    store.put("a/b", b"content");
+    store.open("a/b");
+    let opened = store.opened("a/b");
+    store.cache.keep_body(&store.find("a/b").unwrap(), b"content");
+    trust("a/b");
+    assert!(store.serves("a/b"));
+    assert!(store.opened("a/b") >= opened + TRUST);
+    assert_eq!(store.find("a/b").unwrap().body(), None, "no body is shown for longer");
+    trust("a/b");
+    let held = store.find("a/b").unwrap();
+    trust("a/b");
+    assert!(store.find("a/b").is_none(), "somebody looks at it");
+    drop(held);
+    fs::write(store.path("bucket/a/b"), b"CONTENT").unwrap();
+    assert!(store.find("a/b").is_none(), "it is in another state");
+    store.open("a/b");
+    thread::sleep(RENEWED_WITHIN + Duration::from_millis(20));
+    assert!(store.find("a/b").is_none(), "it was not used for too long");
 }
