@@ -1,6 +1,6 @@
 //! Signing keys: derivation, the HMAC that signs with them, and the per-core cache of derived keys.
 //!
-//! A key is kept as the two SHA-256 states that HMAC starts from ([`HmacKey`]), without hashing the key pads again
+//! A key is kept as the two SHA-256 states that HMAC starts from (`sha::HmacKey`), without hashing the key pads again
 //! (measured: 10 % of a verification). The plain secret is wiped from
 //! the stack after a derivation and is never stored here. Looking secrets up is not done here.
 //! Spec: AWS "Signature Version 4", signing key; RFC 2104.

@@ -1,11 +1,12 @@
 //! SHA-256 and HMAC of the short texts of a signature: each is put together in one place, with its padding, and hashed in
-//! one go. The general hashers take a text piece by piece, for any number and size of pieces, which costs more than the
-//! blocks of these texts do (measured: a fifth of a verification).
+//! one go. The general hashers take a text piece by piece, for any number and size of pieces, and look at each of their
+//! blocks by itself (measured: a tenth of a verification).
 //!
 //! Spec: FIPS 180-4 sections 5.1.1, 5.3.3 and 6.2; RFC 2104.
 
 use sha2::block_api::compress256;
 use smallvec::{Array, SmallVec};
+use zeroize::Zeroize;
 
 /// Where a text goes that is put together.
 pub(super) trait Sink {
@@ -140,6 +141,13 @@ impl HmacKey {
         let mut state = self.outer;
         compress256(&mut state, &[block]);
         bytes_of(&state)
+    }
+}
+
+impl Drop for HmacKey {
+    fn drop(&mut self) {
+        self.inner.zeroize();
+        self.outer.zeroize();
     }
 }
 

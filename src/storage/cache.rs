@@ -19,7 +19,7 @@
 //! - The path is not resolved as strictly here as it was at first: a symbolic link that took the place of one of its
 //!   directories is followed, and only to the very same file. So an entry is trusted for [`TRUST`] only, however often it
 //!   is used; then its path is followed as strictly as at first, and only if that leads to the same file again, in the same
-//!   state, it is trusted anew ([`Slot::renew`]), which costs a third of opening it.
+//!   state, it is trusted anew (`Slot::renew`), with half of the system calls of opening it.
 //! - Whether the bucket is served, and whether it keeps versions, is asked every time.
 //! - An entry that is not trusted any more is dropped within about a second ([`ObjectCache::sweep`]), so that files that
 //!   are deleted give their blocks back and file systems can be unmounted.
