@@ -159,7 +159,7 @@ pub fn answer_cached(ctx: &Ctx<'_>, operation: Authorized<Operation>, place: Pla
     counters::looked_up(Cache::Descriptors, found.is_some());
     let cached = &*found?;
     let (mut reply, extent) = answer(ctx, &read, &cached.object, Some(&cached.lines)).ok()?;
-    let mut read_whole = false;
+    let (mut is_read, mut is_whole) = (false, false);
     if let Some(extent @ Extent { offset, length }) = extent {
         if let Some(body) = cached.body() {
             // An extent lies within the object.
@@ -169,17 +169,21 @@ pub fn answer_cached(ctx: &Ctx<'_>, operation: Authorized<Operation>, place: Pla
                 piece.len()
             });
         } else if extent.is_small() && read_into(&mut reply, &cached.object, extent) {
-            read_whole = length == cached.object.size;
+            (is_read, is_whole) = (true, length == cached.object.size);
         } else {
             return None;
         }
     }
-    // Asked last of all: everything that was read above is then of one state of the file.
-    if !ctx.objects.stands(&ctx.service.root, cached, turn::current(), ctx.now) {
+    // Asked last of all: everything that was read above is then of one state of the file. What was in memory is as good as
+    // what another request of this turn has found out.
+    let turn = turn::current();
+    let stands =
+        (!is_read && cached.stood_in(turn)) || ctx.objects.stands(&ctx.service.root, cached, turn, ctx.now);
+    if !stands {
         ctx.objects.forget(&read.bucket, &read.key);
         return None;
     }
-    if read_whole {
+    if is_whole {
         ctx.objects.keep_body(cached, reply.joined());
     }
     Some(reply)

@@ -99,6 +99,8 @@ pub struct CachedObject {
     versioning: Versioning,
     /// Where it was found once, if that can be asked.
     directory: OnceCell<Rc<Directory>>,
+    /// The last turn in which it stood.
+    stood: Cell<Option<Turn>>,
 }
 
 /// Where an object may be.
@@ -190,7 +192,7 @@ impl ObjectCache {
     #[must_use]
     pub fn stands(&self, root: &Root, cached: &CachedObject, turn: Option<Turn>, now: Timestamp) -> bool {
         let Some(turn) = turn else { return cached.stands_at_its_path(root) };
-        match cached.directory.get() {
+        let stands = match cached.directory.get() {
             Some(directory) if directory.stands(root, turn) => cached.is_unchanged(),
             Some(_) => cached.stands_at_its_path(root),
             None => {
@@ -203,7 +205,9 @@ impl ObjectCache {
                 }
                 stands
             }
-        }
+        };
+        cached.stood.set(stands.then_some(turn));
+        stands
     }
 
     /// Takes an object in that was opened just now as the current one of this key, unless what could be said of it later
@@ -244,6 +248,7 @@ impl ObjectCache {
             names,
             versioning,
             directory: OnceCell::new(),
+            stood: Cell::new(None),
         };
         let slot_of = Slot { hash, used: self.next_use(), opened: coarse(), object: Rc::new(cached) };
         if slot.replace(slot_of).is_none() {
@@ -388,6 +393,13 @@ impl Drop for Body {
 }
 
 impl CachedObject {
+    /// Whether it stood in this turn already: what was known of it before need not be asked for again. What is read of its
+    /// file afterwards is not meant.
+    #[must_use]
+    pub fn stood_in(&self, turn: Option<Turn>) -> bool {
+        turn.is_some() && self.stood.get() == turn
+    }
+
     /// The content, if it was kept.
     #[must_use]
     pub fn body(&self) -> Option<&[u8]> {

@@ -368,3 +368,17 @@ fn what_its_path_still_leads_to_is_trusted_anew() {
     thread::sleep(RENEWED_WITHIN + Duration::from_millis(20));
     assert!(store.find("a/b").is_none(), "it was not used for too long");
 }
+
+#[test]
+fn what_stood_in_a_turn_did_so_for_all_of_it_and_for_no_other() {
+    let store = Store::new(64);
+    store.put("a/b", b"content");
+    store.open("a/b");
+    let cached = store.find("a/b").unwrap();
+    assert!(!cached.stood_in(Some(Turn(1))));
+    assert!(store.serves_in(None, "a/b") && !cached.stood_in(None), "without turns it is asked each time");
+    assert!(store.serves_in(Some(Turn(1)), "a/b"));
+    assert!(cached.stood_in(Some(Turn(1))) && !cached.stood_in(Some(Turn(2))));
+    fs::write(store.path("bucket/a/b"), b"CONTENT").unwrap();
+    assert!(!store.serves_in(Some(Turn(1)), "a/b") && !cached.stood_in(Some(Turn(1))));
+}
