@@ -21,6 +21,13 @@ pub const ANSWER_BUFFERS_KEPT: usize = 256;
 /// Up to this size a body is put behind its head, to leave in one write.
 pub const JOINED_BYTES_MAX: usize = 64 * 1024;
 const _: () = assert!(JOINED_BYTES_MAX <= TRANSFER_BYTES);
+/// Largest content that a core keeps in memory beside the open file of an object: what costs more to read than to copy.
+pub const KEPT_BODY_BYTES_MAX: usize = 16 * 1024;
+const _: () = assert!(KEPT_BODY_BYTES_MAX <= JOINED_BYTES_MAX);
+/// Bytes of such contents that one core keeps, none of them for longer than its object is kept open.
+pub const KEPT_BODIES_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Directories of such objects whose state a core remembers.
+pub const DIRECTORIES_KEPT: usize = 128;
 /// What one read of a body that has to be decoded asks the socket for.
 pub const DECODE_BUFFER_BYTES: usize = 128 * 1024;
 

@@ -83,6 +83,15 @@ impl<'h> ReadConditions<'h> {
         }
     }
 
+    /// True when the read is unconditional, so that nothing need be compared.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.if_match.is_absent()
+            && self.if_none_match.is_absent()
+            && self.if_modified_since.is_none()
+            && self.if_unmodified_since.is_none()
+    }
+
     /// Compares the preconditions with an object that exists. One that does not is 404 before any of them.
     #[must_use]
     pub fn evaluate(&self, object: &Validators<'_>) -> ReadOutcome {

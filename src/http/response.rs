@@ -28,6 +28,10 @@ impl<'b> ResponseHead<'b> {
     pub fn new(out: &'b mut BytesMut, status: u16) -> Self {
         assert!((100..=999).contains(&status), "{status} is no HTTP status");
         out.reserve(TYPICAL_BYTES);
+        if status == 200 {
+            out.put_slice(b"HTTP/1.1 200 OK\r\nServer: sluicegate\r\n");
+            return Self { out, status };
+        }
         out.put_slice(b"HTTP/1.1 ");
         put_decimal(out, u64::from(status));
         out.put_slice(b" ");

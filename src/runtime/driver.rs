@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
+use super::turn;
+
 /// What drives the sockets and files of a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Driver {
@@ -43,7 +45,12 @@ pub fn run_core<F: Future>(driver: Driver, main: impl FnOnce() -> F) -> io::Resu
                 .with_entries(RING_ENTRIES)
                 .enable_timer()
                 .build()?;
-            Ok(runtime.block_on(async { main().await }))
+            let result = runtime.block_on(async {
+                turn::start();
+                main().await
+            });
+            turn::stop();
+            Ok(result)
         }
         Driver::Epoll => {
             let mut runtime =

@@ -13,7 +13,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "owned buffers for the kernel, borrowed descriptors, attributes, file handles, credentials of threads; every export is safe"
+    reason = "owned buffers for the kernel, borrowed descriptors, attributes, file handles, credentials of threads, prefetching; every export is safe"
 )]
 
 pub mod attribute;
@@ -29,9 +29,11 @@ pub mod handle;
 pub mod lanes;
 pub mod mailbox;
 pub mod offload;
+pub mod prefetch;
 pub mod share;
 pub mod socket;
 pub mod tls;
+pub mod turn;
 pub mod watch;
 
 pub use background::yield_to_cores;
@@ -43,6 +45,8 @@ pub use gate::Pass;
 pub use handle::FileHandle;
 pub use mailbox::Reply;
 pub use offload::Offload;
+pub use prefetch::prefetch;
 pub use share::{Pool, Share};
 pub use socket::{Accepted, Hangup, Listener, Stream};
+pub use turn::Turn;
 pub use watch::{Phase, Watch};

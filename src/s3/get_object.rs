@@ -5,9 +5,8 @@
 //!
 //! Spec: GetObject and HeadObject in the Amazon S3 API reference; RFC 9110 sections 13 and 14.
 
-use std::cell::OnceCell;
+use std::cell::{LazyCell, OnceCell};
 use std::os::fd::AsFd;
-use std::rc::Rc;
 
 use super::access::Authorized;
 use super::attributes;
@@ -26,8 +25,9 @@ use crate::http::range::{self, ByteRange, RangeOutcome};
 use crate::iam::Action;
 use crate::limits::JOINED_BYTES_MAX;
 use crate::runtime::file::read_cached;
+use crate::runtime::turn;
 use crate::storage::ObjectCache;
-use crate::storage::cache::CachedObject;
+use crate::storage::cache::Place;
 use crate::storage::layout::{BucketName, ObjectKey};
 use crate::storage::object::Object;
 use crate::storage::record::HeaderField;
@@ -121,13 +121,13 @@ fn is_of_browser(head: &Head) -> bool {
     head.header("origin").is_some()
 }
 
-/// The object that a request reads, if this core opened it a moment ago.
-pub fn find_cached(
+/// Where the object is that a request reads, if this core opened it a moment ago.
+pub fn expect_cached(
     service: &Service,
     objects: &ObjectCache,
     head: &Head,
     operation: &Operation,
-) -> Option<Rc<CachedObject>> {
+) -> Option<Place> {
     let (bucket, key, version_id) = match operation {
         Operation::GetObject(get) => (&get.bucket, &get.key, &get.version_id),
         Operation::HeadObject(get) => (&get.bucket, &get.key, &get.version_id),
@@ -137,18 +137,16 @@ pub fn find_cached(
     if !may_cache(head, version_id.as_ref()) || service.enforces(bucket) {
         return None;
     }
-    let found = objects.find(&service.root, bucket, key);
-    counters::looked_up(Cache::Descriptors, found.is_some());
-    found
+    let place = objects.expect(bucket, key);
+    if place.is_none() {
+        counters::looked_up(Cache::Descriptors, false);
+    }
+    place
 }
 
-/// As [`get_object`] and [`head_object`], from what [`find_cached`] found, if that still stands. `None`: the object has to be
-/// opened, or the answer is an error.
-pub fn answer_cached(
-    ctx: &Ctx<'_>,
-    operation: Authorized<Operation>,
-    cached: &CachedObject,
-) -> Option<Reply> {
+/// As [`get_object`] and [`head_object`], from what is where [`expect_cached`] said, if that still stands. `None`: the object
+/// has to be opened, or the answer is an error.
+pub fn answer_cached(ctx: &Ctx<'_>, operation: Authorized<Operation>, place: Place) -> Option<Reply> {
     let read = match operation.into_inner() {
         Operation::GetObject(operation) => Read::get(operation),
         Operation::HeadObject(operation) => Read::head(operation),
@@ -157,18 +155,38 @@ pub fn answer_cached(
     if read.overrides.is_some() && ctx.caller.user().is_none() {
         return None;
     }
+    let found = ctx.objects.find(&ctx.service.root, place, &read.bucket, &read.key);
+    counters::looked_up(Cache::Descriptors, found.is_some());
+    let cached = &*found?;
     let (mut reply, extent) = answer(ctx, &read, &cached.object, Some(&cached.lines)).ok()?;
-    if let Some(extent) = extent
-        && !(extent.is_small() && read_into(&mut reply, &cached.object, extent))
-    {
+    let (mut is_read, mut is_whole) = (false, false);
+    if let Some(extent @ Extent { offset, length }) = extent {
+        if let Some(body) = cached.body() {
+            // An extent lies within the object.
+            let piece = body.get(offset as usize..(offset + length) as usize)?;
+            reply.join(piece.len(), |to| {
+                to.extend_from_slice(piece);
+                piece.len()
+            });
+        } else if extent.is_small() && read_into(&mut reply, &cached.object, extent) {
+            (is_read, is_whole) = (true, length == cached.object.size);
+        } else {
+            return None;
+        }
+    }
+    // Asked last of all: everything that was read above is then of one state of the file. What was in memory is as good as
+    // what another request of this turn has found out.
+    let turn = turn::current();
+    let stands =
+        (!is_read && cached.stood_in(turn)) || ctx.objects.stands(&ctx.service.root, cached, turn, ctx.now);
+    if !stands {
+        ctx.objects.forget(&read.bucket, &read.key);
         return None;
     }
-    // Asked last of all: everything that was read above is then of one state of the file.
-    if cached.stands(&ctx.service.root) {
-        return Some(reply);
+    if is_whole {
+        ctx.objects.keep_body(cached, reply.joined());
     }
-    ctx.objects.forget(&read.bucket, &read.key);
-    None
+    Some(reply)
 }
 
 /// Puts the bytes behind the head, if the page cache has them all.
@@ -184,9 +202,13 @@ fn answer(
     object: &Object,
     lines: Option<&OnceCell<Box<[u8]>>>,
 ) -> Result<(Reply, Option<Extent>), S3Error> {
-    let etag = object.etag.text();
-    let validators = Validators { etag: &etag, last_modified: object.modified };
-    match ReadConditions::of_request(ctx.head).evaluate(&validators) {
+    // Most requests ask for nothing that needs the text.
+    let etag = LazyCell::new(|| object.etag.text());
+    let validators = || Validators { etag: &etag, last_modified: object.modified };
+    let conditions = ReadConditions::of_request(ctx.head);
+    let outcome =
+        if conditions.is_empty() { ReadOutcome::Proceed } else { conditions.evaluate(&validators()) };
+    match outcome {
         ReadOutcome::Proceed => {}
         ReadOutcome::Failed(condition) => return Err(S3Error::precondition_failed(condition)),
         ReadOutcome::NotModified => {
@@ -197,13 +219,16 @@ fn answer(
             return Ok((reply, None));
         }
     }
-    let selected = select(ctx, read, object, &validators)?;
+    let selected = select(ctx, read, object, validators)?;
     // The last part of an upload may be empty, which no Content-Range can say.
     let empty_part = read.part_number.is_some() && selected.is_none() && object.size > 0;
     let mut reply = Reply::new(ctx, if selected.is_some() || empty_part { 206 } else { 200 });
     let write = |reply: &mut Reply| write_object(ctx, read, object, &etag, reply);
     match lines {
-        Some(lines) if read.overrides.is_none() && attributes::are_read_alike(object.record.as_ref()) => {
+        Some(lines)
+            if read.overrides.is_none()
+                && (lines.get().is_some() || attributes::are_read_alike(object.record.as_ref())) =>
+        {
             reply.remembered(lines, write);
         }
         _ => write(&mut reply),
@@ -248,15 +273,18 @@ fn write_object(ctx: &Ctx<'_>, read: &Read, object: &Object, etag: &[u8], reply:
 }
 
 /// The bytes that are asked for; none for the whole object, and for a part without any.
-fn select(
+fn select<'o>(
     ctx: &Ctx<'_>,
     read: &Read,
     object: &Object,
-    validators: &Validators<'_>,
+    validators: impl Fn() -> Validators<'o>,
 ) -> Result<Option<ByteRange>, S3Error> {
     let header = ctx.head.header("range");
     let Some(part) = read.part_number else {
-        return match range::resolve(header, ctx.head.header("if-range"), validators, object.size) {
+        if header.is_none() {
+            return Ok(None);
+        }
+        return match range::resolve(header, ctx.head.header("if-range"), &validators(), object.size) {
             RangeOutcome::Whole => Ok(None),
             RangeOutcome::Partial(range) => Ok(Some(range)),
             RangeOutcome::Unsatisfiable => {

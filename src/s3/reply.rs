@@ -63,10 +63,8 @@ impl Reply {
     /// As [`Reply::new`], before there is a context.
     pub fn begin(status: u16, now: Timestamp, request_id: RequestId) -> Reply {
         let mut head = buffer::take_answer();
-        ResponseHead::new(&mut head, status)
-            .date(&date_of(now))
-            .header("x-amz-request-id", &request_id.0)
-            .header("x-amz-id-2", &request_id.0);
+        let _ = ResponseHead::new(&mut head, status);
+        head.extend_from_slice(&common_lines(now, request_id));
         Reply { status, code: None, head, body: Body::Empty }
     }
 
@@ -212,6 +210,14 @@ impl Reply {
         true
     }
 
+    /// What [`Reply::join`] has put behind the head.
+    pub fn joined(&self) -> &[u8] {
+        match self.body {
+            Body::Joined { head_bytes } => &self.head[head_bytes..],
+            _ => &[],
+        }
+    }
+
     /// Counts an answer that may take long to send as memory of the core.
     ///
     /// # Errors
@@ -257,17 +263,26 @@ impl Reply {
     }
 }
 
-thread_local! {
-    /// The second that was shown last, and how.
-    static DATE: Cell<(i64, [u8; 29])> = const { Cell::new((0, *b"Thu, 01 Jan 1970 00:00:00 GMT")) };
+/// The lines that every answer has, put together at once.
+fn common_lines(now: Timestamp, request_id: RequestId) -> [u8; COMMON_LINES.len()] {
+    let (second, mut lines) = LINES.get();
+    if second != now.seconds {
+        lines[DATE_AT..][..29].copy_from_slice(&now.http());
+        LINES.set((now.seconds, lines));
+    }
+    lines[REQUEST_ID_AT..][..16].copy_from_slice(&request_id.0);
+    lines[ID_2_AT..][..16].copy_from_slice(&request_id.0);
+    lines
 }
 
-fn date_of(now: Timestamp) -> [u8; 29] {
-    let (seconds, date) = DATE.get();
-    if seconds == now.seconds {
-        return date;
-    }
-    let date = now.http();
-    DATE.set((now.seconds, date));
-    date
+thread_local! {
+    /// The second that was shown last, and how.
+    static LINES: Cell<(i64, [u8; COMMON_LINES.len()])> = const { Cell::new((0, *COMMON_LINES)) };
 }
+
+const COMMON_LINES: &[u8; 103] = b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+    x-amz-request-id: 0000000000000000\r\n\
+    x-amz-id-2: 0000000000000000\r\n";
+const DATE_AT: usize = b"Date: ".len();
+const REQUEST_ID_AT: usize = DATE_AT + 29 + b"\r\nx-amz-request-id: ".len();
+const ID_2_AT: usize = REQUEST_ID_AT + 16 + b"\r\nx-amz-id-2: ".len();

@@ -11,8 +11,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-
 use super::acl::BucketAcl;
 use super::bucket_tagging::BucketTagging;
 use super::context::{Ctx, Service, open_bucket};
@@ -27,7 +25,7 @@ use super::reply::Reply;
 use super::versioning::BucketVersioning;
 use crate::limits;
 use crate::storage::bucket_config::{self, Item};
-use crate::storage::{self, BucketName, Profile, Root};
+use crate::storage::{self, BucketName, ByBucket, Profile, Root};
 
 /// One thing that can be configured for a bucket.
 pub trait Setting: Sized + Send + 'static {
@@ -96,7 +94,7 @@ pub struct BucketSettings {
 /// The settings of all buckets, as every core sees them.
 #[derive(Default)]
 pub struct Settings {
-    of_buckets: ArcSwap<HashMap<BucketName, Arc<BucketSettings>>>,
+    of_buckets: ByBucket<Arc<BucketSettings>>,
     none: Arc<BucketSettings>,
 }
 
@@ -115,19 +113,21 @@ impl Settings {
         load_all::<PublicAccessBlock>(root, &mut of_buckets)?;
         load_all::<BucketTagging>(root, &mut of_buckets)?;
         load_all::<BucketVersioning>(root, &mut of_buckets)?;
-        let of_buckets = of_buckets.into_iter().map(|(name, settings)| (name, Arc::new(settings))).collect();
-        Ok(Settings { of_buckets: ArcSwap::from_pointee(of_buckets), none: Arc::default() })
+        let settings = Settings::default();
+        let of_buckets = of_buckets.into_iter().map(|(name, settings)| (name, Arc::new(settings)));
+        settings.of_buckets.replace(of_buckets.collect());
+        Ok(settings)
     }
 
     /// The settings of a bucket, as they are now.
     pub fn of(&self, bucket: &BucketName) -> Arc<BucketSettings> {
-        self.of_buckets.load().get(bucket).unwrap_or(&self.none).clone()
+        self.of_buckets.look(bucket, Arc::clone).unwrap_or_else(|| self.none.clone())
     }
 
     /// Looks at the settings of a bucket, as they are now, without taking hold of them: for the way of every request.
     /// `None`: nothing is configured.
     pub fn look<T>(&self, bucket: &BucketName, look: impl FnOnce(&BucketSettings) -> T) -> Option<T> {
-        self.of_buckets.load().get(bucket).map(|settings| look(settings))
+        self.of_buckets.look(bucket, |settings| look(settings))
     }
 
     /// The buckets for which something is configured.
@@ -140,9 +140,7 @@ impl Settings {
     /// Forgets the settings of a bucket that is gone. The caller holds the lock of the configuration.
     pub fn forget(&self, bucket: &BucketName) {
         if self.of_buckets.load().contains_key(bucket) {
-            let mut all = HashMap::clone(&self.of_buckets.load());
-            all.remove(bucket);
-            self.of_buckets.store(Arc::new(all));
+            self.of_buckets.set(bucket, None);
         }
     }
 
@@ -150,9 +148,7 @@ impl Settings {
     fn publish<S: Setting>(&self, bucket: &BucketName, value: Option<S>) {
         let mut settings = BucketSettings::clone(&self.of(bucket));
         *S::slot(&mut settings) = value;
-        let mut all = HashMap::clone(&self.of_buckets.load());
-        all.insert(*bucket, Arc::new(settings));
-        self.of_buckets.store(Arc::new(all));
+        self.of_buckets.set(bucket, Some(Arc::new(settings)));
     }
 }
 

@@ -17,9 +17,9 @@
 use std::cmp::Ordering;
 
 use memchr::{memchr, memchr_iter};
-use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
+use super::sha::{Hasher, Sink};
 use crate::codec::{hex, percent};
 use crate::http::head::Head;
 
@@ -68,10 +68,9 @@ pub(super) struct Request<'a> {
 impl Request<'_> {
     /// SHA-256 of the canonical request.
     pub(super) fn digest(&self) -> [u8; 32] {
-        let mut gathered = Gathered { hash: Sha256::new(), buffer: [0; GATHERED_BYTES], filled: 0 };
-        self.write(&mut gathered);
-        gathered.hash.update(&gathered.buffer[..gathered.filled]);
-        gathered.hash.finalize().into()
+        let mut hasher = Hasher::new();
+        self.write(&mut hasher);
+        hasher.finish()
     }
 
     /// The canonical request itself, to show where a signature went wrong.
@@ -83,76 +82,41 @@ impl Request<'_> {
 
     fn write(&self, out: &mut impl Sink) {
         out.put(self.method);
-        out.put(b"\n");
+        out.put_byte(b'\n');
         match self.path_rule {
             PathRule::S3 => put_canonical(out, self.path, Slash::Stays),
             PathRule::Service { normalize: false } => put_encoded(out, self.path),
             PathRule::Service { normalize: true } => put_normalized(out, self.path),
         }
-        out.put(b"\n");
+        out.put_byte(b'\n');
         put_query(out, self.query);
-        out.put(b"\n");
+        out.put_byte(b'\n');
         for header in self.signed {
             self.put_header(out, header);
         }
-        out.put(b"\n");
+        out.put_byte(b'\n');
         for (index, header) in self.signed.iter().enumerate() {
             if index > 0 {
-                out.put(b";");
+                out.put_byte(b';');
             }
             out.put(header.name);
         }
-        out.put(b"\n");
+        out.put_byte(b'\n');
         out.put(self.payload);
     }
 
     fn put_header(&self, out: &mut impl Sink, header: &SignedHeader<'_>) {
         out.put(header.name);
-        out.put(b":");
+        out.put_byte(b':');
         put_collapsed(out, header.value);
         if header.repeated {
             let lines = self.head.headers().filter(|(name, _)| name.eq_ignore_ascii_case(header.name));
             for (_, value) in lines.skip(1) {
-                out.put(b",");
+                out.put_byte(b',');
                 put_collapsed(out, value);
             }
         }
-        out.put(b"\n");
-    }
-}
-
-/// Where a canonical request goes.
-trait Sink {
-    fn put(&mut self, bytes: &[u8]);
-}
-
-/// The hash of what is put, a few bytes at a time: hashing each for itself would cost more than the blocks do.
-struct Gathered {
-    hash: Sha256,
-    buffer: [u8; GATHERED_BYTES],
-    filled: usize,
-}
-
-/// Most canonical requests fit.
-const GATHERED_BYTES: usize = 640;
-
-impl Sink for Gathered {
-    #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.buffer[self.filled..].get_mut(..bytes.len()) {
-            room.copy_from_slice(bytes);
-            self.filled += bytes.len();
-        } else {
-            self.hash.update(&self.buffer[..self.filled]);
-            self.hash.update(bytes);
-            self.filled = 0;
-        }
-    }
-}
-
-impl Sink for Vec<u8> {
-    fn put(&mut self, bytes: &[u8]) {
-        self.extend_from_slice(bytes);
+        out.put_byte(b'\n');
     }
 }
 
@@ -215,11 +179,11 @@ fn put_normalized(out: &mut impl Sink, path: &[u8]) {
         }
     }
     for segment in &segments {
-        out.put(b"/");
+        out.put_byte(b'/');
         put_encoded(out, segment);
     }
     if ends_in_slash || segments.is_empty() {
-        out.put(b"/");
+        out.put_byte(b'/');
     }
 }
 
@@ -262,15 +226,15 @@ fn put_query(out: &mut impl Sink, query: &[u8]) {
     }
     for (index, parameter) in parameters.iter().enumerate() {
         if index > 0 {
-            out.put(b"&");
+            out.put_byte(b'&');
         }
         if parameter.clean {
             out.put(parameter.name);
-            out.put(b"=");
+            out.put_byte(b'=');
             out.put(parameter.value);
         } else {
             put_canonical(out, parameter.name, Slash::Escaped);
-            out.put(b"=");
+            out.put_byte(b'=');
             put_canonical(out, parameter.value, Slash::Escaped);
         }
     }

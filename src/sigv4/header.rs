@@ -137,11 +137,9 @@ pub(super) fn signed_headers(text: &[u8], form: Form) -> Result<Names<'_>, Fault
 /// Reads a signature: 64 lower-case hexadecimal digits.
 pub(super) fn signature(text: &[u8]) -> Result<[u8; 32], Fault> {
     let mut bytes = [0; 32];
-    if hex::decode(text, &mut bytes) && !text.iter().any(u8::is_ascii_uppercase) {
-        Ok(bytes)
-    } else {
-        Err(Fault::Signature)
-    }
+    // Judged once at the end: no branch for each byte.
+    let has_uppercase = text.iter().fold(false, |so_far, byte| so_far | byte.is_ascii_uppercase());
+    if hex::decode(text, &mut bytes) && !has_uppercase { Ok(bytes) } else { Err(Fault::Signature) }
 }
 
 /// Splits at the last `separator`, which may be percent-encoded in [`Form::Encoded`]. So the parts of an encoded

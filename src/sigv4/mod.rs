@@ -24,6 +24,7 @@ pub mod form;
 mod header;
 pub mod key;
 mod presigned;
+mod sha;
 pub mod sign;
 
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use self::key::{KeyId, SigningKey, SigningKeys};
 use self::canonical::SignedHeader;
 use self::header::{Credential, Fields, Form, Names, signed_headers};
 use self::presigned::Parameters;
+use self::sha::Sink;
 use crate::codec::dates::Timestamp;
 use crate::codec::{hex, percent};
 use crate::http::head::Head;
@@ -194,12 +196,12 @@ pub fn verify<'c, 'h>(
         signed: &claim.signed,
         payload,
     };
-    let text = string_to_sign(claim, &request.digest());
-    let computed = key.sign(&text);
+    let hash = request.digest();
+    let computed = key.sign_with(|text| write_string_to_sign(claim, &hash, text));
     if !bool::from(computed.ct_eq(&claim.signature)) || claim.absent {
         return Err(Error::SignatureDoesNotMatch(Box::new(Mismatch {
             access_key: claim.access_key().into(),
-            string_to_sign: text.as_slice().into(),
+            string_to_sign: string_to_sign(claim, &hash).as_slice().into(),
             signature_provided: hex::encode32(&claim.signature),
             canonical_request: request.text().into(),
         })));
@@ -244,8 +246,7 @@ struct Signed<'h> {
 
 fn by_header<'h>(head: &'h Head, line: &'h [u8], rules: &Rules<'_>) -> Result<Signed<'h>, Error> {
     let fields = header::parse(line)?;
-    let signed_at = header_date(head).ok_or(Error::DateMissing)?;
-    let amz_date = signed_at.amz();
+    let (signed_at, amz_date) = header_date(head).ok_or(Error::DateMissing)?;
     check_scope(&fields.credential, &amz_date, rules).map_err(Error::HeaderMalformed)?;
     if rules.now > after(signed_at, SKEW_SECONDS_MAX) || signed_at > after(rules.now, SKEW_SECONDS_MAX) {
         return Err(Error::RequestTimeTooSkewed { request_time: signed_at, server_time: rules.now });
@@ -288,12 +289,15 @@ fn check_scope(credential: &Credential<'_>, amz_date: &[u8; 16], rules: &Rules<'
 }
 
 /// When the request says it was signed: `x-amz-date`, and `Date` only without it. Each may have the format of the
-/// other, as with AWS.
-fn header_date(head: &Head) -> Option<Timestamp> {
+/// other, as with AWS. Also as it is signed, which is how most send it.
+fn header_date(head: &Head) -> Option<(Timestamp, [u8; 16])> {
     let name = if head.header("x-amz-date").is_some() { "x-amz-date" } else { "date" };
     let mut lines = head.header_all(name);
     let text = lines.next().filter(|_| lines.next().is_none())?;
-    Timestamp::parse_amz(text).or_else(|| Timestamp::parse_http(text))
+    match (Timestamp::parse_amz(text), <[u8; 16]>::try_from(text)) {
+        (Some(signed_at), Ok(amz_date)) => Some((signed_at, amz_date)),
+        _ => Timestamp::parse_http(text).map(|signed_at| (signed_at, signed_at.amz())),
+    }
 }
 
 fn content_sha256_header(head: &Head) -> Result<Option<&[u8]>, Error> {
@@ -356,22 +360,22 @@ fn mark(name: &[u8]) -> u32 {
 }
 
 /// `AWS4-HMAC-SHA256 \n amz-date \n date/region/service/aws4_request \n hex(hash)`
+fn write_string_to_sign(claim: &Claim<'_>, hash: &[u8; 32], out: &mut impl Sink) {
+    out.put(ALGORITHM_LINE);
+    out.put(&claim.amz_date);
+    out.put_byte(b'\n');
+    out.put(&claim.credential.date8);
+    out.put_byte(b'/');
+    out.put(claim.credential.region.as_bytes());
+    out.put_byte(b'/');
+    out.put(claim.service.as_str().as_bytes());
+    out.put(b"/aws4_request\n");
+    out.put(&hex::encode32(hash));
+}
+
 fn string_to_sign(claim: &Claim<'_>, hash: &[u8; 32]) -> SmallVec<[u8; 256]> {
     let mut text = SmallVec::new();
-    for piece in [
-        ALGORITHM_LINE,
-        &claim.amz_date,
-        b"\n",
-        &claim.credential.date8,
-        b"/",
-        claim.credential.region.as_bytes(),
-        b"/",
-        claim.service.as_str().as_bytes(),
-        b"/aws4_request\n",
-        &hex::encode32(hash),
-    ] {
-        text.extend_from_slice(piece);
-    }
+    write_string_to_sign(claim, hash, &mut text);
     text
 }
 

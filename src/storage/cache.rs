@@ -1,9 +1,14 @@
 //! Objects that this core opened a moment ago, still open, so that the next request for one need not open it again.
 //!
 //! Opening an object takes some ten system calls: its bucket, its path without following a link, its record. Of an object
-//! that is in here, one tells whether all of that would give the same again: [`CachedObject::stands`] asks what stands at
+//! that is in here, one tells whether all of that would give the same again: [`ObjectCache::stands`] asks what stands at
 //! the object's path, and compares it with what the file was when its record was read. Whoever has read content asks
-//! afterwards, so that the answer also says that what was read is of that one state.
+//! afterwards, so that the answer also says that what was read is of that one state. In a directory of which many objects
+//! are asked for at a time it is the open file that is asked, and once for all of them the directory (`directories`).
+//!
+//! What is in here is scattered over the memory, and the processor waits for each piece of it. So a request asks in three
+//! steps, between which it does other work: whether there is anything at all ([`ObjectCache::expect`]), for the pieces that
+//! this names ([`ObjectCache::foresee`]), and for the object.
 //!
 //! # Invariants
 //! - Nothing in here is used unless its path names the same inode of the same device, with the same size and the same two
@@ -12,30 +17,46 @@
 //! - That holds because a file whose ctime is young is not taken in: the next change gets another one for sure, which
 //!   within one tick of the clock of files it would not ([`SETTLED_MS`], `COARSE_SETTLED`).
 //! - The path is not resolved as strictly here as it was at first: a symbolic link that took the place of one of its
-//!   directories is followed, and only to the very same file. So an entry is trusted for [`TRUST`] only after it was
-//!   opened, never longer, however often it is used.
+//!   directories is followed, and only to the very same file. So an entry is trusted for [`TRUST`] only, however often it
+//!   is used; then its path is followed as strictly as at first, and only if that leads to the same file again, in the same
+//!   state, it is trusted anew (`Slot::renew`), with half of the system calls of opening it.
 //! - Whether the bucket is served, and whether it keeps versions, is asked every time.
 //! - An entry that is not trusted any more is dropped within about a second ([`ObjectCache::sweep`]), so that files that
 //!   are deleted give their blocks back and file systems can be unmounted.
-//! - Bounded: a new entry takes the place of the one of its set that was used longest ago.
+//! - Bounded: a new entry takes the place of the one of its set that was used longest ago, and bodies have a number of bytes
+//!   that they share ([`KEPT_BODIES_BYTES_MAX`]).
+//!
+//! # Bodies
+//! The content of a small object that is read again is kept beside its open file ([`CachedObject::body`]), which saves
+//! reading it. It is used under the same condition: it was read after the file's ctime had settled, and whoever sends it
+//! asks afterwards whether the object stands. What that cannot tell are stores through a shared mapping (mmap) of the file,
+//! of which the kernel takes no time as they happen: a body that was kept before them is shown for [`TRUST`] at most, where
+//! reading the file would have shown them at once.
 //!
 //! Only current objects are in here; noncurrent versions are looked for every time.
 
+mod directories;
+
 use std::cell::{Cell, OnceCell, RefCell};
+use std::ffi::CStr;
 use std::hash::{BuildHasher, RandomState};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::fs::{self, AtFlags, StatxFlags};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use self::directories::{Directories, Directory};
 use super::layout::{self, BucketName, HOP_BYTES_MAX, ObjectKey};
 use super::object::{FileId, Object};
 use super::root::Root;
 use super::versions::Versioning;
+use super::walk;
 use crate::codec::dates::Timestamp;
-use crate::limits::SETTLED_MS;
+use crate::limits::{KEPT_BODIES_BYTES_MAX, KEPT_BODY_BYTES_MAX, SETTLED_MS};
 use crate::runtime::clock::coarse;
+use crate::runtime::{Turn, prefetch};
 
 /// The objects of one core.
 pub struct ObjectCache {
@@ -46,6 +67,9 @@ pub struct ObjectCache {
     uses: Cell<u64>,
     /// Where the sweep goes on.
     hand: Cell<usize>,
+    /// Bytes that bodies may still take.
+    room: Rc<Cell<usize>>,
+    directories: Directories,
     /// Random, so that nobody can choose keys that share a set.
     seed: u64,
 }
@@ -53,7 +77,15 @@ pub struct ObjectCache {
 struct Slot {
     hash: u64,
     used: u64,
+    /// When its path was last followed strictly, by [`coarse`].
+    opened: Duration,
     object: Rc<CachedObject>,
+}
+
+/// The content of an object, counted as long as it is there.
+struct Body {
+    bytes: Box<[u8]>,
+    room: Rc<Cell<usize>>,
 }
 
 /// An object that was opened a moment ago.
@@ -62,13 +94,27 @@ pub struct CachedObject {
     pub object: Object,
     /// What an answer says of it, written once. Nothing but the object and what this cache compares may decide it.
     pub lines: OnceCell<Box<[u8]>>,
-    bucket: BucketName,
-    key: ObjectKey,
-    /// From the root on, with a NUL at its end.
-    path: Box<[u8]>,
+    body: OnceCell<Body>,
+    names: Names,
     versioning: Versioning,
-    /// By [`coarse`].
-    opened: Duration,
+    /// Where it was found once, if that can be asked.
+    directory: OnceCell<Rc<Directory>>,
+    /// The last turn in which it stood.
+    stood: Cell<Option<Turn>>,
+}
+
+/// Where an object may be.
+#[derive(Clone, Copy)]
+pub struct Place {
+    hash: u64,
+}
+
+/// How an object is called, in one piece of memory: its path from the root on, with a NUL at its end, and then its bucket
+/// and its key.
+struct Names {
+    text: Box<[u8]>,
+    path_bytes: u32,
+    bucket_bytes: u32,
 }
 
 impl ObjectCache {
@@ -85,6 +131,8 @@ impl ObjectCache {
             entries: Cell::new(0),
             uses: Cell::new(0),
             hand: Cell::new(0),
+            directories: Directories::new(),
+            room: Rc::new(Cell::new(if sets == 0 { 0 } else { KEPT_BODIES_BYTES_MAX })),
             seed: RandomState::new().hash_one(()),
         }
     }
@@ -95,20 +143,71 @@ impl ObjectCache {
         self.entries.get() == 0
     }
 
-    /// The object of this key, if it was opened a moment ago. Whether it still stands is the caller's to ask, once it has
-    /// read what it wants of it.
-    pub fn find(&self, root: &Root, bucket: &BucketName, key: &ObjectKey) -> Option<Rc<CachedObject>> {
+    /// Where the object of this key is, if it was opened a moment ago. Whether it is that object, [`ObjectCache::find`] says.
+    pub fn expect(&self, bucket: &BucketName, key: &ObjectKey) -> Option<Place> {
         let hash = self.hash(bucket, key);
         let mut sets = self.sets.borrow_mut();
-        let set = self.set(&mut sets, hash)?;
-        let slot = set.iter_mut().flatten().find(|slot| slot.is_of(hash, bucket, key))?;
-        let cached = &slot.object;
-        if cached.is_old(coarse()) || cached.versioning != root.versioning(bucket) || root.is_unlinked(bucket)
-        {
+        let slot = self.set(&mut sets, hash)?.iter_mut().flatten().find(|slot| slot.hash == hash)?;
+        if slot.age(coarse()) >= RENEWED_WITHIN {
             return None;
         }
         slot.used = self.next_use();
-        Some(cached.clone())
+        prefetch(&*slot.object);
+        Some(Place { hash })
+    }
+
+    /// Says that what is at this place is looked at in a moment.
+    pub fn foresee(&self, place: Place) {
+        let mut sets = self.sets.borrow_mut();
+        let set = self.set(&mut sets, place.hash);
+        let slot = set.and_then(|set| set.iter_mut().flatten().find(|slot| slot.hash == place.hash));
+        if let Some(cached) = slot.map(|slot| &slot.object) {
+            prefetch(&*cached.names.text);
+            cached.lines.get().into_iter().for_each(|lines| prefetch(&**lines));
+            cached.body.get().into_iter().for_each(|body| prefetch(&*body.bytes));
+        }
+    }
+
+    /// The object of this key, if that is what is at this place. Whether it still stands is the caller's to ask, once it has
+    /// read what it wants of it.
+    pub fn find(
+        &self,
+        root: &Root,
+        place: Place,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Option<Rc<CachedObject>> {
+        let mut sets = self.sets.borrow_mut();
+        let set = self.set(&mut sets, place.hash)?;
+        let slot = set.iter_mut().flatten().find(|slot| slot.is_of(place.hash, bucket, key))?;
+        if slot.object.versioning != root.versioning(bucket) || root.is_unlinked(bucket) {
+            return None;
+        }
+        let is_trusted = slot.age(coarse()) < TRUST || slot.renew(root, bucket);
+        is_trusted.then(|| slot.object.clone())
+    }
+
+    /// Whether the object's path still names the file that was opened, in the state it was in then. What was read of it
+    /// before is of that state. `turn` is the current one, and `now` not later than now.
+    #[must_use]
+    pub fn stands(&self, root: &Root, cached: &CachedObject, turn: Option<Turn>, now: Timestamp) -> bool {
+        let Some(turn) = turn else { return cached.stands_at_its_path(root) };
+        let stands = match cached.directory.get() {
+            Some(directory) if directory.stands(root, turn) => cached.is_unchanged(),
+            Some(_) => cached.stands_at_its_path(root),
+            None => {
+                let path = cached.names.directory();
+                let directory = self.directories.look(root, path, xxh3_64_with_seed(path, self.seed), now);
+                let stands = cached.stands_at_its_path(root);
+                // Only now: the directory was looked at before.
+                if let (true, Some(directory)) = (stands, directory) {
+                    let _ = cached.directory.set(directory);
+                }
+                stands
+            }
+        };
+        cached.stood.set(stands.then_some(turn));
+        stands
     }
 
     /// Takes an object in that was opened just now as the current one of this key, unless what could be said of it later
@@ -128,8 +227,8 @@ impl ObjectCache {
         if object.in_directory {
             path = path.in_directory();
         }
-        let path = [bucket.as_bytes(), b"/", path.as_bytes(), b"\0"].concat().into_boxed_slice();
-        if path.len() > HOP_BYTES_MAX {
+        let names = Names::new(bucket, key, path.as_bytes());
+        if names.path().len() > HOP_BYTES_MAX {
             return;
         }
         let hash = self.hash(bucket, key);
@@ -145,15 +244,25 @@ impl ObjectCache {
         let cached = CachedObject {
             object,
             lines: OnceCell::new(),
-            bucket: *bucket,
-            key: key.clone(),
-            path,
+            body: OnceCell::new(),
+            names,
             versioning,
-            opened: coarse(),
+            directory: OnceCell::new(),
+            stood: Cell::new(None),
         };
-        let slot_of = Slot { hash, used: self.next_use(), object: Rc::new(cached) };
+        let slot_of = Slot { hash, used: self.next_use(), opened: coarse(), object: Rc::new(cached) };
         if slot.replace(slot_of).is_none() {
             self.entries.set(self.entries.get() + 1);
+        }
+    }
+
+    /// Keeps the content of an object, all of which was read just now, if there is room for it.
+    pub fn keep_body(&self, cached: &CachedObject, content: &[u8]) {
+        debug_assert_eq!(content.len() as u64, cached.object.size);
+        let Some(left) = self.room.get().checked_sub(content.len()) else { return };
+        if content.len() <= KEPT_BODY_BYTES_MAX && cached.body.get().is_none() {
+            self.room.set(left);
+            let _ = cached.body.set(Body { bytes: content.into(), room: self.room.clone() });
         }
     }
 
@@ -180,7 +289,7 @@ impl ObjectCache {
                 return false;
             }
             for slot in &mut sets[self.hand.get()] {
-                if slot.as_ref().is_some_and(|slot| slot.object.is_old(now)) {
+                if slot.as_ref().is_some_and(|slot| slot.age(now) >= TRUST) {
                     *slot = None;
                     dropped += 1;
                     self.entries.set(self.entries.get() - 1);
@@ -219,27 +328,108 @@ fn oldest(set: &mut [Option<Slot>; WAYS]) -> &mut Option<Slot> {
 
 impl Slot {
     fn is_of(&self, hash: u64, bucket: &BucketName, key: &ObjectKey) -> bool {
-        self.hash == hash && self.object.bucket == *bucket && self.object.key == *key
+        self.hash == hash && self.object.names.are_of(bucket, key)
+    }
+
+    fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.opened)
+    }
+
+    /// Trusts the object anew if its path, followed as strictly as at first, leads to the same file in the same state.
+    fn renew(&mut self, root: &Root, bucket: &BucketName) -> bool {
+        let now = coarse();
+        let Some(cached) = Rc::get_mut(&mut self.object) else { return false };
+        let Ok(Some(bucket)) = root.bucket(bucket) else { return false };
+        let Ok(Some((_, stat))) = walk::find(bucket.fd.as_fd(), cached.names.below_bucket()) else {
+            return false;
+        };
+        if FileId::of(&stat) != cached.object.file_id {
+            return false;
+        }
+        // No body is shown for longer, and no directory.
+        (cached.body, cached.directory) = (OnceCell::new(), OnceCell::new());
+        self.opened = now;
+        true
+    }
+}
+
+impl Names {
+    fn new(bucket: &BucketName, key: &ObjectKey, path: &[u8]) -> Names {
+        let (bucket, key) = (bucket.as_bytes(), key.as_bytes());
+        // Both are far below 4 GiB: names and keys have their limits.
+        let path_bytes = (bucket.len() + 1 + path.len() + 1) as u32;
+        let text = [bucket, b"/", path, b"\0", bucket, key].concat().into_boxed_slice();
+        Names { text, path_bytes, bucket_bytes: bucket.len() as u32 }
+    }
+
+    /// From the root on, with a NUL at its end.
+    fn path(&self) -> &[u8] {
+        &self.text[..self.path_bytes as usize]
+    }
+
+    /// From the bucket on, without a NUL.
+    fn below_bucket(&self) -> &[u8] {
+        let path = self.path();
+        &path[self.bucket_bytes as usize + 1..path.len() - 1]
+    }
+
+    /// The directory that the path ends in, without a NUL.
+    fn directory(&self) -> &[u8] {
+        let path = self.path();
+        &path[..memchr::memrchr(b'/', path).unwrap_or(0)]
+    }
+
+    fn are_of(&self, bucket: &BucketName, key: &ObjectKey) -> bool {
+        let (own_bucket, own_key) =
+            self.text[self.path_bytes as usize..].split_at(self.bucket_bytes as usize);
+        own_key == key.as_bytes() && own_bucket == bucket.as_bytes()
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.room.set(self.room.get() + self.bytes.len());
     }
 }
 
 impl CachedObject {
-    fn is_old(&self, now: Duration) -> bool {
-        now.saturating_sub(self.opened) >= TRUST
+    /// Whether it stood in this turn already: what was known of it before need not be asked for again. What is read of its
+    /// file afterwards is not meant.
+    #[must_use]
+    pub fn stood_in(&self, turn: Option<Turn>) -> bool {
+        turn.is_some() && self.stood.get() == turn
     }
 
-    /// Whether the object's path still names the file that was opened, in the state it was in then. What was read of it
-    /// before is of that state.
+    /// The content, if it was kept.
     #[must_use]
-    pub fn stands(&self, root: &Root) -> bool {
-        // On a file system of the network the server of that is asked, as it is when a file is opened.
-        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_FORCE_SYNC;
-        let wanted =
-            StatxFlags::TYPE | StatxFlags::INO | StatxFlags::SIZE | StatxFlags::MTIME | StatxFlags::CTIME;
-        let Ok(path) = std::ffi::CStr::from_bytes_with_nul(&self.path) else { return false };
-        fs::statx(&root.fd, path, flags, wanted).is_ok_and(|stat| FileId::from(&stat) == self.object.file_id)
+    pub fn body(&self) -> Option<&[u8]> {
+        self.body.get().map(|body| &*body.bytes)
+    }
+
+    fn stands_at_its_path(&self, root: &Root) -> bool {
+        let path = CStr::from_bytes_with_nul(self.names.path());
+        path.is_ok_and(|path| file_id_at(root, path) == Some(self.object.file_id))
+    }
+
+    fn is_unchanged(&self) -> bool {
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+        let stat = fs::statx(&self.object.file, c"", flags, WANTED);
+        stat.is_ok_and(|stat| FileId::from(&stat) == self.object.file_id)
     }
 }
+
+/// What stands at a path below the root.
+fn file_id_at(root: &Root, path: &CStr) -> Option<FileId> {
+    // On a file system of the network the server of that is asked, as it is when a file is opened.
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_FORCE_SYNC;
+    fs::statx(&root.fd, path, flags, WANTED).ok().map(|stat| FileId::from(&stat))
+}
+
+const WANTED: StatxFlags = StatxFlags::TYPE
+    .union(StatxFlags::INO)
+    .union(StatxFlags::SIZE)
+    .union(StatxFlags::MTIME)
+    .union(StatxFlags::CTIME);
 
 /// Whether a change of the file from now on is sure to give it another ctime.
 fn is_settled(ctime: Timestamp, now: Timestamp, fine_times: bool) -> bool {
@@ -249,8 +439,10 @@ fn is_settled(ctime: Timestamp, now: Timestamp, fine_times: bool) -> bool {
     u128::try_from(nanos(now) - nanos(ctime)).is_ok_and(|age| age >= needed.as_nanos())
 }
 
-/// How long an entry is trusted after it was opened.
+/// How long an entry is trusted after it was opened, or its path was followed again.
 pub const TRUST: Duration = Duration::from_secs(1);
+/// An older one is opened afresh.
+const RENEWED_WITHIN: Duration = Duration::from_secs(2);
 /// Where a look at a file's times does not make the next change get others, they tick in milliseconds or, on the coarsest
 /// file systems, in seconds.
 const COARSE_SETTLED: Duration = Duration::from_secs(2);

@@ -6,6 +6,7 @@
 
 pub mod bucket;
 pub mod bucket_config;
+pub mod by_bucket;
 pub mod cache;
 pub mod commit;
 pub mod error;
@@ -28,6 +29,7 @@ mod walk;
 pub mod writer;
 
 pub use bucket::Entry as BucketEntry;
+pub use by_bucket::ByBucket;
 pub use cache::ObjectCache;
 pub use commit::{Change, Durability};
 pub use error::{Error, Result};

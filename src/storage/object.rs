@@ -130,7 +130,8 @@ pub struct FileId {
 }
 
 impl FileId {
-    fn of(stat: &Stat) -> FileId {
+    /// Of this file.
+    pub(super) fn of(stat: &Stat) -> FileId {
         FileId { device: stat.st_dev, stamp: stamp(stat) }
     }
 }

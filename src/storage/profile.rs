@@ -5,9 +5,6 @@
 //! look that finds that no bucket has one. The root knows nothing of profiles when it is opened: who keeps them on disk
 //! tells it ([`Root::set_profile`]).
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use super::commit::{Change, Durability};
 use super::error::Result;
 use super::layout::BucketName;
@@ -87,22 +84,12 @@ impl ListingOrder {
 impl Root {
     /// Where a bucket differs from others, as it is now.
     pub fn profile(&self, bucket: &BucketName) -> Profile {
-        let profiles = self.profiles.load();
-        if profiles.is_empty() {
-            Profile::default()
-        } else {
-            profiles.get(bucket).copied().unwrap_or_default()
-        }
+        self.profiles.look(bucket, |profile| *profile).unwrap_or_default()
     }
 
     /// Says where a bucket differs from others. The caller holds the lock of the configuration.
     pub fn set_profile(&self, bucket: &BucketName, profile: Option<Profile>) {
-        let mut profiles = HashMap::clone(&self.profiles.load());
-        match profile {
-            Some(profile) => profiles.insert(*bucket, profile),
-            None => profiles.remove(bucket),
-        };
-        self.profiles.store(Arc::new(profiles));
+        self.profiles.set(bucket, profile);
     }
 
     /// How durable a change of a bucket is before it is acknowledged.

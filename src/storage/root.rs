@@ -12,7 +12,6 @@
 //!    iam/                    the embedded identity store
 //! ```
 
-use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,12 +19,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::bucket_config::{self, Item};
+use super::by_bucket::ByBucket;
 use super::commit::{Committer, Durability};
 use super::error::{At, Result, Subject};
 use super::layout::{BucketName, ObjectKey, SYSTEM_DIR};
@@ -84,11 +83,11 @@ pub struct Root {
     process: PosixOwner,
     names: AtomicU64,
     /// Directories that are no buckets although they have the name of one.
-    unlinked: ArcSwap<HashSet<BucketName>>,
+    unlinked: ByBucket<()>,
     /// The buckets that keep versions, or once did.
-    versioned: ArcSwap<HashMap<BucketName, Versioning>>,
+    versioned: ByBucket<Versioning>,
     /// The buckets that have a profile.
-    pub(super) profiles: ArcSwap<HashMap<BucketName, Profile>>,
+    pub(super) profiles: ByBucket<Profile>,
     /// Whether there may be spill files: found out at start, and set when one is made. What another server of the same data
     /// makes is cleared as a leftover.
     pub(super) has_spill: AtomicBool,
@@ -167,9 +166,9 @@ impl Root {
             hasher: RandomState::new(),
             process: process_owner(),
             names: AtomicU64::new(0),
-            unlinked: ArcSwap::default(),
-            versioned: ArcSwap::default(),
-            profiles: ArcSwap::default(),
+            unlinked: ByBucket::default(),
+            versioned: ByBucket::default(),
+            profiles: ByBucket::default(),
             has_spill: AtomicBool::new(has_spill),
             version_nanos: AtomicU64::new(0),
             configuration: Mutex::new(()),
@@ -238,7 +237,7 @@ impl Root {
 
     /// Whether a directory of this name is not to be served.
     pub fn is_unlinked(&self, name: &BucketName) -> bool {
-        self.unlinked.load().contains(name)
+        self.unlinked.look(name, |()| ()).is_some()
     }
 
     /// Whether there is a directory of this name, be it served or not.
@@ -266,23 +265,13 @@ impl Root {
 
     /// Whether a bucket keeps versions, as it is now.
     pub fn versioning(&self, name: &BucketName) -> Versioning {
-        let versioned = self.versioned.load();
-        if versioned.is_empty() {
-            Versioning::Unversioned
-        } else {
-            versioned.get(name).copied().unwrap_or_default()
-        }
+        self.versioned.look(name, |versioning| *versioning).unwrap_or_default()
     }
 
     /// Says whether a bucket keeps versions. The caller holds the lock of the configuration and keeps it durably; the
     /// root itself knows nothing of it when it is opened.
     pub fn set_versioning(&self, name: &BucketName, versioning: Versioning) {
-        let mut versioned = HashMap::clone(&self.versioned.load());
-        match versioning {
-            Versioning::Unversioned => versioned.remove(name),
-            _ => versioned.insert(*name, versioning),
-        };
-        self.versioned.store(Arc::new(versioned));
+        self.versioned.set(name, (versioning != Versioning::Unversioned).then_some(versioning));
     }
 
     /// The time for a new version, in nanoseconds since 1970: later than any that this process took before.
@@ -303,7 +292,7 @@ impl Root {
 
     fn read_unlinked(&self) -> Result<()> {
         let unlinked = bucket_config::with(self, Item::Unlinked)?;
-        self.unlinked.store(Arc::new(unlinked.into_iter().collect()));
+        self.unlinked.replace(unlinked.into_iter().map(|name| (name, ())).collect());
         Ok(())
     }
 

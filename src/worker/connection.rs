@@ -29,34 +29,37 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
     let mut reader = HeadReader::default();
     let mut ahead = BytesMut::new();
     loop {
-        let head = match read_head(&core, &mut stream, &watch, &mut reader, &mut ahead).await {
-            Ok(head) => head,
-            Err(End::Closed) => break,
-            Err(End::Bad(error)) => {
+        // It is some hundred bytes, which are written in their place.
+        let mut place = None;
+        match read_head(&core, &mut stream, &watch, &mut reader, &mut ahead, &mut place).await {
+            End::Head => {}
+            End::Closed => break,
+            End::Bad(error) => {
                 answer_and_close(&core, address, &mut stream, &watch, &S3Error::from(error)).await;
                 break;
             }
-        };
+        }
+        let Some(head) = &place else { break };
         let peer = Peer { address, tls_version: stream.tls_version() };
         let begun = counters::begun();
         let mut note = core.desk.begin(stream.received() - ahead.len() as u64);
         let noted = note.as_deref_mut();
-        let at_once = pipeline::answer_at_once(&core, &head, peer, &mut stream, &watch, &mut ahead, noted);
+        let at_once = pipeline::answer_at_once(&core, head, peer, &mut stream, &watch, &mut ahead, noted);
         let (reply, rest, operation) = match at_once {
             Some(answered) => answered,
             // On the heap: a connection that waits for its next request does not hold the room of one.
             None => {
                 let noted = note.as_deref_mut();
-                Box::pin(pipeline::answer(&core, &head, peer, &mut stream, &watch, &mut ahead, noted)).await
+                Box::pin(pipeline::answer(&core, head, peer, &mut stream, &watch, &mut ahead, noted)).await
             }
         };
         let (mut status, mut code) = (reply.status(), reply.code());
         let keep_alive =
             head.keep_alive() && rest.is_skippable(limits::LINGER_BYTES_MAX) && !watch::draining();
         let http10 = head.is_http10();
-        match &mut note {
-            Some(note) => note.carried_out(head, stream.received() - ahead.len() as u64, &reply),
-            None => drop(head),
+        // An answer may take long to send: nothing of the request is held meanwhile.
+        if let (Some(note), Some(head)) = (&mut note, place.take()) {
+            note.carried_out(head, stream.received() - ahead.len() as u64, &reply);
         }
         let stall = core.shared.limits.stall();
         let root = &core.shared.service.root;
@@ -99,8 +102,10 @@ pub async fn turn_away(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
     linger(&mut stream, &watch).await;
 }
 
-/// Why there is no further request.
+/// How the wait for a request ended.
 enum End {
+    /// There is one.
+    Head,
     /// The peer, or its slowness, ended the connection.
     Closed,
     /// What came is no request.
@@ -113,19 +118,21 @@ async fn read_head(
     watch: &Watch,
     reader: &mut HeadReader,
     ahead: &mut BytesMut,
-) -> Result<Head, End> {
+    head: &mut Option<Head>,
+) -> End {
     let configured = &core.shared.limits;
     watch.allow(Phase::Idle, configured.idle());
     let mut started = false;
     loop {
         if !ahead.is_empty() {
             match reader.read(ahead) {
-                Ok(Some(head)) => {
-                    watch.working();
-                    return Ok(head);
-                }
                 Ok(None) => {}
-                Err(error) => return Err(End::Bad(error)),
+                Ok(read) => {
+                    *head = read;
+                    watch.working();
+                    return End::Head;
+                }
+                Err(error) => return End::Bad(error),
             }
             if !started {
                 // One limit from the first byte to the last, however slowly they come.
@@ -140,7 +147,7 @@ async fn read_head(
         let (read, buf) = stream.read(buf).await;
         *ahead = buf;
         if matches!(read, Ok(0) | Err(_)) {
-            return Err(End::Closed);
+            return End::Closed;
         }
     }
 }

@@ -145,11 +145,12 @@ fn try_at_once(
 ) -> Option<(Reply, Rest, &'static str)> {
     let service = &core.shared.service;
     let operation = route(head, &service.domains).ok()?;
-    let cached = get_object::find_cached(service, &core.objects, head, &operation)?;
+    let place = get_object::expect_cached(service, &core.objects, head, &operation)?;
     let arrival = Arrival { head, body_sha256: None, peer, now: now(), service };
     let now = arrival.now;
     let snapshot = core.shared.identities.load_full();
     let verified = verify(arrival, &operation, snapshot, &mut core.keyring.borrow_mut()).ok()?;
+    core.objects.foresee(place);
     let permit = authorize(&verified.caller, &operation).ok()?;
     let name = operation.name();
     let request_id = core.request_id();
@@ -166,7 +167,7 @@ fn try_at_once(
         request_id,
     };
     let noted = note.map(|note| (note, operation.clone()));
-    let reply = get_object::answer_cached(&ctx, permit.of(operation), &cached)?;
+    let reply = get_object::answer_cached(&ctx, permit.of(operation), place)?;
     if let Some((note, operation)) = noted {
         note.asked(request_id, now, Some(&operation));
         note.sent_by(&ctx.caller, None);

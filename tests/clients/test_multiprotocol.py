@@ -232,6 +232,67 @@ def test_what_programs_leave_of_large_records_is_cleared_at_start():
             assert head["Metadata"] == LARGE["Metadata"] and "-" not in head["ETag"]
 
 
+def test_a_read_is_never_older_than_its_request(http):
+    """Many reads at once, of objects in one directory, which is what the server asks the least about. What a program has
+    done before a request is sent shows in the answer."""
+    bucket, keys = new_bucket(http), [f"d/k{number}" for number in range(8)]
+    base, user = http.path(bucket), http.users["writer"]
+    numbers, done, pause = itertools.count(1), [0] * len(keys), Random(7)
+
+    def renamed(path, content):
+        path.with_name("new").write_bytes(content)
+        path.with_name("new").rename(path)
+
+    def written_over(path, content):
+        with open(path, "r+b") as file:
+            file.write(content)
+
+    def removed_and_made(path, content):
+        path.unlink()
+        path.write_bytes(content)
+
+    def program():
+        for change in [renamed, written_over, removed_and_made]:
+            index, number = pause.randrange(len(keys)), next(numbers)
+            change(base / keys[index], b"%08d" % number)
+            done[index] = number
+            time.sleep(pause.uniform(0.01, 0.2))
+        # Another directory in the place of this one: nothing happens to any file.
+        number = next(numbers)
+        (base / "next").mkdir()
+        for key in keys:
+            (base / "next" / key[2:]).write_bytes(b"%08d" % number)
+        time.sleep(0.05)
+        (base / "d").rename(base / "before")
+        (base / "next").rename(base / "d")
+        done[:] = [number] * len(keys)
+        subprocess.run(["rm", "-r", base / "before"], check=True)
+        time.sleep(pause.uniform(0.01, 0.2))
+
+    (base / "d").mkdir()
+    for key in keys:
+        (base / key).write_bytes(b"%08d" % 0)
+    answers = 0
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(wire.Connection(http)) for _ in range(4 * len(keys))]
+        requests = [wire.signed(user, connections[0].host, "GET", f"/{bucket}/{key}") for key in keys]
+        stack.enter_context(Disturbance(program))
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            before = done.copy()
+            for index, connection in enumerate(connections):
+                connection.send(requests[index % len(keys)])
+            for index, connection in enumerate(connections):
+                answer = connection.answer()
+                # Between the two renames, or while an object is removed and made, or is written to.
+                if answer.status == 200 and answer.body:
+                    assert int(answer.body) >= before[index % len(keys)]
+                    answers += 1
+                else:
+                    assert answer.status in (200, 404, 503), answer
+    assert answers > 1000
+
+
 def test_programs_at_work_under_the_load_of_clients(http):
     """Programs create, edit, rename, chmod, cut and delete; no request of a client fails for that."""
     s3, bucket = http.s3(), new_bucket(http)

@@ -51,12 +51,25 @@ impl Store {
     }
 
     fn find(&self, key: &str) -> Option<Rc<CachedObject>> {
-        self.cache.find(&self.root, &self.name, &parsed(key))
+        let place = self.cache.expect(&self.name, &parsed(key))?;
+        self.cache.foresee(place);
+        self.cache.find(&self.root, place, &self.name, &parsed(key))
     }
 
     /// Whether a request for the object is answered without opening it.
     fn serves(&self, key: &str) -> bool {
-        self.find(key).is_some_and(|cached| cached.stands(&self.root))
+        self.serves_in(None, key)
+    }
+
+    /// As [`Store::serves`], in one turn of the core.
+    fn serves_in(&self, turn: Option<Turn>, key: &str) -> bool {
+        self.find(key).is_some_and(|cached| self.cache.stands(&self.root, &cached, turn, later()))
+    }
+
+    fn opened(&self, key: &str) -> Duration {
+        let hash = self.cache.hash(&self.name, &parsed(key));
+        let sets = self.cache.sets.borrow();
+        sets.iter().flatten().flatten().find(|slot| slot.hash == hash).unwrap().opened
     }
 
     fn path(&self, relative: &str) -> PathBuf {
@@ -82,6 +95,19 @@ fn what_changed_in_any_way_is_opened_again() {
         assert!(store.serves("a/b"), "{what}: served before");
         change(&store);
         assert_eq!(store.serves("a/b"), expected, "{what}");
+        // The same where its directory is asked in its place.
+        let store = Store::new(64);
+        ["a/b", "a/z"].iter().for_each(|key| store.put(key, b"content"));
+        ["a/b", "a/z"].iter().for_each(|key| store.open(key));
+        let asked = |turn| [store.serves_in(turn, "a/z"), store.serves_in(turn, "a/b")];
+        for turn in 1..=2 {
+            assert_eq!(asked(Some(Turn(turn))), [true; 2], "{what}: served before");
+        }
+        let is_asked =
+            store.find("a/b").unwrap().directory.get().is_some_and(|it| it.stands(&store.root, Turn(2)));
+        assert_eq!(is_asked, store.root.capabilities.fine_times);
+        change(&store);
+        assert_eq!(asked(Some(Turn(3)))[1], expected, "{what}, with its directory");
     };
     let file = |store: &Store| store.path("bucket/a/b");
     check("nothing", true, &|_| ());
@@ -184,12 +210,13 @@ fn nothing_is_trusted_or_kept_open_for_long() {
     symlink("x", store.path("bucket/a")).unwrap();
     assert!(store.serves("a/b"), "the very same file");
     assert!(store.cache.sweep() && store.serves("a/b"), "the sweep leaves it");
-    let until = store.find("a/b").unwrap().opened + TRUST;
+    let until = store.opened("a/b") + TRUST;
     while coarse() < until {
         assert!(kept.upgrade().is_some());
         thread::sleep(until.saturating_sub(coarse()));
     }
     assert!(store.find("a/b").is_none(), "however often it was used");
+    assert!(kept.upgrade().is_some());
     assert!(store.cache.sweep());
     assert!(kept.upgrade().is_none(), "its file is closed");
     assert_eq!(store.cache.entries.get(), 0);
@@ -255,4 +282,103 @@ fn what_changed_just_now_is_not_kept() {
     let time = object.file_id.stamp.ctime;
     store.cache.keep(&store.root, (&store.name, &parsed("k")), Versioning::Unversioned, object, time);
     assert!(store.find("k").is_none());
+}
+
+#[test]
+fn bodies_have_their_room_and_give_it_back() {
+    let store = Store::new(2 * KEPT_BODIES_BYTES_MAX / KEPT_BODY_BYTES_MAX);
+    let kept = |key: &str, content: &[u8]| {
+        store.put(key, content);
+        store.open(key);
+        let cached = store.find(key).unwrap();
+        store.cache.keep_body(&cached, content);
+        cached.body().map(<[u8]>::to_vec)
+    };
+    assert_eq!(kept("small", b"content").unwrap(), b"content");
+    assert_eq!(kept("large", &[7; KEPT_BODY_BYTES_MAX + 1]), None);
+    assert_eq!(store.cache.room.get(), KEPT_BODIES_BYTES_MAX - 7);
+    let largest = [7; KEPT_BODY_BYTES_MAX];
+    let count = KEPT_BODIES_BYTES_MAX / KEPT_BODY_BYTES_MAX - 1;
+    store.put("k", &largest);
+    store.open("k");
+    let cached = store.find("k").unwrap();
+    store.cache.keep_body(&cached, &largest);
+    store.cache.keep_body(&cached, &largest);
+    assert_eq!(store.cache.room.get(), KEPT_BODIES_BYTES_MAX - 7 - largest.len(), "once");
+    // The rest of the room is taken.
+    store.cache.room.set(store.cache.room.get() - (count - 1) * largest.len());
+    assert_eq!(kept("full", &largest), None);
+    assert!(kept("fits", b"content").is_some());
+    drop(cached);
+    ["small", "k", "fits"].iter().for_each(|key| store.cache.forget(&store.name, &parsed(key)));
+    store.cache.room.set(store.cache.room.get() + (count - 1) * largest.len());
+    assert_eq!(store.cache.room.get(), KEPT_BODIES_BYTES_MAX);
+}
+
+#[test]
+fn a_directory_in_which_much_happens_is_left_alone() {
+    let store = Store::new(64);
+    ["a/b", "a/z"].iter().for_each(|key| store.put(key, b"content"));
+    let state = |store: &Store| {
+        let path = b"bucket/a";
+        let hash = xxh3_64_with_seed(path, store.cache.seed);
+        store.cache.directories.look(&store.root, path, hash, now()).is_some()
+    };
+    assert!(!state(&store), "it was changed just now");
+    thread::sleep(Duration::from_millis(120));
+    assert_eq!(state(&store), store.root.capabilities.fine_times);
+    ["a/b", "a/z"].iter().for_each(|key| store.open(key));
+    for turn in 1.. {
+        let served = [store.serves_in(Some(Turn(turn)), "a/z"), store.serves_in(Some(Turn(turn)), "a/b")];
+        assert_eq!(served, [true; 2], "each by its own path");
+        match turn {
+            2 => store.put("a/x", b"content"),
+            4 => break,
+            _ => {}
+        }
+    }
+    assert!(!state(&store));
+}
+
+#[test]
+fn what_its_path_still_leads_to_is_trusted_anew() {
+    let store = Store::new(64);
+    let trust = |key: &str| {
+        let until = store.opened(key) + TRUST;
+        while coarse() < until {
+            thread::sleep(until.saturating_sub(coarse()));
+        }
+    };
+    store.put("a/b", b"content");
+    store.open("a/b");
+    let opened = store.opened("a/b");
+    store.cache.keep_body(&store.find("a/b").unwrap(), b"content");
+    trust("a/b");
+    assert!(store.serves("a/b"));
+    assert!(store.opened("a/b") >= opened + TRUST);
+    assert_eq!(store.find("a/b").unwrap().body(), None, "no body is shown for longer");
+    trust("a/b");
+    let held = store.find("a/b").unwrap();
+    trust("a/b");
+    assert!(store.find("a/b").is_none(), "somebody looks at it");
+    drop(held);
+    fs::write(store.path("bucket/a/b"), b"CONTENT").unwrap();
+    assert!(store.find("a/b").is_none(), "it is in another state");
+    store.open("a/b");
+    thread::sleep(RENEWED_WITHIN + Duration::from_millis(20));
+    assert!(store.find("a/b").is_none(), "it was not used for too long");
+}
+
+#[test]
+fn what_stood_in_a_turn_did_so_for_all_of_it_and_for_no_other() {
+    let store = Store::new(64);
+    store.put("a/b", b"content");
+    store.open("a/b");
+    let cached = store.find("a/b").unwrap();
+    assert!(!cached.stood_in(Some(Turn(1))));
+    assert!(store.serves_in(None, "a/b") && !cached.stood_in(None), "without turns it is asked each time");
+    assert!(store.serves_in(Some(Turn(1)), "a/b"));
+    assert!(cached.stood_in(Some(Turn(1))) && !cached.stood_in(Some(Turn(2))));
+    fs::write(store.path("bucket/a/b"), b"CONTENT").unwrap();
+    assert!(!store.serves_in(Some(Turn(1)), "a/b") && !cached.stood_in(Some(Turn(1))));
 }
