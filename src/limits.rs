@@ -98,6 +98,16 @@ pub const TRANSFER_BYTES: usize = 256 * 1024;
 pub const WRITES_IN_FLIGHT: usize = 4;
 /// Disk reads in flight for one object.
 pub const READS_IN_FLIGHT: usize = 4;
+/// Large files of which a core counts how much it reads of them; each takes 80 bytes. More are rarely read again within
+/// [`WARM_WINDOW`].
+pub const WARM_FILES_MAX: usize = 256;
+/// What is read of a file counts for so long.
+pub const WARM_WINDOW: Duration = Duration::from_secs(60);
+/// How many times its size is read of a file through the page cache within that time, before it counts as one that does
+/// not stay there.
+pub const WARM_READS_MAX: u64 = 4;
+/// A file is brought into the page cache if it takes at most one part in so many of the memory that is to be had.
+pub const WARM_FILE_SHARE: u64 = 8;
 /// Transfer buffers of [`TRANSFER_BYTES`] one core keeps for reuse; more are allocated and freed as the load asks.
 pub const TRANSFER_BUFFERS_KEPT: usize = 32;
 /// Small transfer buffers, of [`BUFFERED_BYTES_MAX`], one core keeps for reuse.

@@ -3,6 +3,7 @@
 //! A small file goes out with its head in one write: its handler has read it behind the head, if it is in the page cache;
 //! else it is read through the ring, so that a cold file never stalls the core. A large one is read a piece at a time if the
 //! page cache has nearly all of it; else past it (O_DIRECT), several reads in flight, while the previous piece is being sent.
+//! What is read again and again goes through the page cache instead, to stay there ([`Heat`](super::heat::Heat)).
 //!
 //! A program may change a file in place while it is sent. What follows the head is the content that the head speaks of, or
 //! the answer breaks off: the file's size and time are compared once everything is read, before the last of it is sent.
@@ -18,12 +19,13 @@ use futures_util::stream::{FuturesOrdered, StreamExt};
 use rustix::fs::{self, OFlags};
 use rustix::io::{IoSliceMut, ReadWriteFlags};
 
-use crate::limits::{self, DIRECT_ALIGNMENT, JOINED_BYTES_MAX, TRANSFER_BYTES};
+use super::Core;
+use crate::limits::{self, DIRECT_ALIGNMENT, JOINED_BYTES_MAX, TRANSFER_BYTES, WARM_FILE_SHARE};
 use crate::runtime::file::cached_bytes;
-use crate::runtime::{AlignedBuf, Phase, RingFile, Stream, Watch, buffer};
+use crate::runtime::{AlignedBuf, Phase, RingFile, Stream, Watch, buffer, clock, memory};
 use crate::s3::reply::{Body, FileRange, Reply};
-use crate::storage::object::Content;
-use crate::storage::{self, Root};
+use crate::storage;
+use crate::storage::object::{Content, FileId};
 
 /// What became of an answer.
 pub enum Sent {
@@ -35,7 +37,7 @@ pub enum Sent {
 
 /// Sends an answer. An error means that the connection cannot be used any more.
 pub async fn send(
-    root: &Root,
+    core: &Core,
     stream: &mut Stream,
     watch: &Watch,
     stall: Duration,
@@ -66,7 +68,7 @@ pub async fn send(
     match rest {
         Some(Body::Large(bytes, _share)) => stream.write(bytes).await?,
         // On the heap: an idle connection does not hold the room for it.
-        Some(Body::File(range)) => Box::pin(send_file(root, stream, watch, stall, range)).await?,
+        Some(Body::File(range)) => Box::pin(send_file(core, stream, watch, stall, range)).await?,
         _ => {}
     }
     watch.working();
@@ -75,7 +77,7 @@ pub async fn send(
 
 /// Appends a small range of a file to the head. The inner error: another program changed the file.
 async fn read_whole(head: &mut BytesMut, range: FileRange) -> io::Result<storage::Result<()>> {
-    let FileRange { file, offset, length, content } = range;
+    let FileRange { file, offset, length, content, .. } = range;
     let file = RingFile::new(file)?;
     let buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     let (read, buf) = file.read_at(buf, length as usize, offset).await;
@@ -87,13 +89,13 @@ async fn read_whole(head: &mut BytesMut, range: FileRange) -> io::Result<storage
 }
 
 async fn send_file(
-    root: &Root,
+    core: &Core,
     stream: &mut Stream,
     watch: &Watch,
     stall: Duration,
     range: FileRange,
 ) -> io::Result<()> {
-    let FileRange { file, offset, length, content } = range;
+    let FileRange { file, file_id, offset, length, content } = range;
     let (mut at, end) = (offset, offset + length);
     let cached = is_cached(file.as_fd(), offset, length);
     if cached {
@@ -119,7 +121,9 @@ async fn send_file(
             return Ok(());
         }
     }
-    let direct = !cached && root.capabilities.direct_io;
+    let direct = !cached
+        && core.shared.service.root.capabilities.direct_io
+        && !is_worth_caching(core, file_id, length);
     if direct {
         let flags = fs::fcntl_getfl(&file)?;
         fs::fcntl_setfl(&file, flags | OFlags::DIRECT)?;
@@ -139,6 +143,13 @@ fn is_cached(file: BorrowedFd<'_>, offset: u64, length: u64) -> bool {
         // The kernel does not say: the first byte stands for all. Asking for it makes the kernel read ahead.
         None => read_cached(file, &mut [0], offset) > 0,
     }
+}
+
+/// Whether a range of a file that is not in the page cache is to come there: it is read again and again, and leaves room
+/// for others.
+fn is_worth_caching(core: &Core, file: FileId, length: u64) -> bool {
+    core.heat.read(file, length, clock::coarse())
+        && memory::available_bytes().is_some_and(|available| file.stamp.size <= available / WARM_FILE_SHARE)
 }
 
 /// A range of a file, read in pieces: aligned ones if they are read directly.
