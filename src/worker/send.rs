@@ -95,41 +95,51 @@ async fn send_file(
     stall: Duration,
     range: FileRange,
 ) -> io::Result<()> {
-    let FileRange { file, file_id, offset, length, content } = range;
+    let through_cache = is_cached(range.file.as_fd(), range.offset, range.length)
+        || !core.shared.service.root.capabilities.direct_io
+        || is_worth_caching(core, range.file_id, range.length);
+    if through_cache {
+        return send_through_cache(stream, watch, stall, range).await;
+    }
+    let flags = fs::fcntl_getfl(&range.file)?;
+    fs::fcntl_setfl(&range.file, flags | OFlags::DIRECT)?;
+    send_directly(stream, watch, stall, range).await
+}
+
+/// One piece at a time through one buffer, which stays in the processor's caches. What is not in the page cache is read
+/// through the ring. Several such reads at the same time would be slower: they keep the kernel from reading ahead in large
+/// steps, and what it reads in small ones costs four times as much to copy ever after.
+async fn send_through_cache(
+    stream: &mut Stream,
+    watch: &Watch,
+    stall: Duration,
+    range: FileRange,
+) -> io::Result<()> {
+    let FileRange { file, offset, length, content, .. } = range;
     let (mut at, end) = (offset, offset + length);
-    let cached = is_cached(file.as_fd(), offset, length);
-    if cached {
-        // One piece at a time through one buffer, which stays in the processor's caches.
-        let mut buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        while at < end {
-            buf.clear();
-            let wanted = TRANSFER_BYTES.min((end - at) as usize);
-            let read = buf.append_with(wanted, |to| Ok::<_, io::Error>(read_cached(file.as_fd(), to, at)))?;
-            if read == 0 {
-                break;
+    let file = RingFile::new(file)?;
+    let mut buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    while at < end {
+        buf.clear();
+        let wanted = TRANSFER_BYTES.min((end - at) as usize);
+        let cached = buf.append_with(wanted, |to| Ok::<_, io::Error>(read_cached(file.as_fd(), to, at)))?;
+        if cached < wanted {
+            let (read, back) = file.read_at(buf, wanted - cached, at + cached as u64).await;
+            if read? < wanted - cached {
+                return Err(io::Error::other(Content::changed()));
             }
-            at += read as u64;
-            if at == end {
-                content.check(file.as_fd()).map_err(io::Error::other)?;
-            }
-            watch.allow(Phase::Peer, stall);
-            let (sent, back) = stream.write_aligned(buf, 0).await;
-            sent?;
             buf = back;
         }
+        at += wanted as u64;
         if at == end {
-            return Ok(());
+            content.check(file.as_fd()).map_err(io::Error::other)?;
         }
+        watch.allow(Phase::Peer, stall);
+        let (sent, back) = stream.write_aligned(buf, 0).await;
+        sent?;
+        buf = back;
     }
-    let direct = !cached
-        && core.shared.service.root.capabilities.direct_io
-        && !is_worth_caching(core, file_id, length);
-    if direct {
-        let flags = fs::fcntl_getfl(&file)?;
-        fs::fcntl_setfl(&file, flags | OFlags::DIRECT)?;
-    }
-    let rest = Pieces { offset: at, end, direct };
-    send_pieces(stream, watch, stall, Rc::new(RingFile::new(file)?), rest, content).await
+    Ok(())
 }
 
 /// Whether the page cache has nearly all of a range. It is looked at in a few places, because a look takes the longer the
@@ -152,11 +162,10 @@ fn is_worth_caching(core: &Core, file: FileId, length: u64) -> bool {
         && memory::available_bytes().is_some_and(|available| file.stamp.size <= available / WARM_FILE_SHARE)
 }
 
-/// A range of a file, read in pieces: aligned ones if they are read directly.
+/// A range of a file, read in aligned pieces.
 struct Pieces {
     offset: u64,
     end: u64,
-    direct: bool,
 }
 
 impl Pieces {
@@ -165,7 +174,7 @@ impl Pieces {
         if self.offset >= self.end {
             return None;
         }
-        let before = if self.direct { self.offset % DIRECT_ALIGNMENT as u64 } else { 0 };
+        let before = self.offset % DIRECT_ALIGNMENT as u64;
         let from = self.offset - before;
         let wanted = (self.end - self.offset).min(TRANSFER_BYTES as u64 - before);
         self.offset += wanted;
@@ -175,23 +184,23 @@ impl Pieces {
 
 type PieceRead = Pin<Box<dyn Future<Output = (io::Result<usize>, AlignedBuf, usize, usize)>>>;
 
-async fn send_pieces(
+/// From a file that is open with O_DIRECT: several reads in flight, while the previous piece is being sent.
+async fn send_directly(
     stream: &mut Stream,
     watch: &Watch,
     stall: Duration,
-    file: Rc<RingFile>,
-    mut pieces: Pieces,
-    content: Content,
+    range: FileRange,
 ) -> io::Result<()> {
-    let direct = pieces.direct;
+    let FileRange { file, offset, length, content, .. } = range;
+    let file = Rc::new(RingFile::new(file)?);
+    let mut pieces = Pieces { offset, end: offset + length };
     let mut reads: FuturesOrdered<PieceRead> = FuturesOrdered::new();
     let start = |mut buf: AlignedBuf, (from, before, wanted): (u64, usize, usize)| -> PieceRead {
         let file = file.clone();
         buf.clear();
         Box::pin(async move {
             // A direct read has an aligned length too; the end of the file cuts it off.
-            let count = if direct { TRANSFER_BYTES } else { wanted };
-            let (read, buf) = file.read_at(buf, count, from).await;
+            let (read, buf) = file.read_at(buf, TRANSFER_BYTES, from).await;
             (read, buf, before, wanted)
         })
     };
