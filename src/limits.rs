@@ -101,10 +101,31 @@ pub const FORM_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// One disk operation of an object's body. 64 KiB costs a quarter of the throughput, 1 MiB gains nothing more.
 pub const TRANSFER_BYTES: usize = 256 * 1024;
+/// One write of a long body: fewer requests to the disk, and still in the second-level cache of a core from the socket
+/// through the hashes.
+pub const LARGE_TRANSFER_BYTES: usize = 512 * 1024;
+const _: () = assert!(LARGE_TRANSFER_BYTES.is_multiple_of(DIRECT_ALIGNMENT));
+/// From this length on a body counts as long: parts of uploads do, but the last.
+pub const LARGE_BODY_BYTES_MIN: u64 = PART_BYTES_MIN;
+/// Large buffers are handed out until a core has handed out so many bytes in all; then those of [`TRANSFER_BYTES`] have
+/// to do, so that a crowd of uploads fits.
+pub const LARGE_TRANSFER_MEMORY_MAX: usize = TRANSFER_MEMORY_MAX / 4;
+/// Buffers of [`LARGE_TRANSFER_BYTES`] one core keeps for reuse.
+pub const LARGE_BUFFERS_KEPT: usize = 16;
 /// Disk writes in flight for one object.
 pub const WRITES_IN_FLIGHT: usize = 4;
 /// Disk reads in flight for one object.
 pub const READS_IN_FLIGHT: usize = 4;
+/// Large files of which a core counts how much it reads of them; each takes a hundred bytes. More are rarely read again within
+/// [`WARM_WINDOW`].
+pub const WARM_FILES_MAX: usize = 256;
+/// What is read of a file counts for so long.
+pub const WARM_WINDOW: Duration = Duration::from_secs(60);
+/// How many times its size is read of a file through the page cache within that time, before it counts as one that does
+/// not stay there.
+pub const WARM_READS_MAX: u64 = 4;
+/// A file is brought into the page cache if it takes at most one part in so many of the memory that is to be had.
+pub const WARM_FILE_SHARE: u64 = 8;
 /// Transfer buffers of [`TRANSFER_BYTES`] one core keeps for reuse; more are allocated and freed as the load asks.
 pub const TRANSFER_BUFFERS_KEPT: usize = 32;
 /// Small transfer buffers, of [`BUFFERED_BYTES_MAX`], one core keeps for reuse.

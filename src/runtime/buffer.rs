@@ -21,10 +21,11 @@ pub struct AlignedBuf {
     size: Size,
 }
 
-/// The two sizes of buffers: a small body must not occupy the memory of a large one.
+/// The sizes of buffers: a small body must not occupy the memory of a large one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Size {
     Small,
+    Medium,
     Large,
 }
 
@@ -32,7 +33,8 @@ impl Size {
     const fn bytes(self) -> usize {
         match self {
             Size::Small => BUFFERED_BYTES_MAX,
-            Size::Large => TRANSFER_BYTES,
+            Size::Medium => TRANSFER_BYTES,
+            Size::Large => limits::LARGE_TRANSFER_BYTES,
         }
     }
 
@@ -46,10 +48,14 @@ impl Size {
     const fn kept(self) -> usize {
         match self {
             Size::Small => limits::SMALL_BUFFERS_KEPT,
-            Size::Large => limits::TRANSFER_BUFFERS_KEPT,
+            Size::Medium => limits::TRANSFER_BUFFERS_KEPT,
+            Size::Large => limits::LARGE_BUFFERS_KEPT,
         }
     }
 }
+
+const SMALL_MAX: u64 = BUFFERED_BYTES_MAX as u64;
+const LARGE_MIN: u64 = limits::LARGE_BODY_BYTES_MIN;
 
 /// The core has handed out all the memory it may ([`limits::TRANSFER_MEMORY_MAX`]): answer 503 SlowDown.
 #[derive(Debug)]
@@ -63,7 +69,7 @@ pub struct Spare {
 }
 
 thread_local! {
-    static FREE: [RefCell<Vec<AlignedBuf>>; 2] = const { [const { RefCell::new(Vec::new()) }; 2] };
+    static FREE: [RefCell<Vec<AlignedBuf>>; 3] = const { [const { RefCell::new(Vec::new()) }; 3] };
     static HANDED_OUT_BYTES: Cell<usize> = const { Cell::new(0) };
     static ANSWERS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
@@ -71,12 +77,18 @@ thread_local! {
 impl AlignedBuf {
     /// An empty buffer of [`TRANSFER_BYTES`], recycled if the core has one.
     pub fn take() -> Result<AlignedBuf, Exhausted> {
-        AlignedBuf::take_of(Size::Large)
+        AlignedBuf::take_of(Size::Medium)
     }
 
-    /// An empty buffer for content of `bytes`, or for a piece of it if that is more than a buffer holds.
+    /// An empty buffer for content of `bytes`, or for a piece of it if that is more than a buffer holds. Long content has
+    /// larger pieces, as long as the core has handed out little.
     pub fn take_for(bytes: u64) -> Result<AlignedBuf, Exhausted> {
-        AlignedBuf::take_of(if bytes <= BUFFERED_BYTES_MAX as u64 { Size::Small } else { Size::Large })
+        let larger = HANDED_OUT_BYTES.get() + limits::LARGE_TRANSFER_BYTES;
+        AlignedBuf::take_of(match bytes {
+            0..=SMALL_MAX => Size::Small,
+            LARGE_MIN.. if larger <= limits::LARGE_TRANSFER_MEMORY_MAX => Size::Large,
+            _ => Size::Medium,
+        })
     }
 
     /// Whether so many are handed out that nobody should hold one while a peer may keep it.
@@ -151,7 +163,7 @@ impl AlignedBuf {
     }
 
     fn allocate(size: Size) -> AlignedBuf {
-        // SAFETY: neither of the two sizes is zero.
+        // SAFETY: none of the sizes is zero.
         let start = unsafe { alloc_zeroed(size.layout()) };
         match NonNull::new(start) {
             Some(start) => AlignedBuf { start, len: 0, size },
@@ -285,9 +297,22 @@ mod tests {
 
     #[test]
     fn small_content_gets_a_small_buffer() {
-        let sizes = [0, BUFFERED_BYTES_MAX as u64, BUFFERED_BYTES_MAX as u64 + 1, u64::MAX];
+        let sizes = [0, SMALL_MAX, SMALL_MAX + 1, LARGE_MIN - 1];
         let rooms = sizes.map(|bytes| AlignedBuf::take_for(bytes).unwrap().room());
         assert_eq!(rooms, [BUFFERED_BYTES_MAX, BUFFERED_BYTES_MAX, TRANSFER_BYTES, TRANSFER_BYTES]);
+    }
+
+    #[test]
+    fn long_content_gets_large_buffers_while_there_are_some() {
+        let large = limits::LARGE_TRANSFER_MEMORY_MAX / limits::LARGE_TRANSFER_BYTES;
+        for bytes in [LARGE_MIN, u64::MAX] {
+            let all: Vec<_> = std::iter::from_fn(|| AlignedBuf::take_for(bytes).ok()).collect();
+            let rooms: Vec<_> = all.iter().map(AlignedBuf::room).collect();
+            assert!(rooms[..large].iter().all(|room| *room == limits::LARGE_TRANSFER_BYTES));
+            assert!(rooms[large..].iter().all(|room| *room == TRANSFER_BYTES));
+            assert_eq!(rooms.iter().sum::<usize>(), limits::TRANSFER_MEMORY_MAX);
+        }
+        assert_eq!(HANDED_OUT_BYTES.get(), 0);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod groups;
 pub mod handle;
 pub mod lanes;
 pub mod mailbox;
+pub mod memory;
 pub mod offload;
 pub mod prefetch;
 pub mod share;

@@ -99,7 +99,8 @@ async fn read_object(ctx: &Ctx<'_>, read: &Read) -> Result<Reply, S3Error> {
         && !(!is_of_browser(ctx.head) && extent.is_small() && read_into(&mut reply, &object, extent))
     {
         let Extent { offset, length } = extent;
-        reply.body = Body::File(FileRange { content: object.content(), file: object.file, offset, length });
+        let (content, file_id) = (object.content(), object.file_id);
+        reply.body = Body::File(FileRange { file: object.file, file_id, offset, length, content });
         return Ok(reply);
     }
     if extent.is_some() {

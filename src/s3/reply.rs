@@ -12,7 +12,7 @@ use crate::codec::dates::Timestamp;
 use crate::http::response::ResponseHead;
 use crate::limits::JOINED_BYTES_MAX;
 use crate::runtime::{Pool, Share, buffer};
-use crate::storage::object::Content;
+use crate::storage::object::{Content, FileId};
 
 /// The answer to one request. What depends on the connection (Content-Length, Connection) is added when it is sent.
 pub struct Reply {
@@ -46,6 +46,8 @@ pub enum Body {
 pub struct FileRange {
     /// The file.
     pub file: OwnedFd,
+    /// Which file it is, and in which state.
+    pub file_id: FileId,
     /// First byte.
     pub offset: u64,
     /// Bytes.

@@ -189,6 +189,7 @@ const SYSTEM_FILES: &[&str] = &[
     "/proc/self",
     "/sys/fs",
     "/proc/stat",
+    "/proc/meminfo",
     "/sys/devices/system/cpu",
     "/dev/null",
     "/dev/urandom",

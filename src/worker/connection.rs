@@ -62,15 +62,14 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
             note.carried_out(head, stream.received() - ahead.len() as u64, &reply);
         }
         let stall = core.shared.limits.stall();
-        let root = &core.shared.service.root;
         stream.begin_answer();
-        let mut sent = send::send(root, &mut stream, &watch, stall, reply, keep_alive, http10).await;
+        let mut sent = send::send(&core, &mut stream, &watch, stall, reply, keep_alive, http10).await;
         if let Ok(Sent::Nothing(changed)) = sent {
             let error = S3Error::from(changed);
             let reply = Reply::error(&error, &Subject::default(), false, now(), core.request_id());
             (status, code) = (reply.status(), reply.code());
             note.iter_mut().for_each(|note| note.answered_by(&reply));
-            sent = send::send(root, &mut stream, &watch, stall, reply, keep_alive, http10).await;
+            sent = send::send(&core, &mut stream, &watch, stall, reply, keep_alive, http10).await;
         }
         let outcome = Outcome { operation, status, code, first_byte: stream.answer().first_byte };
         let took = begun.answered(outcome);
@@ -163,9 +162,8 @@ async fn answer_and_close(core: &Core, address: IpAddr, stream: &mut Stream, wat
         note.asked(request_id, now, None);
         note.answered_by(&reply);
     }
-    let root = &core.shared.service.root;
     stream.begin_answer();
-    let sent = send::send(root, stream, watch, core.shared.limits.stall(), reply, false, false).await;
+    let sent = send::send(core, stream, watch, core.shared.limits.stall(), reply, false, false).await;
     let first_byte = stream.answer().first_byte;
     let outcome = Outcome { operation: pipeline::UNKNOWN, status, code, first_byte };
     let took = begun.answered(outcome);

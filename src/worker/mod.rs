@@ -1,9 +1,11 @@
 //! One core: it accepts connections, and each connection is a task that reads a head, answers it, and goes on.
 //!
 //! [`connection`] is the loop around a connection, [`pipeline`] shows one request from its head to its answer, and
-//! [`send`] brings files to the socket. Cores share the immutable parts of [`Core`] and nothing else.
+//! [`send`] brings files to the socket, and [`heat`] knows which
+//! of them are read again and again. Cores share the immutable parts of [`Core`] and nothing else.
 
 pub mod connection;
+pub mod heat;
 pub mod pipeline;
 pub mod send;
 mod spare;
@@ -19,6 +21,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 
+use self::heat::Heat;
 use crate::counters;
 use crate::iam::Snapshot;
 use crate::limits;
@@ -131,6 +134,7 @@ pub struct Core {
     shared: Shared,
     keyring: RefCell<Keyring>,
     objects: ObjectCache,
+    heat: Heat,
     desk: Desk,
     requests: Cell<u64>,
 }
@@ -142,7 +146,7 @@ impl Core {
         let requests = Cell::new((start << 24) ^ ((index as u64) << 56));
         let objects = ObjectCache::new(shared.objects_max);
         let desk = Desk::new(shared.journal.clone());
-        Core { shared, keyring: RefCell::default(), objects, desk, requests }
+        Core { shared, keyring: RefCell::default(), objects, heat: Heat::default(), desk, requests }
     }
 
     /// What the next connection is encrypted with, if it is.

@@ -3,7 +3,8 @@
 //! A small file goes out with its head in one write: its handler has read it behind the head, if it is in the page cache;
 //! else it is read through the ring, so that a cold file never stalls the core. A large one is read a piece at a time if the
 //! page cache has nearly all of it; else past it (O_DIRECT), several reads in flight, while the previous piece is being sent.
-//! While buffers are scarce it goes on without holding one (`spare`).
+//! What is read again and again goes through the page cache instead, to stay there ([`Heat`](super::heat::Heat)). While
+//! buffers are scarce a file goes on without holding one (`spare`).
 //!
 //! A program may change a file in place while it is sent. What follows the head is the content that the head speaks of, or
 //! the answer breaks off: the file's size and time are compared once everything is read, before the last of it is sent.
@@ -19,13 +20,14 @@ use futures_util::stream::{FuturesOrdered, StreamExt};
 use rustix::fs::{self, OFlags};
 use rustix::io::{IoSliceMut, ReadWriteFlags};
 
+use super::Core;
 use super::spare::send_sparingly;
-use crate::limits::{self, DIRECT_ALIGNMENT, JOINED_BYTES_MAX, TRANSFER_BYTES};
+use crate::limits::{self, DIRECT_ALIGNMENT, JOINED_BYTES_MAX, TRANSFER_BYTES, WARM_FILE_SHARE};
 use crate::runtime::file::cached_bytes;
-use crate::runtime::{AlignedBuf, Phase, RingFile, Stream, Watch, buffer};
+use crate::runtime::{AlignedBuf, Phase, RingFile, Stream, Watch, buffer, clock, memory};
 use crate::s3::reply::{Body, FileRange, Reply};
-use crate::storage::object::Content;
-use crate::storage::{self, Root};
+use crate::storage;
+use crate::storage::object::{Content, FileId};
 
 /// What became of an answer.
 pub enum Sent {
@@ -37,7 +39,7 @@ pub enum Sent {
 
 /// Sends an answer. An error means that the connection cannot be used any more.
 pub async fn send(
-    root: &Root,
+    core: &Core,
     stream: &mut Stream,
     watch: &Watch,
     stall: Duration,
@@ -68,7 +70,7 @@ pub async fn send(
     match rest {
         Some(Body::Large(bytes, _share)) => stream.write(bytes).await?,
         // On the heap: an idle connection does not hold the room for it.
-        Some(Body::File(range)) => Box::pin(send_file(root, stream, watch, stall, range)).await?,
+        Some(Body::File(range)) => Box::pin(send_file(core, stream, watch, stall, range)).await?,
         _ => {}
     }
     watch.working();
@@ -77,7 +79,7 @@ pub async fn send(
 
 /// Appends a small range of a file to the head. The inner error: another program changed the file.
 async fn read_whole(head: &mut BytesMut, range: FileRange) -> io::Result<storage::Result<()>> {
-    let FileRange { file, offset, length, content } = range;
+    let FileRange { file, offset, length, content, .. } = range;
     let file = RingFile::new(file)?;
     let buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     let (read, buf) = file.read_at(buf, length as usize, offset).await;
@@ -89,48 +91,66 @@ async fn read_whole(head: &mut BytesMut, range: FileRange) -> io::Result<storage
 }
 
 async fn send_file(
-    root: &Root,
+    core: &Core,
     stream: &mut Stream,
     watch: &Watch,
     stall: Duration,
     range: FileRange,
 ) -> io::Result<()> {
-    let FileRange { file, offset, length, content } = range;
+    if AlignedBuf::are_scarce() {
+        let FileRange { file, offset, length, content, .. } = range;
+        let file = RingFile::new(file)?;
+        return send_sparingly(stream, watch, stall, &file, (offset, offset + length), content).await;
+    }
+    let through_cache = is_cached(range.file.as_fd(), range.offset, range.length)
+        || !core.shared.service.root.capabilities.direct_io
+        || is_worth_caching(core, range.file_id, range.length);
+    if through_cache {
+        return send_through_cache(stream, watch, stall, range).await;
+    }
+    let flags = fs::fcntl_getfl(&range.file)?;
+    fs::fcntl_setfl(&range.file, flags | OFlags::DIRECT)?;
+    send_directly(stream, watch, stall, range).await
+}
+
+/// One piece at a time through one buffer, which stays in the processor's caches. What is not in the page cache is read
+/// through the ring. Several such reads at the same time would be slower: they keep the kernel from reading ahead in large
+/// steps, and what it reads in small ones costs four times as much to copy ever after.
+async fn send_through_cache(
+    stream: &mut Stream,
+    watch: &Watch,
+    stall: Duration,
+    range: FileRange,
+) -> io::Result<()> {
+    let FileRange { file, offset, length, content, .. } = range;
     let (mut at, end) = (offset, offset + length);
-    let cached = is_cached(file.as_fd(), offset, length);
-    if cached && !AlignedBuf::are_scarce() {
-        // One piece at a time through one buffer, which stays in the processor's caches.
-        let mut buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        while at < end && !AlignedBuf::are_scarce() {
-            buf.clear();
-            let wanted = TRANSFER_BYTES.min((end - at) as usize);
-            let read = buf.append_with(wanted, |to| Ok::<_, io::Error>(read_cached(file.as_fd(), to, at)))?;
-            if read == 0 {
-                break;
+    let file = RingFile::new(file)?;
+    let mut buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    while at < end && !AlignedBuf::are_scarce() {
+        buf.clear();
+        let wanted = TRANSFER_BYTES.min((end - at) as usize);
+        let cached = buf.append_with(wanted, |to| Ok::<_, io::Error>(read_cached(file.as_fd(), to, at)))?;
+        if cached < wanted {
+            let (read, back) = file.read_at(buf, wanted - cached, at + cached as u64).await;
+            if read? < wanted - cached {
+                return Err(io::Error::other(Content::changed()));
             }
-            at += read as u64;
-            if at == end {
-                content.check(file.as_fd()).map_err(io::Error::other)?;
-            }
-            watch.allow(Phase::Peer, stall);
-            let (sent, back) = stream.write_aligned(buf, 0).await;
-            sent?;
             buf = back;
         }
+        at += wanted as u64;
         if at == end {
-            return Ok(());
+            content.check(file.as_fd()).map_err(io::Error::other)?;
         }
+        watch.allow(Phase::Peer, stall);
+        let (sent, back) = stream.write_aligned(buf, 0).await;
+        sent?;
+        buf = back;
     }
-    if AlignedBuf::are_scarce() {
-        return send_sparingly(stream, watch, stall, &RingFile::new(file)?, (at, end), content).await;
+    drop(buf);
+    if at < end {
+        return send_sparingly(stream, watch, stall, &file, (at, end), content).await;
     }
-    let direct = !cached && root.capabilities.direct_io;
-    if direct {
-        let flags = fs::fcntl_getfl(&file)?;
-        fs::fcntl_setfl(&file, flags | OFlags::DIRECT)?;
-    }
-    let rest = Pieces { offset: at, end, direct };
-    send_pieces(stream, watch, stall, Rc::new(RingFile::new(file)?), rest, content).await
+    Ok(())
 }
 
 /// Whether the page cache has nearly all of a range. It is looked at in a few places, because a look takes the longer the
@@ -146,11 +166,17 @@ fn is_cached(file: BorrowedFd<'_>, offset: u64, length: u64) -> bool {
     }
 }
 
-/// A range of a file, read in pieces: aligned ones if they are read directly.
+/// Whether a range of a file that is not in the page cache is to come there: it is read again and again, and leaves room
+/// for others.
+fn is_worth_caching(core: &Core, file: FileId, length: u64) -> bool {
+    core.heat.read(file, length, clock::coarse())
+        && memory::available_bytes().is_some_and(|available| file.stamp.size <= available / WARM_FILE_SHARE)
+}
+
+/// A range of a file, read in aligned pieces.
 struct Pieces {
     offset: u64,
     end: u64,
-    direct: bool,
 }
 
 impl Pieces {
@@ -159,7 +185,7 @@ impl Pieces {
         if self.offset >= self.end {
             return None;
         }
-        let before = if self.direct { self.offset % DIRECT_ALIGNMENT as u64 } else { 0 };
+        let before = self.offset % DIRECT_ALIGNMENT as u64;
         let from = self.offset - before;
         let wanted = (self.end - self.offset).min(TRANSFER_BYTES as u64 - before);
         self.offset += wanted;
@@ -169,23 +195,23 @@ impl Pieces {
 
 type PieceRead = Pin<Box<dyn Future<Output = (io::Result<usize>, AlignedBuf, usize, usize)>>>;
 
-async fn send_pieces(
+/// From a file that is open with O_DIRECT: several reads in flight, while the previous piece is being sent.
+async fn send_directly(
     stream: &mut Stream,
     watch: &Watch,
     stall: Duration,
-    file: Rc<RingFile>,
-    mut pieces: Pieces,
-    content: Content,
+    range: FileRange,
 ) -> io::Result<()> {
-    let direct = pieces.direct;
+    let FileRange { file, offset, length, content, .. } = range;
+    let file = Rc::new(RingFile::new(file)?);
+    let mut pieces = Pieces { offset, end: offset + length };
     let mut reads: FuturesOrdered<PieceRead> = FuturesOrdered::new();
     let start = |mut buf: AlignedBuf, (from, before, wanted): (u64, usize, usize)| -> PieceRead {
         let file = file.clone();
         buf.clear();
         Box::pin(async move {
             // A direct read has an aligned length too; the end of the file cuts it off.
-            let count = if direct { TRANSFER_BYTES } else { wanted };
-            let (read, buf) = file.read_at(buf, count, from).await;
+            let (read, buf) = file.read_at(buf, TRANSFER_BYTES, from).await;
             (read, buf, before, wanted)
         })
     };

@@ -17,7 +17,8 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 # Around one page: what is written past the page cache has an unaligned tail, or none.
 SIZES = [0, 1, 4 * KIB - 1, 4 * KIB, 4 * KIB + 1, 8 * MIB]
 # Around the sizes at which the server changes how it writes and reads.
-MORE_SIZES = [32 * KIB, 32 * KIB + 1, 64 * KIB + 1, 256 * KIB - 1, 256 * KIB, 256 * KIB + 1, 1 * MIB + 4095]
+MORE_SIZES = [32 * KIB, 32 * KIB + 1, 64 * KIB + 1, 256 * KIB - 1, 256 * KIB, 256 * KIB + 1, 1 * MIB + 4095,
+              8 * MIB + 512 * KIB - 1, 8 * MIB + 512 * KIB + 1]
 
 
 def content(size, seed=b"sluicegate"):
