@@ -145,6 +145,8 @@ impl Root {
         recover::clear_staging(staging_of_all.as_fd());
         let staging = own_staging(staging_of_all.as_fd()).map_err(|errno| explain("write to", errno))?;
         let capabilities = probe(staging.as_fd()).map_err(|errno| explain("create files in", errno))?;
+        let directories =
+            DirectoryCache::on(fd.as_fd(), capabilities.fine_times, limits::DIRECTORY_CACHE_BYTES);
         let has_spill = spill::is_any(spill.as_fd());
         let committer = Committer::start(staging.as_fd(), durability)
             .map_err(|error| OpenError(format!("cannot start the flushing threads: {error}")))?;
@@ -158,7 +160,7 @@ impl Root {
             buckets,
             capabilities,
             committer,
-            directories: DirectoryCache::new(limits::DIRECTORY_CACHE_BYTES),
+            directories,
             modes: Modes::default(),
             stripes: (0..limits::PUBLICATION_STRIPES).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
