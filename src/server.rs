@@ -222,6 +222,7 @@ fn run(
         limits: Arc::new(Limits::new(reload::bounds(&config))),
         // Connections come first: at most a quarter of the descriptors may be taken by objects.
         objects_max: config.object_cache.min(descriptors_max / 4 / config.workers.max(1)),
+        directories_max: limits::OPEN_DIRECTORIES_MAX.min(descriptors_max / 16 / config.workers.max(1)),
     };
     // It is gone only if it could not give up its rights, and said so.
     let _ = cleanable.send(shared.service.clone());

@@ -52,7 +52,7 @@ pub async fn store(ctx: &mut Ctx<'_>, put: &PutObject) -> Result<Record, S3Error
     object_lock::of_request(ctx, bucket, &mut record)?;
     object_lock::require_integrity(&record, &integrity)?;
     let asked = Asked::of(|name| ctx.head.header(name))?;
-    let bucket = ctx.bucket(bucket)?;
+    let bucket = ctx.bucket_to_fill(bucket)?;
     let owner = acl::of_new_object(&ctx.caller, asked.as_ref(), &bucket, owner, &mut record)?;
     let conditions = WriteConditions::of_request(ctx.head);
     let decide = |current: Option<&Object>| holds(&conditions, current);
@@ -61,7 +61,7 @@ pub async fn store(ctx: &mut Ctx<'_>, put: &PutObject) -> Result<Record, S3Error
         decide(object::open(root, &bucket, key)?.as_ref())?;
     }
     let md5 = root.profile(&bucket.name).etag == ETagKind::Md5;
-    let mut writer = Writer::create(root, &bucket, &layout::path(key), length)?;
+    let mut writer = Writer::create(root, &bucket, &layout::path(key), length, ctx.directories)?;
     let wanted = integrity.wanted(md5, default_checksum(&integrity));
     let digests = receive(&mut ctx.payload, wanted, &mut writer).await?;
     integrity.verify(&digests, ctx.payload.trailers())?;

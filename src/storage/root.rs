@@ -100,7 +100,7 @@ pub struct Bucket {
     /// Its name.
     pub name: BucketName,
     /// Its directory.
-    pub fd: OwnedFd,
+    pub fd: Arc<OwnedFd>,
 }
 
 /// Why the data directory cannot be served; the text says what to do.
@@ -198,7 +198,7 @@ impl Root {
         match open()
             .or_else(|errno| if errno == Errno::ACCESS { credentials::as_server(open) } else { Err(errno) })
         {
-            Ok(fd) => Ok(Some(Bucket { name: *name, fd })),
+            Ok(fd) => Ok(Some(Bucket { name: *name, fd: Arc::new(fd) })),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(errno).at(Subject::Bucket, "open the bucket"),
         }
