@@ -172,6 +172,16 @@ impl OpenDirectory {
         Self { fd, path, id: OnceCell::new(), takes_new_names: Cell::new(false) }
     }
 
+    /// Whether its path is that of a directory of a bucket, or of the bucket itself.
+    fn is_at(&self, bucket: &BucketName, directory: Option<&[u8]>) -> bool {
+        let rest = self.path.strip_prefix(bucket.as_bytes()).and_then(|rest| rest.strip_suffix(b"\0"));
+        match (rest, directory) {
+            (Some(rest), Some(directory)) => rest.strip_prefix(b"/") == Some(directory),
+            (Some(rest), None) => rest.is_empty(),
+            (None, _) => false,
+        }
+    }
+
     /// Whether its path still names it.
     fn stands(&self, root: &Root) -> bool {
         let Some(id) = *self.id.get_or_init(|| id(self.fd.as_fd(), c"", AtFlags::EMPTY_PATH)) else {
@@ -214,10 +224,9 @@ impl<'b> LastParent<'b> {
 
     /// As [`walk::open_parent`].
     pub(super) fn open(&mut self, root: &Root, path: &KeyPath) -> Result<Option<Arc<OwnedFd>>> {
-        let at = path_of(&self.bucket.name, path.parent());
         let now = coarse();
         if let Some(seen) = &mut self.seen
-            && seen.directory.path == at
+            && seen.directory.is_at(&self.bucket.name, path.parent())
             && seen.stands(root)
         {
             seen.at = now;
@@ -225,6 +234,7 @@ impl<'b> LastParent<'b> {
         }
         self.seen = None;
         let Some(fd) = walk::open_parent(self.bucket, path)? else { return Ok(None) };
+        let at = path_of(&self.bucket.name, path.parent());
         if at.len() <= HOP_BYTES_MAX {
             self.seen = Some(Seen { directory: Rc::new(OpenDirectory::new(fd.clone(), at)), at: now });
         }

@@ -414,9 +414,10 @@ impl<'b> Emptied<'b> {
 
     /// Notes that `path` is gone.
     pub(super) fn note(&mut self, path: KeyPath) {
-        if let Some(last) = self.last.replace(path)
-            && self.last.as_ref().and_then(KeyPath::parent) != last.parent()
-        {
+        if self.last.as_ref().is_some_and(|last| last.parent() == path.parent()) {
+            return;
+        }
+        if let Some(last) = self.last.replace(path) {
             remove_empty_parents(self.bucket, &last);
         }
     }

@@ -7,8 +7,8 @@
 //! # Exact times
 //! Where a look at a time makes the next change get another one, however soon it comes ([`DirectoryCache::on`]), a
 //! snapshot is true at once: the look comes before the directory is read. So a listing of many pages that follows a change
-//! reads the directory once. The kernel remembers a look as long as it has the inode, so while the ctime is fresh the
-//! snapshot keeps its directory open; [`PINS_MAX`] of them at most.
+//! reads the directory once. The kernel remembers a look as long as it has the inode, so a snapshot that is taken while
+//! the ctime is fresh keeps its directory open until the next such one is taken; [`PINS_MAX`] of them at most.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{BorrowedFd, OwnedFd};
