@@ -37,7 +37,7 @@
 //! - [`runtime`] (the only place that names monoio) and [`digest`]; the only `unsafe` code is in these two.
 //!   [`failpoint`]: where tests kill the server
 //! - [`storage`]: where a key lives ([`storage::layout`]), what is known of an object ([`storage::record`]), which objects
-//!   a core keeps open ([`storage::cache`]), the order of a write ([`storage::writer`], [`storage::object`],
+//!   and directories a core keeps open ([`storage::cache`], [`storage::open_directories`]), the order of a write ([`storage::writer`], [`storage::object`],
 //!   [`storage::commit`]), the versions of an object ([`storage::versions`]), uploads in parts ([`storage::multipart`]),
 //!   listings ([`storage::list`]), where a bucket differs from S3 ([`storage::profile`]), and what a crash leaves behind
 //!   ([`storage::recover`])

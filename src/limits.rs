@@ -206,6 +206,8 @@ pub const PUBLICATION_STRIPES: usize = 1024;
 pub const PUBLICATION_ATTEMPTS_MAX: usize = 64;
 /// Objects one core keeps open for a second, unless configured otherwise; each takes a descriptor and about a kilobyte.
 pub const OBJECT_CACHE_MAX: usize = 4096;
+/// Directories one core keeps open for a second after it put an object into them; each takes a descriptor.
+pub const OPEN_DIRECTORIES_MAX: usize = 64;
 /// Sorted directory snapshots kept for listings, in bytes, per process.
 pub const DIRECTORY_CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Records put aside for the size of their attributes are left alone for so long, in seconds, before they are judged

@@ -222,6 +222,7 @@ fn run(
         journal: journal.clone(),
         limits: Arc::new(Limits::new(reload::bounds(&config))),
         objects_max: descriptors::objects_max(&config, descriptors_max),
+        directories_max: descriptors::directories_max(&config, descriptors_max),
     };
     // It is gone only if it could not give up its rights, and said so.
     let _ = cleanable.send(shared.service.clone());

@@ -23,7 +23,7 @@ use crate::query_api::Refusal;
 use crate::runtime::{Offload, Pass, credentials, gate};
 use crate::sigv4;
 use crate::storage::layout::ObjectKey;
-use crate::storage::{Bucket, BucketName, ObjectCache, Root, Versioning};
+use crate::storage::{Bucket, BucketName, ObjectCache, OpenDirectories, Root, Versioning};
 
 /// What all requests on all cores share.
 pub struct Service {
@@ -76,6 +76,8 @@ pub struct Ctx<'c> {
     pub service: &'c Arc<Service>,
     /// What this core opened a moment ago.
     pub objects: &'c ObjectCache,
+    /// Where this core put objects a moment ago.
+    pub directories: &'c OpenDirectories,
     /// The request's head.
     pub head: &'c Head,
     /// The request's body.
@@ -118,6 +120,11 @@ impl Ctx<'_> {
     /// Opens a bucket that has to exist.
     pub fn bucket(&self, name: &BucketName) -> Result<Bucket, S3Error> {
         open_bucket(&self.service.root, name)
+    }
+
+    /// As [`Ctx::bucket`], for a request that puts an object into it.
+    pub fn bucket_to_fill(&self, name: &BucketName) -> Result<Bucket, S3Error> {
+        self.directories.bucket(&self.service.root, name)?.ok_or_else(|| no_such_bucket(name))
     }
 
     /// The URL of an object.
@@ -205,5 +212,9 @@ impl<T> Deref for InHand<T> {
 
 /// Opens a bucket that has to exist.
 pub fn open_bucket(root: &Root, name: &BucketName) -> Result<Bucket, S3Error> {
-    root.bucket(name)?.ok_or_else(|| Code::NoSuchBucket.with("BucketName", name.as_str()))
+    root.bucket(name)?.ok_or_else(|| no_such_bucket(name))
+}
+
+fn no_such_bucket(name: &BucketName) -> S3Error {
+    Code::NoSuchBucket.with("BucketName", name.as_str())
 }

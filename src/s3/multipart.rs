@@ -207,7 +207,7 @@ async fn completed_before(
     match ctx.within(name, async { Ok(object::open(root, &bucket, key)?) }).await?.filter(made) {
         Some(Object { file, record: Some(record), .. }) => {
             // Whoever completed it may still wait for the disk.
-            root.commit(name, Change { files: smallvec![file], wide: true }).await?;
+            root.commit(name, Change { files: smallvec![file.into()], wide: true }).await?;
             Ok(complete_answer(ctx, name, key, &record))
         }
         _ => Err(no_such_upload(upload_id.as_str())),

@@ -21,8 +21,8 @@ use crate::http::conditional::{Validators, WriteConditions, WriteOutcome};
 use crate::http::head::Framing;
 use crate::iam::PosixOwner;
 use crate::limits;
-use crate::runtime::AlignedBuf;
 use crate::runtime::lanes::update_hashes;
+use crate::runtime::{AlignedBuf, credentials};
 use crate::storage::layout;
 use crate::storage::object::{self, Condition, Object};
 use crate::storage::profile::ETagKind;
@@ -52,7 +52,7 @@ pub async fn store(ctx: &mut Ctx<'_>, put: &PutObject) -> Result<Record, S3Error
     object_lock::of_request(ctx, bucket, &mut record)?;
     object_lock::require_integrity(&record, &integrity)?;
     let asked = Asked::of(|name| ctx.head.header(name))?;
-    let bucket = ctx.bucket(bucket)?;
+    let bucket = ctx.bucket_to_fill(bucket)?;
     let owner = acl::of_new_object(&ctx.caller, asked.as_ref(), &bucket, owner, &mut record)?;
     let conditions = WriteConditions::of_request(ctx.head);
     let decide = |current: Option<&Object>| holds(&conditions, current);
@@ -61,10 +61,26 @@ pub async fn store(ctx: &mut Ctx<'_>, put: &PutObject) -> Result<Record, S3Error
         decide(object::open(root, &bucket, key)?.as_ref())?;
     }
     let md5 = root.profile(&bucket.name).etag == ETagKind::Md5;
-    let mut writer = Writer::create(root, &bucket, &layout::path(key), length)?;
+    let (path, directories) = (layout::path(key), ctx.directories);
+    let create = || Writer::create(root, &bucket, &path, length, directories);
+    let is_small = length.is_some_and(|length| length <= limits::BUFFERED_BYTES_MAX as u64);
+    // The file of a small body is made once that is there, and filled, sealed and named in one go. A user is told before
+    // that there may be none.
+    let mut begun = if is_small && !credentials::is_user() { None } else { Some(create()?) };
     let wanted = integrity.wanted(md5, default_checksum(&integrity));
-    let digests = receive(&mut ctx.payload, wanted, &mut writer).await?;
+    let mut held = Held(None);
+    let digests = match &mut begun {
+        Some(writer) => receive(&mut ctx.payload, wanted, writer).await?,
+        None => receive(&mut ctx.payload, wanted, &mut held).await?,
+    };
     integrity.verify(&digests, ctx.payload.trailers())?;
+    let mut writer = match begun {
+        Some(writer) => writer,
+        None => create()?,
+    };
+    if let Some(body) = held.0 {
+        writer.write(body).await?;
+    }
     let (staged, _) = writer.finish().await?;
     record.etag = root.etag(digests.md5.filter(|_| md5));
     record.checksum = stored_checksum(&digests);
@@ -90,6 +106,21 @@ impl Sink for Writer<'_> {
 
     fn write(&mut self, buf: AlignedBuf) -> impl Future<Output = Result<(), crate::storage::Error>> {
         Writer::write(self, buf)
+    }
+}
+
+/// A body that is one piece, while there is no file for it.
+struct Held(Option<AlignedBuf>);
+
+impl Sink for Held {
+    fn spare(&mut self) -> Option<AlignedBuf> {
+        None
+    }
+
+    async fn write(&mut self, buf: AlignedBuf) -> Result<(), crate::storage::Error> {
+        debug_assert!(self.0.is_none(), "a buffer has room for all of it");
+        self.0 = Some(buf);
+        Ok(())
     }
 }
 

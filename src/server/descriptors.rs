@@ -6,6 +6,7 @@
 use rustix::process::Resource;
 
 use crate::config::Config;
+use crate::limits;
 
 /// As many descriptors as the system allows. Returns how many.
 pub(super) fn raise_limit() -> usize {
@@ -23,6 +24,11 @@ pub(super) fn raise_limit() -> usize {
 /// taken by objects.
 pub(super) fn objects_max(config: &Config, limit: usize) -> usize {
     config.object_cache.min(limit / 4 / config.workers.max(1))
+}
+
+/// Directories that a worker keeps open under this limit.
+pub(super) fn directories_max(config: &Config, limit: usize) -> usize {
+    limits::OPEN_DIRECTORIES_MAX.min(limit / 16 / config.workers.max(1))
 }
 
 /// How many descriptors so many workers take when each has so many connections, and keeps so many objects open.
@@ -46,8 +52,9 @@ pub(super) fn warn_of_lack(config: &Config, limit: usize) {
     }
 }
 
-/// Of a worker besides: its ring, its listeners, its mailbox, and what a few requests under way have open.
-const OF_WORKER: usize = 64;
+/// Of a worker besides: its ring, its listeners, its mailbox, what a few requests under way have open, and the directories
+/// that it keeps open.
+const OF_WORKER: usize = 64 + limits::OPEN_DIRECTORIES_MAX;
 /// Of the process: the data directory, the identity store, logs, sockets for administrators and monitors.
 const OF_PROCESS: usize = 256;
 

@@ -94,7 +94,7 @@ pub fn create(root: &Root, name: &BucketName, maker: &str, owner: PosixOwner) ->
         Some(fd) => {
             failpoint::pass("bucket:named");
             let above = root.fd.try_clone().at(Subject::Root, op)?;
-            Ok(Created::Made(Change { files: smallvec![fd, above], wide: false }))
+            Ok(Created::Made(Change { files: smallvec![fd.into(), above.into()], wide: false }))
         }
         None => Ok(Created::Exists(root.bucket(name)?.as_ref().and_then(recorded_maker))),
     }
@@ -128,7 +128,7 @@ pub fn delete(root: &Root, name: &BucketName) -> Result<Deleted> {
     failpoint::pass("bucket:removed");
     multipart::remove_all(root, name);
     let above = root.fd.try_clone().at(Subject::Root, "delete the bucket")?;
-    Ok(Deleted::Gone(Change { files: smallvec![above], wide: true }))
+    Ok(Deleted::Gone(Change { files: smallvec![above.into()], wide: true }))
 }
 
 /// All buckets in byte order of their names, with their makers if they are asked for.

@@ -66,7 +66,7 @@ impl Durability {
 /// What one request changed and waits for.
 pub struct Change {
     /// The files and directories it changed, at least one. The first is the one that was changed last.
-    pub files: SmallVec<[OwnedFd; 2]>,
+    pub files: SmallVec<[Arc<OwnedFd>; 2]>,
     /// More was changed than `files` says: directories were made or removed on the way.
     pub wide: bool,
 }
@@ -220,7 +220,7 @@ impl Committer {
         let Some(threads) = self.threads(durability)? else { return Ok(()) };
         let work = match threads.journal_of(Some(file.as_fd())) {
             Some(_) => Work::Settle(file),
-            None => Work::FlushAll(Change { files: SmallVec::from_iter([file]), wide: false }),
+            None => Work::FlushAll(Change { files: SmallVec::from_iter([Arc::new(file)]), wide: false }),
         };
         threads.wait_for(work).await.at(Subject::Object, OP_SETTLE)
     }

@@ -132,7 +132,7 @@ pub fn create(root: &Root, bucket: &BucketName, description: &Description) -> Re
     // Whoever lists the uploads finds it whole or not at all. The rename changes the file, so that its flush is the last.
     fs::renameat(&directory, DESCRIPTION_NEW, &directory, DESCRIPTION).at(Subject::Upload, op)?;
     failpoint::pass("upload:named");
-    Ok((id, Change { files: smallvec![file, directory, above], wide: false }))
+    Ok((id, Change { files: smallvec![file.into(), directory.into(), above.into()], wide: false }))
 }
 
 /// Opens an upload of `key`. `Ok(None)`: there is none of this id for this key.
@@ -159,7 +159,7 @@ pub fn abort(root: &Root, bucket: &BucketName, key: &ObjectKey, id: &UploadId) -
     }
     failpoint::pass("abort:taken");
     remove(above.as_fd(), aside.as_bytes(), upload.directory.as_fd());
-    Ok(Some(Change { files: smallvec![above], wide: false }))
+    Ok(Some(Change { files: smallvec![above.into()], wide: false }))
 }
 
 /// Whether an upload that is not found under its id is being completed right now.

@@ -324,8 +324,13 @@ pub fn publish<E>(
     seal(root, bucket, &staged, record, owner)?;
     failpoint::pass("publish:sealed");
     let mut path = layout::path(key);
+    let mut seen = staged.directory.take();
     for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
-        let parent = if path.is_in_directory() {
+        // If it fails with the directory that the file was made in, the next attempt asks anew.
+        let known = seen.take().filter(|seen| seen.stands(root)).map(|seen| seen.directory);
+        let parent = if let Some(known) = &known {
+            walk::Parent { fd: known.fd.clone(), made: false }
+        } else if path.is_in_directory() {
             // Keys below had made it. Once they are gone, the object is a plain file again.
             match walk::open_parent(bucket, &path)? {
                 Some(fd) => walk::Parent { fd, made: false },
@@ -387,15 +392,19 @@ pub fn publish<E>(
             failpoint::pass("publish:kept");
         }
         staged.inherit(parent.fd.as_fd(), root.modes_of(&bucket.name))?;
-        // A link that fails costs more than a look.
+        // A link that fails costs more than a look, which is in vain where new names come one after the other.
         let standing = || versions::standing(parent.fd.as_fd(), path.name());
-        let mut in_place = if create_only { None } else { standing()? };
+        let is_new = create_only || known.as_ref().is_some_and(|known| known.takes_new_names());
+        let mut in_place = if is_new { None } else { standing()? };
         let mut linked = Err(Errno::EXIST);
         if in_place.is_none() {
             linked = staged.link(parent.fd.as_fd(), path.name());
             if linked == Err(Errno::EXIST) {
                 in_place = standing()?;
             }
+        }
+        if let Some(known) = &known {
+            known.took(linked.is_ok());
         }
         let linked = match linked {
             Err(Errno::EXIST) => match in_place {
@@ -429,8 +438,8 @@ pub fn publish<E>(
         match linked {
             Ok(()) => {
                 let wide = parent.made || kept.as_ref().is_some_and(|history| history.made);
-                let mut files = smallvec![staged.into_fd()?, parent.fd];
-                files.extend(kept.map(|history| history.fd));
+                let mut files = smallvec![staged.into_fd()?.into(), parent.fd];
+                files.extend(kept.map(|history| history.fd.into()));
                 return Ok(Ok(Change { files, wide }));
             }
             // The directory was removed under us, or a directory took the name: once more.
@@ -471,7 +480,7 @@ pub fn amend<E>(
     (record.size, record.mtime) = (object.size, object.modified);
     reattach(root, object.file.as_fd(), &mut record)?;
     failpoint::pass("amend:done");
-    Ok(Ok((object.version, Change { files: smallvec![object.file], wide: false })))
+    Ok(Ok((object.version, Change { files: smallvec![object.file.into()], wide: false })))
 }
 
 /// Puts a record in the place of the one a file has.
@@ -504,7 +513,7 @@ pub(super) fn delete<E>(
     }
     let mut spilled = None;
     let removed = loop {
-        let Some(parent) = walk::open_parent(bucket, &path)? else { break None };
+        let Some(parent) = emptied.parent(root, &path)? else { break None };
         match versions::standing(parent.as_fd(), path.name())? {
             Some(FileType::RegularFile) => {
                 spilled = spilled.or_else(|| super::spill::of(root, parent.as_fd(), path.name()));

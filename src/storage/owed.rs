@@ -103,7 +103,7 @@ impl Root {
         let directory = match self.bucket(bucket)? {
             Some(bucket) => bucket.fd,
             // It is gone, and what is owed is that.
-            None => self.fd.try_clone().at(Subject::Root, "flush what was changed to stable storage")?,
+            None => self.fd.try_clone().at(Subject::Root, "flush what was changed to stable storage")?.into(),
         };
         Ok(Change { files: smallvec![directory], wide: true })
     }

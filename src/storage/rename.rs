@@ -87,7 +87,7 @@ pub fn rename<E>(
                 // As after a deletion: the removal of a directory cannot be flushed by itself.
                 let wide = parent.made || source.path.parent().is_some();
                 return Ok(Ok(Some(Change {
-                    files: smallvec![object.file, parent.fd, source.parent],
+                    files: smallvec![object.file.into(), parent.fd, source.parent.into()],
                     wide,
                 })));
             }

@@ -101,7 +101,7 @@ pub struct Bucket {
     /// Its name.
     pub name: BucketName,
     /// Its directory.
-    pub fd: OwnedFd,
+    pub fd: Arc<OwnedFd>,
 }
 
 /// Why the data directory cannot be served; the text says what to do.
@@ -146,6 +146,8 @@ impl Root {
         recover::clear_staging(staging_of_all.as_fd());
         let staging = own_staging(staging_of_all.as_fd()).map_err(|errno| explain("write to", errno))?;
         let capabilities = probe(staging.as_fd()).map_err(|errno| explain("create files in", errno))?;
+        let directories =
+            DirectoryCache::on(fd.as_fd(), capabilities.fine_times, limits::DIRECTORY_CACHE_BYTES);
         let has_spill = spill::is_any(spill.as_fd());
         let committer = Committer::start(staging.as_fd(), durability)
             .map_err(|error| OpenError(format!("cannot start the flushing threads: {error}")))?;
@@ -160,7 +162,7 @@ impl Root {
             capabilities,
             committer,
             owed: Owed::default(),
-            directories: DirectoryCache::new(limits::DIRECTORY_CACHE_BYTES),
+            directories,
             modes: Modes::default(),
             stripes: (0..limits::PUBLICATION_STRIPES).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
@@ -198,7 +200,7 @@ impl Root {
         match open()
             .or_else(|errno| if errno == Errno::ACCESS { credentials::as_server(open) } else { Err(errno) })
         {
-            Ok(fd) => Ok(Some(Bucket { name: *name, fd })),
+            Ok(fd) => Ok(Some(Bucket { name: *name, fd: Arc::new(fd) })),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(errno).at(Subject::Bucket, "open the bucket"),
         }

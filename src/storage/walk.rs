@@ -7,12 +7,14 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::error::{At, Error, Result, Subject};
 use super::layout::{self, KeyPath};
+use super::open_directories::LastParent;
 use super::root::{Bucket, Root};
 use crate::failpoint;
 use crate::iam::principal::PosixOwner;
@@ -101,12 +103,10 @@ pub fn proc_path(fd: BorrowedFd<'_>) -> smallstr::ProcPath {
 }
 
 /// The directory in which the object's name stands. `Ok(None)`: there is none.
-pub fn open_parent(bucket: &Bucket, path: &KeyPath) -> Result<Option<OwnedFd>> {
-    let Some(parent) = path.parent() else {
-        return bucket.fd.try_clone().at(Subject::Bucket, "open the bucket").map(Some);
-    };
+pub fn open_parent(bucket: &Bucket, path: &KeyPath) -> Result<Option<Arc<OwnedFd>>> {
+    let Some(parent) = path.parent() else { return Ok(Some(bucket.fd.clone())) };
     match open_directory(bucket.fd.as_fd(), parent) {
-        Ok(fd) => Ok(Some(fd)),
+        Ok(fd) => Ok(Some(Arc::new(fd))),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
         Err(errno) => Err(errno).at(Subject::Directory, "open the object's directory"),
     }
@@ -115,19 +115,16 @@ pub fn open_parent(bucket: &Bucket, path: &KeyPath) -> Result<Option<OwnedFd>> {
 /// The directory in which the object's name stands, made with its parents if it is missing. New directories belong
 /// to `owner`. A file in the way becomes a directory that holds it (see [`file_to_directory`]).
 pub fn make_parent(root: &Root, bucket: &Bucket, path: &KeyPath, owner: PosixOwner) -> Result<Parent> {
-    let Some(parent) = path.parent() else {
-        let fd = bucket.fd.try_clone().at(Subject::Bucket, "open the bucket")?;
-        return Ok(Parent { fd, made: false });
-    };
+    let Some(parent) = path.parent() else { return Ok(Parent { fd: bucket.fd.clone(), made: false }) };
     match open_directory(bucket.fd.as_fd(), parent) {
-        Ok(fd) => return Ok(Parent { fd, made: false }),
+        Ok(fd) => return Ok(Parent { fd: Arc::new(fd), made: false }),
         Err(Errno::NOENT | Errno::NOTDIR) => {}
         Err(errno) => return Err(errno).at(Subject::Directory, "open the object's directory"),
     }
     let mut made = false;
     for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
         match enter_all(root, bucket, parent, owner, &mut made) {
-            Ok(fd) => return Ok(Parent { fd, made }),
+            Ok(fd) => return Ok(Parent { fd: Arc::new(fd), made }),
             // Somebody removed a directory on the way before there was anything in it: once more from the top.
             Err(error) if error.errno == Errno::NOENT => check_bucket_stands(bucket)?,
             Err(error) => return Err(error),
@@ -168,7 +165,7 @@ fn enter_all(
 /// A directory that names can be made in.
 pub struct Parent {
     /// Open for reading, so that it can be flushed.
-    pub fd: OwnedFd,
+    pub fd: Arc<OwnedFd>,
     /// Whether directories were made on the way: their own names have to become durable as well.
     pub made: bool,
 }
@@ -396,24 +393,31 @@ pub fn remove_empty_parents(bucket: &Bucket, path: &KeyPath) {
     }
 }
 
-/// The directories that deletions may have left empty: many deletions from one directory, one after the other, try once
-/// to remove it.
+/// The directories that deletions may have left empty: many deletions from one directory, one after the other, open it
+/// once, and try once to remove it.
 pub struct Emptied<'b> {
     bucket: &'b Bucket,
     last: Option<KeyPath>,
+    parent: LastParent<'b>,
 }
 
 impl<'b> Emptied<'b> {
     /// Of this bucket.
     pub fn new(bucket: &'b Bucket) -> Self {
-        Self { bucket, last: None }
+        Self { bucket, last: None, parent: LastParent::new(bucket) }
+    }
+
+    /// The directory in which the name at `path` stands. `Ok(None)`: there is none.
+    pub(super) fn parent(&mut self, root: &Root, path: &KeyPath) -> Result<Option<Arc<OwnedFd>>> {
+        self.parent.open(root, path)
     }
 
     /// Notes that `path` is gone.
     pub(super) fn note(&mut self, path: KeyPath) {
-        if let Some(last) = self.last.replace(path)
-            && self.last.as_ref().and_then(KeyPath::parent) != last.parent()
-        {
+        if self.last.as_ref().is_some_and(|last| last.parent() == path.parent()) {
+            return;
+        }
+        if let Some(last) = self.last.replace(path) {
             remove_empty_parents(self.bucket, &last);
         }
     }

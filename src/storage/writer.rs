@@ -27,6 +27,7 @@ use super::commit::Durability;
 use super::error::{At, Result, Subject};
 use super::layout::KeyPath;
 use super::modes::Modes;
+use super::open_directories::{OpenDirectories, Seen};
 use super::root::{Bucket, Root};
 use super::spill::{self, Spill};
 use super::walk;
@@ -43,6 +44,8 @@ pub struct Staged<'r> {
     name: Option<StagedName>,
     /// What its record has outside, until it is published.
     spill: StagedSpill<'r>,
+    /// The directory that it is to have a name in, if that was there when the file was made.
+    pub(super) directory: Option<Seen>,
 }
 
 /// A part of a record that goes with its file if that is not published.
@@ -90,16 +93,18 @@ pub struct Writer<'r> {
 type Write = Pin<Box<dyn Future<Output = (io::Result<()>, AlignedBuf)>>>;
 
 impl<'r> Writer<'r> {
-    /// Opens a file for an object at `path`, whose length is `length` if that is known.
+    /// Opens a file for an object at `path`, whose length is `length` if that is known. `directories` are this core's.
     pub fn create(
         root: &'r Root,
         bucket: &Bucket,
         path: &KeyPath,
         length: Option<u64>,
+        directories: &OpenDirectories,
     ) -> Result<Writer<'r>> {
         let small = length.is_some_and(|length| length <= limits::BUFFERED_BYTES_MAX as u64);
         let direct = root.capabilities.direct_io && !small;
-        let (fd, name) = create_file(root, bucket, path, direct)?;
+        let directory = directories.parent(root, bucket, path);
+        let (fd, name) = create_file(root, bucket, path, directory.as_ref(), direct)?;
         failpoint::pass("write:made");
         if let Some(length) = length
             && length >= ALLOCATE_BYTES_MIN
@@ -111,7 +116,8 @@ impl<'r> Writer<'r> {
         } else {
             StagedFile::Ring(Rc::new(RingFile::new(fd).at(Subject::Object, "open a file")?))
         };
-        Ok(Writer::new(Staged::new(root, file, name), root.durability(&bucket.name), direct, 0))
+        let staged = Staged { directory, ..Staged::new(root, file, name) };
+        Ok(Writer::new(staged, root.durability(&bucket.name), direct, 0))
     }
 
     fn new(staged: Staged<'r>, durability: Durability, direct: bool, offset: u64) -> Writer<'r> {
@@ -222,7 +228,8 @@ impl<'r> Writer<'r> {
 
 impl<'r> Staged<'r> {
     fn new(root: &'r Root, file: StagedFile, name: Option<StagedName>) -> Staged<'r> {
-        Staged { root, file, name, spill: StagedSpill { root, spill: Cell::new(None) } }
+        let spill = StagedSpill { root, spill: Cell::new(None) };
+        Staged { root, file, name, spill, directory: None }
     }
 
     /// Takes charge of what the file's record has outside.
@@ -232,7 +239,7 @@ impl<'r> Staged<'r> {
 
     /// Creates an empty file for an object at `path`, to be filled by plain system calls (a copy, say).
     pub fn create(root: &'r Root, bucket: &Bucket, path: &KeyPath) -> Result<Staged<'r>> {
-        let (fd, name) = create_file(root, bucket, path, false)?;
+        let (fd, name) = create_file(root, bucket, path, None, false)?;
         Ok(Staged::new(root, StagedFile::Plain(fd), name))
     }
 
@@ -245,7 +252,7 @@ impl<'r> Staged<'r> {
 
     /// Waits until the data is on the device.
     async fn settle(self, durability: Durability) -> Result<Staged<'r>> {
-        let Staged { root, file, name, spill } = self;
+        let Staged { root, file, name, spill, directory } = self;
         let file = match file {
             StagedFile::Plain(fd) => StagedFile::Plain(root.committer.settle(durability, fd).await?),
             StagedFile::Ring(file) => {
@@ -257,7 +264,7 @@ impl<'r> Staged<'r> {
                 StagedFile::Ring(file)
             }
         };
-        Ok(Staged { root, file, name, spill })
+        Ok(Staged { root, file, name, spill, directory })
     }
 
     /// Gives the file a name which must be free (EEXIST otherwise).
@@ -386,6 +393,7 @@ fn create_file(
     root: &Root,
     bucket: &Bucket,
     path: &KeyPath,
+    directory: Option<&Seen>,
     direct: bool,
 ) -> Result<(OwnedFd, Option<StagedName>)> {
     let mut flags = OFlags::RDWR | OFlags::CLOEXEC;
@@ -400,6 +408,11 @@ fn create_file(
         return Ok((fd, Some(StagedName { directory: root.staging.clone(), name, keep: false })));
     }
     flags |= OFlags::TMPFILE;
+    if let Some(seen) = directory
+        && let Ok(fd) = walk::openat2(seen.directory.fd.as_fd(), b".", flags, walk::FILE_MODE)
+    {
+        return Ok((fd, None));
+    }
     for parent in path.parents().rev().filter(|parent| parent.len() < super::layout::HOP_BYTES_MAX) {
         match walk::openat2(bucket.fd.as_fd(), parent, flags, walk::FILE_MODE) {
             Ok(fd) => return Ok((fd, None)),

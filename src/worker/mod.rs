@@ -30,7 +30,7 @@ use crate::runtime::{Listener, now, sleep, spawn, watch};
 use crate::s3::access::Keyring;
 use crate::s3::context::{RequestId, Service};
 use crate::s3::journal::{self, Desk, Journal};
-use crate::storage::{ObjectCache, cache};
+use crate::storage::{ObjectCache, OpenDirectories, cache};
 
 /// What a core is started with; the same for all cores.
 #[derive(Clone)]
@@ -47,6 +47,8 @@ pub struct Shared {
     pub limits: Arc<Limits>,
     /// Objects that each core keeps open for a moment.
     pub objects_max: usize,
+    /// How many directories each core may keep open.
+    pub directories_max: usize,
 }
 
 /// The configured bounds of a core.
@@ -134,6 +136,7 @@ pub struct Core {
     shared: Shared,
     keyring: RefCell<Keyring>,
     objects: ObjectCache,
+    directories: OpenDirectories,
     heat: Heat,
     desk: Desk,
     requests: Cell<u64>,
@@ -145,8 +148,17 @@ impl Core {
         let start = now().seconds as u64;
         let requests = Cell::new((start << 24) ^ ((index as u64) << 56));
         let objects = ObjectCache::new(shared.objects_max);
+        let directories = OpenDirectories::new(shared.directories_max);
         let desk = Desk::new(shared.journal.clone());
-        Core { shared, keyring: RefCell::default(), objects, heat: Heat::default(), desk, requests }
+        Core {
+            shared,
+            keyring: RefCell::default(),
+            objects,
+            directories,
+            heat: Heat::default(),
+            desk,
+            requests,
+        }
     }
 
     /// What the next connection is encrypted with, if it is.
@@ -242,6 +254,7 @@ async fn accept(core: Rc<Core>, listener: Rc<Listener>) {
 /// Closes what was opened a moment ago once it is of no use any more.
 async fn sweep_objects(core: Rc<Core>) {
     loop {
+        core.directories.sweep();
         let pause = if core.objects.sweep() { cache::TRUST } else { SWEEP_PAUSE };
         sleep(pause).await;
     }

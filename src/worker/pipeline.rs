@@ -157,6 +157,7 @@ fn try_at_once(
     let ctx = Ctx {
         service,
         objects: &core.objects,
+        directories: &core.directories,
         head,
         payload: Payload::new(head, stream, watch, ahead, core.shared.limits.stall()),
         form: None,
@@ -223,6 +224,7 @@ async fn carry_out<'c>(
     let mut ctx = Ctx {
         service,
         objects: &core.objects,
+        directories: &core.directories,
         head,
         payload: body,
         form,

@@ -127,6 +127,32 @@ def test_directories_on_the_way_belong_to_the_writer(http):
     assert http.path(bucket, "copy").stat().st_uid == http.users["other"].uid
 
 
+def test_a_directory_that_was_replaced_gets_no_more_objects(http):
+    """Whatever the server still has open of it: each object comes right after the change."""
+    s3, bucket = http.s3(), new_bucket(http)
+    put = lambda key: s3.put_object(Bucket=bucket, Key=key, Body=key.encode())  # noqa: E731
+    put("a/b/0")
+    for turn in range(1, 40):
+        moved = ["a", "a/b"][turn % 2]
+        away = http.path(bucket, f"away-{turn}")
+        os.rename(http.path(bucket, moved), away)
+        before = sorted(str(path) for path in away.rglob("*"))
+        if turn % 3:
+            os.makedirs(http.path(bucket, "a/b"))
+        put(f"a/b/{turn}")
+        assert http.path(bucket, f"a/b/{turn}").read_bytes() == f"a/b/{turn}".encode()
+        assert sorted(str(path) for path in away.rglob("*")) == before
+    # A link in its place is not entered, although it leads to the same directory.
+    os.rename(http.path(bucket, "a/b"), http.path(bucket, "a/c"))
+    os.symlink("c", http.path(bucket, "a/b"))
+    code_of(s3.put_object, Bucket=bucket, Key="a/b/linked", Body=b"")
+    assert not http.path(bucket, "a/c/linked").exists()
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "a/b/39"}, {"Key": "a/b/39"}]})
+    assert http.path(bucket, "a/c/39").exists()
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "a/c/39"}]})
+    assert not http.path(bucket, "a/c").exists() and http.path(bucket, "a/b").is_symlink()
+
+
 def test_large_metadata_spills_and_goes_with_its_object(http):
     s3, bucket = http.s3(), new_bucket(http)
     metadata = {f"name-{number}": "v" * 180 for number in range(10)}

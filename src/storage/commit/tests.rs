@@ -19,7 +19,7 @@ fn written(directory: &tempfile::TempDir) -> OwnedFd {
 }
 
 fn change(directory: &tempfile::TempDir, wide: bool) -> Change {
-    Change { files: SmallVec::from_iter([written(directory)]), wide }
+    Change { files: SmallVec::from_iter([Arc::new(written(directory))]), wide }
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_flush_that_fails_is_told() {
     let (reader, _writer) = std::io::pipe().unwrap();
     run_core(Driver::Epoll, || async {
         mailbox::open().unwrap();
-        let files = SmallVec::from_iter([OwnedFd::from(reader)]);
+        let files = SmallVec::from_iter([Arc::new(OwnedFd::from(reader))]);
         assert!(root.committer.commit_data(Durability::Commit, Change { files, wide: false }).await.is_err());
         assert!(root.committer.commit(Durability::Commit, change(&directory, false)).await.is_ok());
     })

@@ -3,9 +3,15 @@
 //! A snapshot is true while the directory's device, inode, mtime and ctime are those it was taken under, and if it was
 //! taken well after that ctime. File systems keep time in steps of some milliseconds: a name made in the same step as
 //! the snapshot would leave no trace in the times. (git calls such an entry racily clean.)
+//!
+//! # Exact times
+//! Where a look at a time makes the next change get another one, however soon it comes ([`DirectoryCache::on`]), a
+//! snapshot is true at once: the look comes before the directory is read. So a listing of many pages that follows a change
+//! reads the directory once. The kernel remembers a look as long as it has the inode, so a snapshot that is taken while
+//! the ctime is fresh keeps its directory open until the next such one is taken; [`PINS_MAX`] of them at most.
 
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -18,6 +24,8 @@ use crate::counters::{self, Cache};
 /// Sorted directories for listings, shared by all threads that list. Never larger than its budget.
 pub struct DirectoryCache {
     budget_bytes: usize,
+    /// The device whose file system has exact times.
+    exact: Option<Device>,
     kept: Mutex<Kept>,
 }
 
@@ -28,19 +36,26 @@ struct Kept {
     uses: BTreeMap<u64, DirectoryId>,
     uses_count: u64,
     bytes: usize,
+    /// Those that are kept open.
+    pinned: Vec<DirectoryId>,
 }
 
 struct Slot {
     snapshot: Arc<Snapshot>,
     change: Change,
     last_use: u64,
+    /// Keeps the inode in memory that was looked at, while its ctime is fresh.
+    pin: Option<OwnedFd>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct DirectoryId {
-    device: (u32, u32),
+    device: Device,
     inode: u64,
 }
+
+/// Major and minor number.
+type Device = (u32, u32);
 
 /// The change data of a directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,7 +70,17 @@ type Time = (i64, u32);
 impl DirectoryCache {
     /// A cache of at most `budget_bytes`. A single listing holds up to half of that of each directory it is in.
     pub fn new(budget_bytes: usize) -> Self {
-        Self { budget_bytes, kept: Mutex::default() }
+        Self { budget_bytes, exact: None, kept: Mutex::default() }
+    }
+
+    /// A cache for the directories below `root`. `fine_times`: each change of a file there, however soon, gives it another
+    /// time ([`Capabilities`](crate::storage::root::Capabilities)). Whether that holds for directories, and without an
+    /// attribute cache of the client in between, is known of some local file systems only.
+    pub fn on(root: BorrowedFd<'_>, fine_times: bool, budget_bytes: usize) -> Self {
+        let is_exact = || fs::fstatfs(root).is_ok_and(|stat| EXACT.contains(&(stat.f_type as u64)));
+        let device = || look(root).ok().map(|(id, _)| id.device);
+        let exact = if fine_times && is_exact() { device() } else { None };
+        Self { exact, ..Self::new(budget_bytes) }
     }
 
     /// What is kept at the moment, in bytes; never more than the budget.
@@ -74,16 +99,17 @@ impl DirectoryCache {
         if let Some(snapshot) = found {
             return Ok(snapshot);
         }
-        let now = clock_gettime(ClockId::Realtime);
+        let now = now();
         let snapshot = Arc::new(Snapshot::read(fd, &Place::default(), from, self.window_bytes())?);
-        // A small directory is read again as fast as it is found here, and would push out a large one.
+        let is_settled = is_settled(change.ctime, now);
+        // A small directory is read again as fast as it is found here, and would push out a large one. One that changed
+        // while it was read is true enough for this listing, but not to be kept.
         if snapshot.count() >= CACHED_ENTRIES_MIN
-            && is_settled(change.ctime, (now.tv_sec, now.tv_nsec as u32))
+            && (is_settled || self.exact == Some(id.device))
+            && look(fd)? == (id, change)
         {
-            // Changed while it was read: true enough for this listing, but not to be kept.
-            if look(fd)? == (id, change) {
-                self.keep(id, change, &snapshot);
-            }
+            let pin = if is_settled { None } else { Some(rustix::io::fcntl_dupfd_cloexec(fd, 0)?) };
+            self.keep(id, change, &snapshot, pin);
         }
         Ok(snapshot)
     }
@@ -108,20 +134,27 @@ impl DirectoryCache {
         Some(snapshot)
     }
 
-    fn keep(&self, id: DirectoryId, change: Change, snapshot: &Arc<Snapshot>) {
+    fn keep(&self, id: DirectoryId, change: Change, snapshot: &Arc<Snapshot>, pin: Option<OwnedFd>) {
         let bytes = cost_bytes(snapshot);
         if bytes > self.budget_bytes {
             return;
         }
         let mut kept = self.kept.lock();
         kept.remove(id);
+        if pin.is_some() {
+            kept.unpin_settled(now());
+            if kept.pinned.len() >= PINS_MAX {
+                return;
+            }
+            kept.pinned.push(id);
+        }
         while kept.bytes + bytes > self.budget_bytes {
             let oldest = kept.uses.first_key_value().map(|(_, id)| *id);
             let Some(oldest) = oldest else { break };
             kept.remove(oldest);
         }
         kept.bytes += bytes;
-        kept.slots.insert(id, Slot { snapshot: snapshot.clone(), change, last_use: 0 });
+        kept.slots.insert(id, Slot { snapshot: snapshot.clone(), change, last_use: 0, pin });
         kept.touch(id);
     }
 }
@@ -140,7 +173,22 @@ impl Kept {
         if let Some(slot) = self.slots.remove(&id) {
             self.uses.remove(&slot.last_use);
             self.bytes -= cost_bytes(&slot.snapshot);
+            if slot.pin.is_some() {
+                self.pinned.retain(|pinned| *pinned != id);
+            }
         }
+    }
+
+    /// Closes the directories whose ctime is fresh no more.
+    fn unpin_settled(&mut self, now: Time) {
+        let slots = &mut self.slots;
+        self.pinned.retain(|id| match slots.get_mut(id) {
+            Some(slot) if is_settled(slot.change.ctime, now) => {
+                slot.pin = None;
+                false
+            }
+            slot => slot.is_some(),
+        });
     }
 }
 
@@ -156,6 +204,11 @@ fn look(fd: BorrowedFd<'_>) -> rustix::io::Result<(DirectoryId, Change)> {
     Ok((id, Change { mtime: time(&stat.stx_mtime), ctime: time(&stat.stx_ctime) }))
 }
 
+fn now() -> Time {
+    let now = clock_gettime(ClockId::Realtime);
+    (now.tv_sec, now.tv_nsec as u32)
+}
+
 /// Whether a directory last changed at `ctime` would show another time if it changed after `now`.
 fn is_settled(ctime: Time, now: Time) -> bool {
     let nanos = |(seconds, nanos): Time| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
@@ -165,6 +218,13 @@ fn is_settled(ctime: Time, now: Time) -> bool {
 /// The coarsest clock of Linux ticks every 10 ms. The rest is for the clock of the file server, which may lag behind
 /// ours. Waiting longer costs little: a directory that changes as often as this has no snapshot to keep.
 const SETTLED_MS: i128 = 100;
+
+/// The file systems that give a directory a new ctime for each change after a look at it, from Linux 6.13 on: ext4, XFS,
+/// btrfs, tmpfs (statfs(2)). ext2 and ext3 have the first number too; the probe of their times tells.
+const EXACT: [u64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994];
+
+/// Directories that are open because they changed a moment ago.
+const PINS_MAX: usize = 16;
 
 /// Directories with fewer entries are not kept.
 const CACHED_ENTRIES_MIN: usize = 32;
@@ -188,6 +248,12 @@ mod tests {
         (directory, file)
     }
 
+    fn exact(directory: &std::fs::File) -> Option<DirectoryCache> {
+        let fine_times = crate::storage::root::probe(directory.as_fd()).unwrap().fine_times;
+        let cache = DirectoryCache::on(directory.as_fd(), fine_times, 1 << 20);
+        cache.exact.is_some().then_some(cache)
+    }
+
     fn settle() {
         std::thread::sleep(Duration::from_millis(SETTLED_MS as u64 + 30));
     }
@@ -206,6 +272,41 @@ mod tests {
         std::fs::write(directory.path().join("new"), b"").unwrap();
         let third = cache.snapshot(file.as_fd(), b"").unwrap();
         assert_eq!((third.count(), cache.bytes()), (101, 0));
+    }
+
+    #[test]
+    fn with_exact_times_a_snapshot_is_kept_at_once_and_shows_each_change() {
+        let (directory, file) = filled(100);
+        let Some(cache) = exact(&file) else { return };
+        for count in 101..1000 {
+            std::fs::write(directory.path().join(format!("new{count}")), b"").unwrap();
+            let first = cache.snapshot(file.as_fd(), b"").unwrap();
+            assert_eq!(first.count(), count);
+            assert!(Arc::ptr_eq(&first, &cache.snapshot(file.as_fd(), b"00050").unwrap()));
+        }
+        assert_eq!(cache.kept.lock().pinned.len(), 1);
+        settle();
+        cache.kept.lock().unpin_settled(now());
+        let kept = cache.kept.lock();
+        assert!(kept.pinned.is_empty() && kept.slots.values().all(|slot| slot.pin.is_none()));
+    }
+
+    #[test]
+    fn few_directories_are_kept_open() {
+        let directories: Vec<_> = (0..PINS_MAX + 4).map(|_| filled(CACHED_ENTRIES_MIN)).collect();
+        let Some(cache) = exact(&directories[0].1) else { return };
+        // Fresh, all of them.
+        for (path, _) in &directories {
+            std::fs::write(path.path().join("new"), b"").unwrap();
+        }
+        for (_, file) in &directories {
+            cache.snapshot(file.as_fd(), b"").unwrap();
+        }
+        let pins = |cache: &DirectoryCache| cache.kept.lock().pinned.len();
+        assert_eq!((pins(&cache), cache.kept.lock().slots.len()), (PINS_MAX, PINS_MAX));
+        std::fs::remove_file(directories[0].0.path().join("new")).unwrap();
+        cache.snapshot(directories[0].1.as_fd(), b"").unwrap();
+        assert_eq!((pins(&cache), cache.kept.lock().slots.len()), (PINS_MAX, PINS_MAX));
     }
 
     #[test]

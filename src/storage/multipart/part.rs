@@ -252,7 +252,7 @@ impl<'u> Spot<'u> {
             Some(Part { place: Place::Beside(id), .. }) => Some((clone()?, part_name(id))),
             _ => None,
         };
-        let change = Change { files: smallvec![table.into_fd(), clone()?], wide: false };
+        let change = Change { files: smallvec![table.into_fd().into(), clone()?.into()], wide: false };
         Ok(Some(Entered { part, bucket: upload.bucket, change, superseded }))
     }
 }
@@ -274,7 +274,7 @@ fn open(upload: &Upload, name: &str, direct: bool) -> Result<OwnedFd> {
 /// The data of a part, as a change of its own.
 fn data_of(file: &OwnedFd) -> Result<Change> {
     let file = file.try_clone().at(Subject::Upload, "open the part's file")?;
-    Ok(Change { files: smallvec![file], wide: false })
+    Ok(Change { files: smallvec![file.into()], wide: false })
 }
 
 /// The file of a part that is not in its place.

@@ -1,6 +1,7 @@
 //! Deleting: by a delete marker, or one version for good.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{self, AtFlags, RenameFlags};
 use rustix::io::Errno;
@@ -171,7 +172,7 @@ fn mark<E>(
     let marker = Kept::marker(version, nanos);
     let marked = history.mark(root, &marker, owner)?;
     failpoint::pass("mark:given");
-    let mut files: SmallVec<[OwnedFd; 2]> = SmallVec::new();
+    let mut files: SmallVec<[Arc<OwnedFd>; 2]> = SmallVec::new();
     if let (Some(current), Some(parent)) = (&place.current, place.parent) {
         let site = Site { directory: parent.as_fd(), name: place.path.name() };
         if version == Version::Null && current.version == Version::Null {
@@ -180,14 +181,14 @@ fn mark<E>(
             keep(root, &history, site, current, Way::Move, nanos - 1)?;
         }
         failpoint::pass("mark:moved");
-        files.push(parent);
+        files.push(parent.into());
         walk::remove_empty_parents(bucket, &place.path);
     }
     if version == Version::Null {
         remove_nulls(root, &history, None, Some(&marker))?;
     }
     // Where nothing was moved, the marker's owner is what was changed last.
-    files.extend([marked, history.fd]);
+    files.extend([marked.into(), history.fd.into()]);
     // The marker and its owner, and directories made or removed on the way.
     Ok(Ok(Deleted::Marked { version, change: Change { files, wide: true } }))
 }
@@ -227,8 +228,8 @@ fn remove<E>(
             drop(order);
             walk::remove_empty_parents(bucket, &place.path);
             let wide = history.is_some() || place.path.parent().is_some();
-            let mut files: SmallVec<[OwnedFd; 2]> = place.parent.into_iter().collect();
-            files.extend(history.map(|history| history.fd));
+            let mut files: SmallVec<[Arc<OwnedFd>; 2]> = place.parent.into_iter().map(Arc::new).collect();
+            files.extend(history.map(|history| history.fd.into()));
             let change = Change { files, wide };
             return Ok(Ok(Deleted::Removed { version, was_marker: false, change }));
         }
@@ -248,7 +249,7 @@ fn remove<E>(
             Ok(false) => return Ok(Ok(Deleted::Nothing)),
             Err(error) => return Ok(Err(error)),
         }
-        let mut files: SmallVec<[OwnedFd; 2]> = smallvec![];
+        let mut files: SmallVec<[Arc<OwnedFd>; 2]> = smallvec![];
         if kept.is_marker()
             && place.current.is_none()
             && history.newest(None)?.as_ref() == Some(&kept)
@@ -264,7 +265,7 @@ fn remove<E>(
             let into = Site { directory: parent.as_fd(), name: place.path.name() };
             uncover(&history, &next, into, RenameFlags::NOREPLACE)?;
             failpoint::pass("remove:uncovered");
-            files.push(parent);
+            files.push(parent.into());
         }
         let was_marker = kept.is_marker();
         history.remove(root, &kept)?;
@@ -279,7 +280,7 @@ fn remove<E>(
             walk::remove_empty_parents(bucket, &place.path);
         }
         // What was changed last is flushed first.
-        files.insert(0, history.fd);
+        files.insert(0, history.fd.into());
         return Ok(Ok(Deleted::Removed { version, was_marker, change: Change { files, wide: true } }));
     }
     Err(Error {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -63,7 +64,7 @@ impl History {
     /// Removes the history of a key if it is empty, with the directories on the way that become empty.
     pub(super) fn prune(root: &Root, bucket: &BucketName, path: &KeyPath) {
         let Ok(fd) = walk::open_directory(root.versions.as_fd(), bucket.as_bytes()) else { return };
-        let mirror = Bucket { name: *bucket, fd };
+        let mirror = Bucket { name: *bucket, fd: Arc::new(fd) };
         let Ok(own) = walk::open_directory(mirror.fd.as_fd(), path.as_bytes()) else { return };
         match fs::unlinkat(&own, HISTORY_NAME, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {}

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -318,7 +319,7 @@ pub(in crate::storage) fn remove_tree(root: &Root, name: &BucketName) -> Result<
 
 fn open_mirror(root: &Root, name: &BucketName) -> Result<Option<Bucket>> {
     match walk::open_directory(root.versions.as_fd(), name.as_bytes()) {
-        Ok(fd) => Ok(Some(Bucket { name: *name, fd })),
+        Ok(fd) => Ok(Some(Bucket { name: *name, fd: Arc::new(fd) })),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno).at(Subject::Bucket, "open the versions of the bucket"),
     }
