@@ -116,8 +116,7 @@ pub const LARGE_BUFFERS_KEPT: usize = 16;
 pub const WRITES_IN_FLIGHT: usize = 4;
 /// Disk reads in flight for one object.
 pub const READS_IN_FLIGHT: usize = 4;
-/// Large files of which a core counts how much it reads of them; each takes a hundred bytes. More are rarely read again within
-/// [`WARM_WINDOW`].
+/// Large files of which a core counts how much it reads of them; each takes a hundred bytes.
 pub const WARM_FILES_MAX: usize = 256;
 /// What is read of a file counts for so long.
 pub const WARM_WINDOW: Duration = Duration::from_secs(60);

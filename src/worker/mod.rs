@@ -1,8 +1,8 @@
 //! One core: it accepts connections, and each connection is a task that reads a head, answers it, and goes on.
 //!
-//! [`connection`] is the loop around a connection, [`pipeline`] shows one request from its head to its answer, and
-//! [`send`] brings files to the socket, and [`heat`] knows which
-//! of them are read again and again. Cores share the immutable parts of [`Core`] and nothing else.
+//! [`connection`] is the loop around a connection, [`pipeline`] shows one request from its head to its answer,
+//! [`send`] brings files to the socket, and [`heat`] knows which of them are read again and again. Cores share the
+//! immutable parts of [`Core`] and nothing else.
 
 pub mod connection;
 pub mod heat;
