@@ -3,7 +3,7 @@
 //!
 //! # Invariants
 //! - A directory in here is used only while its path from the root on names it: one that was renamed away, removed or
-//!   replaced gets no object of a request that came later. One statx tells ([`OpenDirectory::stands`]).
+//!   replaced gets no object of a request that came later. One statx tells (`OpenDirectory::stands`).
 //! - That path is not resolved as strictly as when the directory was opened: a symbolic link that took the place of a
 //!   directory on the way is followed, and only to the very same directory. So one is trusted for [`TRUST`] only after it
 //!   was opened, never longer, however often it is used.
@@ -207,7 +207,11 @@ impl OpenDirectory {
 impl Seen {
     /// Whether its path names it: within one tick of the coarsest clock nothing is asked again.
     pub(super) fn stands(&self, root: &Root) -> bool {
-        self.at == coarse() || self.directory.stands(root)
+        self.stands_at(root, coarse())
+    }
+
+    fn stands_at(&self, root: &Root, now: Duration) -> bool {
+        self.at == now || self.directory.stands(root)
     }
 }
 
@@ -227,7 +231,7 @@ impl<'b> LastParent<'b> {
         let now = coarse();
         if let Some(seen) = &mut self.seen
             && seen.directory.is_at(&self.bucket.name, path.parent())
-            && seen.stands(root)
+            && seen.stands_at(root, now)
         {
             seen.at = now;
             return Ok(Some(seen.directory.fd.clone()));
