@@ -28,7 +28,8 @@
 //!    is verified ([`s3::integrity`]).
 //! 7. Once its data is on the disk [`storage::object::publish`] gives the file its name, and [`storage::commit`] makes
 //!    that durable.
-//! 8. [`worker::send`] sends the answer.
+//! 8. [`worker::send`] sends the answer; large files past the page cache, unless they are read again and again
+//!    ([`worker::heat`]).
 //!
 //! # Modules in reading order
 //! Imports point from later to earlier groups. The first group is free of I/O: bytes and the time go in, values come
@@ -37,8 +38,9 @@
 //! - [`runtime`] (the only place that names monoio) and [`digest`]; the only `unsafe` code is in these two.
 //!   [`failpoint`]: where tests kill the server
 //! - [`storage`]: where a key lives ([`storage::layout`]), what is known of an object ([`storage::record`]), which objects
-//!   and directories a core keeps open ([`storage::cache`], [`storage::open_directories`]), the order of a write ([`storage::writer`], [`storage::object`],
-//!   [`storage::commit`]), the versions of an object ([`storage::versions`]), uploads in parts ([`storage::multipart`]),
+//!   and directories a core keeps open ([`storage::cache`], [`storage::open_directories`]), the order of a write
+//!   ([`storage::writer`], [`storage::object`], [`storage::commit`]) and what a failed flush leaves to the next one
+//!   ([`storage::owed`]), the versions of an object ([`storage::versions`]), uploads in parts ([`storage::multipart`]),
 //!   listings ([`storage::list`]), where a bucket differs from S3 ([`storage::profile`]), and what a crash leaves behind
 //!   ([`storage::recover`])
 //! - [`s3`]: operations, access, handlers, XML, errors

@@ -235,8 +235,8 @@ impl Committer {
         settled.at(Subject::Object, OP_SETTLE)
     }
 
-    /// Waits until `change` is as durable as its bucket is to be (see [`Root::durability`]). It is one of metadata, and of files whose data is settled. Any
-    /// queue here is as long as there are requests that wait, which the connections bound.
+    /// Waits until `change` is as durable as its bucket is to be (see [`Root::durability`]). It is one of metadata, and of
+    /// files whose data is settled. Any queue here is as long as there are requests that wait, which the connections bound.
     pub async fn commit(&self, durability: Durability, change: Change) -> Result<()> {
         let Some(threads) = self.threads(durability)? else { return Ok(()) };
         let flushed = match threads.journal_of(change.files.first().map(AsFd::as_fd)) {

@@ -1,10 +1,12 @@
 //! One request, in one place: from its head to its answer.
 //!
 //! 1. [`route`]: what is asked.
-//! 2. [`verify`]: who asks (a call of STS or IAM is read whole before, because its signature covers its body); one look-up gives the secret, the user, its UID and GID, and its compiled policies.
-//! 3. [`authorize`]: whether they may.
-//!    A form says who asks and for what in its body: its fields are read ([`post_object::read`]) and verified first.
-//! 4. [`user_of`]: as whom files are touched. `dispatch`: the operation's handler, which decides preconditions before it asks for the body.
+//! 2. [`verify`]: who asks (a call of STS or IAM is read whole before, because its signature covers its body); one look-up
+//!    gives the secret, the user, its UID and GID, and its compiled policies.
+//! 3. [`authorize`]: whether they may. A form says who asks and for what in its body: its fields are read
+//!    ([`post_object::read`]) and verified first.
+//! 4. [`user_of`]: as whom files are touched. `dispatch`: the operation's handler, which decides preconditions before it
+//!    asks for the body.
 //!
 //! A request for what this core read a moment ago takes the same steps without waiting for anything
 //! ([`answer_at_once`]).
