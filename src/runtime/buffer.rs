@@ -100,7 +100,7 @@ impl AlignedBuf {
     /// out. It may take other such moments to come by.
     pub async fn take_spare() -> Spare {
         let pass = gate::spare_buffer().await;
-        Spare { buf: AlignedBuf::hand_out(Size::Large), _pass: pass }
+        Spare { buf: AlignedBuf::hand_out(Size::Medium), _pass: pass }
     }
 
     fn take_of(size: Size) -> Result<AlignedBuf, Exhausted> {
