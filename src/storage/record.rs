@@ -279,6 +279,10 @@ impl Record {
         }
         for_each_field(&mut reader, |number, value| {
             match number {
+                // What is empty has no field: a record has one encoding.
+                FIELD_USER_METADATA | FIELD_TAGS if value.is_empty() => {
+                    return Err(RecordError::Field { number });
+                }
                 FIELD_USER_METADATA => record.user_metadata = UserMetadata::decode(value)?,
                 FIELD_TAGS => record.tags = Tags::decode(value)?,
                 FIELD_CHECKSUM => record.checksum = Some(StoredChecksum::decode(value)?),
