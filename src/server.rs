@@ -134,6 +134,7 @@ fn run(
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(Modes::UMASK));
     let descriptors_max = descriptors::raise_limit();
     descriptors::warn_of_lack(&config, descriptors_max);
+    let watches_max = descriptors::watches_max(config.workers);
     let (listeners, addresses) = open_listeners(&config)?;
     let monitors = listen_for_monitors(&config.monitor_listen)?;
     let (cleanable, to_clean) = mpsc::channel::<Arc<Service>>();
@@ -222,6 +223,7 @@ fn run(
         journal: journal.clone(),
         limits: Arc::new(Limits::new(reload::bounds(&config))),
         objects_max: descriptors::objects_max(&config, descriptors_max),
+        watches_max,
         directories_max: descriptors::directories_max(&config, descriptors_max),
     };
     // It is gone only if it could not give up its rights, and said so.

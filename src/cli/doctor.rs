@@ -179,6 +179,12 @@ fn directory(found: &Survey) -> Vec<Finding> {
              a call of its own (Linux 6.13 has them on ext4, XFS, btrfs and tmpfs).",
         ),
         Finding::of(
+            "reports of changes",
+            can.reports_changes,
+            "A small object that is read again costs one system call more (a local file system, and room for inotify: \
+             fs.inotify.max_user_instances).",
+        ),
+        Finding::of(
             "shared blocks (reflink)",
             found.reflink,
             "Copies, and parts of uneven sizes, are copied byte by byte.",

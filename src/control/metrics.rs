@@ -90,6 +90,7 @@ fn write_metrics(totals: &Totals, monitored: &Monitored) -> String {
         ("exchange", can.exchange),
         ("chown", can.chown),
         ("fine_times", can.fine_times),
+        ("reports_changes", can.reports_changes),
     ] {
         page.line("sluicegate_capability", &[("name", name)], u8::from(has));
     }

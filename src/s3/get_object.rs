@@ -27,7 +27,7 @@ use crate::limits::JOINED_BYTES_MAX;
 use crate::runtime::file::read_cached;
 use crate::runtime::turn;
 use crate::storage::ObjectCache;
-use crate::storage::cache::Place;
+use crate::storage::cache::{Place, Shown};
 use crate::storage::layout::{BucketName, ObjectKey};
 use crate::storage::object::Object;
 use crate::storage::record::HeaderField;
@@ -160,7 +160,7 @@ pub fn answer_cached(ctx: &Ctx<'_>, operation: Authorized<Operation>, place: Pla
     counters::looked_up(Cache::Descriptors, found.is_some());
     let cached = &*found?;
     let (mut reply, extent) = answer(ctx, &read, &cached.object, Some(&cached.lines)).ok()?;
-    let (mut is_read, mut is_whole) = (false, false);
+    let (mut shown, mut is_whole) = (Shown::Kept, false);
     if let Some(extent @ Extent { offset, length }) = extent {
         if let Some(body) = cached.body() {
             // An extent lies within the object.
@@ -170,17 +170,13 @@ pub fn answer_cached(ctx: &Ctx<'_>, operation: Authorized<Operation>, place: Pla
                 piece.len()
             });
         } else if extent.is_small() && read_into(&mut reply, &cached.object, extent) {
-            (is_read, is_whole) = (true, length == cached.object.size);
+            (shown, is_whole) = (Shown::Read, length == cached.object.size);
         } else {
             return None;
         }
     }
-    // Asked last of all: everything that was read above is then of one state of the file. What was in memory is as good as
-    // what another request of this turn has found out.
-    let turn = turn::current();
-    let stands =
-        (!is_read && cached.stood_in(turn)) || ctx.objects.stands(&ctx.service.root, cached, turn, ctx.now);
-    if !stands {
+    // Asked last of all: everything that was read above is then of one state of the file.
+    if !ctx.objects.stands(&ctx.service.root, cached, shown, turn::current(), ctx.now) {
         ctx.objects.forget(&read.bucket, &read.key);
         return None;
     }

@@ -31,6 +31,27 @@ pub(super) fn directories_max(config: &Config, limit: usize) -> usize {
     limits::OPEN_DIRECTORIES_MAX.min(limit / 16 / config.workers.max(1))
 }
 
+/// Files of which a worker has the kernel report changes (inotify(7)). All programs of the user share the limits of these: at
+/// most a quarter of the queues, of which each worker takes one, and an eighth of the watches are taken. 0: a worker asks
+/// each file. To be called before the sandbox hides the limits.
+pub(super) fn watches_max(workers: usize) -> usize {
+    let limit = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}"));
+        text.ok().and_then(|text| text.trim().parse::<usize>().ok()).unwrap_or(0)
+    };
+    let queues = limit("max_user_instances");
+    if workers > queues / 4 {
+        tracing::info!(
+            queues,
+            workers,
+            "small objects that are read again are asked for changes one by one: four times as many queues as workers \
+             (sysctl fs.inotify.max_user_instances) would save that"
+        );
+        return 0;
+    }
+    limit("max_user_watches") / 8 / workers.max(1)
+}
+
 /// How many descriptors so many workers take when each has so many connections, and keeps so many objects open.
 pub fn wanted(workers: usize, connections_max: usize, objects_max: usize) -> usize {
     let of_worker = connections_max.saturating_add(objects_max).saturating_add(OF_WORKER);

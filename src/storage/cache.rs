@@ -4,7 +4,8 @@
 //! that is in here, one tells whether all of that would give the same again: [`ObjectCache::stands`] asks what stands at
 //! the object's path, and compares it with what the file was when its record was read. Whoever has read content asks
 //! afterwards, so that the answer also says that what was read is of that one state. In a directory of which many objects
-//! are asked for at a time it is the open file that is asked, and once for all of them the directory (`directories`).
+//! are asked for at a time it is the open file that is asked, and once for all of them the directory (`directories`); and of
+//! files that are asked for often the kernel reports changes, so that they need not be asked (`changes`).
 //!
 //! What is in here is scattered over the memory, and the processor waits for each piece of it. So a request asks in three
 //! steps, between which it does other work: whether there is anything at all ([`ObjectCache::expect`]), for the pieces that
@@ -35,7 +36,10 @@
 //!
 //! Only current objects are in here; noncurrent versions are looked for every time.
 
+mod changes;
 mod directories;
+
+pub(super) use changes::are_reported;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::CStr;
@@ -47,6 +51,7 @@ use std::time::Duration;
 use rustix::fs::{self, AtFlags, StatxFlags};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use self::changes::{Changes, Watch};
 use self::directories::{Directories, Directory};
 use super::layout::{self, BucketName, HOP_BYTES_MAX, ObjectKey};
 use super::object::{FileId, Object};
@@ -70,6 +75,7 @@ pub struct ObjectCache {
     /// Bytes that bodies may still take.
     room: Rc<Cell<usize>>,
     directories: Directories,
+    changes: Rc<Changes>,
     /// Random, so that nobody can choose keys that share a set.
     seed: u64,
 }
@@ -101,6 +107,18 @@ pub struct CachedObject {
     directory: OnceCell<Rc<Directory>>,
     /// The last turn in which it stood.
     stood: Cell<Option<Turn>>,
+    /// How often its file was asked, until that is often enough to watch it.
+    asked: Cell<u8>,
+    watch: OnceCell<Watch>,
+}
+
+/// What an answer shows of an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shown {
+    /// What is in memory.
+    Kept,
+    /// Content that was read from its file for this answer.
+    Read,
 }
 
 /// Where an object may be.
@@ -118,9 +136,10 @@ struct Names {
 }
 
 impl ObjectCache {
-    /// A cache of about so many objects, each of which keeps a file open; 0 for none.
+    /// A cache of about so many objects, each of which keeps a file open; 0 for none. Of so many at most the kernel reports
+    /// changes.
     #[must_use]
-    pub fn new(objects_max: usize) -> ObjectCache {
+    pub fn new(objects_max: usize, watches_max: usize) -> ObjectCache {
         // Rounded down: the bound of descriptors counts.
         let sets = match objects_max / WAYS {
             0 => 0,
@@ -132,6 +151,7 @@ impl ObjectCache {
             uses: Cell::new(0),
             hand: Cell::new(0),
             directories: Directories::new(),
+            changes: Changes::new(if sets == 0 { 0 } else { watches_max }),
             room: Rc::new(Cell::new(if sets == 0 { 0 } else { KEPT_BODIES_BYTES_MAX })),
             seed: RandomState::new().hash_one(()),
         }
@@ -188,12 +208,25 @@ impl ObjectCache {
     }
 
     /// Whether the object's path still names the file that was opened, in the state it was in then. What was read of it
-    /// before is of that state. `turn` is the current one, and `now` not later than now.
+    /// before is of that state; what was in memory is as good as what another request of this turn has found out. `turn` is
+    /// the current one, and `now` not later than now.
     #[must_use]
-    pub fn stands(&self, root: &Root, cached: &CachedObject, turn: Option<Turn>, now: Timestamp) -> bool {
+    pub fn stands(
+        &self,
+        root: &Root,
+        cached: &CachedObject,
+        shown: Shown,
+        turn: Option<Turn>,
+        now: Timestamp,
+    ) -> bool {
         let Some(turn) = turn else { return cached.stands_at_its_path(root) };
+        if shown == Shown::Kept && cached.stood.get() == Some(turn) {
+            return true;
+        }
         let stands = match cached.directory.get() {
-            Some(directory) if directory.stands(root, turn) => cached.is_unchanged(),
+            Some(directory) if directory.stands(root, turn) => {
+                (shown == Shown::Kept && cached.is_quiet(turn)) || self.is_unchanged(root, cached)
+            }
             Some(_) => cached.stands_at_its_path(root),
             None => {
                 let path = cached.names.directory();
@@ -208,6 +241,19 @@ impl ObjectCache {
         };
         cached.stood.set(stands.then_some(turn));
         stands
+    }
+
+    /// Whether the object's file is as it was. One that is asked for often is watched from here on.
+    fn is_unchanged(&self, root: &Root, cached: &CachedObject) -> bool {
+        if root.capabilities.reports_changes && cached.asked.get() < WATCHED_AFTER {
+            cached.asked.set(cached.asked.get() + 1);
+            if cached.asked.get() == WATCHED_AFTER
+                && let Some(watch) = self.changes.watch(cached.object.file.as_fd())
+            {
+                let _ = cached.watch.set(watch);
+            }
+        }
+        cached.is_unchanged()
     }
 
     /// Takes an object in that was opened just now as the current one of this key, unless what could be said of it later
@@ -249,6 +295,8 @@ impl ObjectCache {
             versioning,
             directory: OnceCell::new(),
             stood: Cell::new(None),
+            asked: Cell::new(0),
+            watch: OnceCell::new(),
         };
         let slot_of = Slot { hash, used: self.next_use(), opened: coarse(), object: Rc::new(cached) };
         if slot.replace(slot_of).is_none() {
@@ -348,6 +396,9 @@ impl Slot {
         }
         // No body is shown for longer, and no directory.
         (cached.body, cached.directory) = (OnceCell::new(), OnceCell::new());
+        if cached.watch.get().is_none_or(Watch::is_lost) {
+            (cached.watch, cached.asked) = (OnceCell::new(), Cell::new(0));
+        }
         self.opened = now;
         true
     }
@@ -393,13 +444,6 @@ impl Drop for Body {
 }
 
 impl CachedObject {
-    /// Whether it stood in this turn already: what was known of it before need not be asked for again. What is read of its
-    /// file afterwards is not meant.
-    #[must_use]
-    pub fn stood_in(&self, turn: Option<Turn>) -> bool {
-        turn.is_some() && self.stood.get() == turn
-    }
-
     /// The content, if it was kept.
     #[must_use]
     pub fn body(&self) -> Option<&[u8]> {
@@ -409,6 +453,11 @@ impl CachedObject {
     fn stands_at_its_path(&self, root: &Root) -> bool {
         let path = CStr::from_bytes_with_nul(self.names.path());
         path.is_ok_and(|path| file_id_at(root, path) == Some(self.object.file_id))
+    }
+
+    /// Whether the kernel would have reported a change of its file, and has not.
+    fn is_quiet(&self, turn: Turn) -> bool {
+        self.watch.get().is_some_and(|watch| watch.is_quiet(turn))
     }
 
     fn is_unchanged(&self) -> bool {
@@ -449,6 +498,8 @@ const COARSE_SETTLED: Duration = Duration::from_secs(2);
 /// Files that one step of the sweep closes at most: some hundred microseconds.
 const DROPPED_AT_ONCE: usize = 256;
 const WAYS: usize = 4;
+/// Watching a file costs as much as asking it three or four times.
+const WATCHED_AFTER: u8 = 4;
 
 #[cfg(test)]
 mod tests;

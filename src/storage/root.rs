@@ -34,7 +34,7 @@ use super::object::modified;
 use super::owed::Owed;
 use super::profile::Profile;
 use super::versions::Versioning;
-use super::{recover, spill, walk};
+use super::{cache, recover, spill, walk};
 use crate::failpoint;
 use crate::iam::principal::PosixOwner;
 use crate::limits;
@@ -58,6 +58,8 @@ pub struct Capabilities {
     /// Every write after a look at a file's time changes it (Linux from 6.13 on: ext4, XFS, btrfs, tmpfs); otherwise a
     /// write within the same tick of the clock, some milliseconds, does not.
     pub fine_times: bool,
+    /// The kernel reports every change of a file (inotify), as only this machine writes to the file system.
+    pub reports_changes: bool,
 }
 
 /// The data directory, shared by all cores.
@@ -468,8 +470,18 @@ pub(super) fn probe(staging: BorrowedFd<'_>) -> rustix::io::Result<Capabilities>
         exchange,
         chown: can_chown(staging),
         fine_times: has_fine_times(named.as_fd())?,
+        reports_changes: is_local(staging) && cache::are_reported(named.as_fd()),
     })
 }
+
+/// Whether nobody but this machine's kernel changes the file system: where it is known to be of such a kind.
+pub(super) fn is_local(file: impl AsFd) -> bool {
+    fs::fstatfs(file).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64)))
+}
+
+/// ext2 to ext4, XFS, btrfs, tmpfs (statfs(2)): on Linux from 6.13 on all but the first two also give a directory a new ctime
+/// for each change after a look at it, which the probe of the times of files tells.
+const LOCAL: [u64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994];
 
 fn has_fine_times(file: BorrowedFd<'_>) -> rustix::io::Result<bool> {
     let mut last = modified(&fs::fstat(file)?);

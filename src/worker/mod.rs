@@ -47,6 +47,8 @@ pub struct Shared {
     pub limits: Arc<Limits>,
     /// Objects that each core keeps open for a moment.
     pub objects_max: usize,
+    /// Of how many of them each core has the kernel report changes.
+    pub watches_max: usize,
     /// How many directories each core may keep open.
     pub directories_max: usize,
 }
@@ -147,7 +149,7 @@ impl Core {
         // Ids of different cores and of different runs are far apart.
         let start = now().seconds as u64;
         let requests = Cell::new((start << 24) ^ ((index as u64) << 56));
-        let objects = ObjectCache::new(shared.objects_max);
+        let objects = ObjectCache::new(shared.objects_max, shared.watches_max);
         let directories = OpenDirectories::new(shared.directories_max);
         let desk = Desk::new(shared.journal.clone());
         Core {

@@ -28,7 +28,7 @@ impl Store {
         let root = Root::open(directory.path(), Durability::None).unwrap();
         let name = BucketName::parse(b"bucket").unwrap();
         bucket::create(&root, &name, "maker", root.process_owner()).unwrap();
-        Store { directory, root, name, cache: ObjectCache::new(objects_max) }
+        Store { directory, root, name, cache: ObjectCache::new(objects_max, WATCHES_MAX) }
     }
 
     fn put(&self, key: &str, content: &[u8]) {
@@ -63,13 +63,45 @@ impl Store {
 
     /// As [`Store::serves`], in one turn of the core.
     fn serves_in(&self, turn: Option<Turn>, key: &str) -> bool {
-        self.find(key).is_some_and(|cached| self.cache.stands(&self.root, &cached, turn, later()))
+        self.shows(Shown::Kept, turn, key)
+    }
+
+    fn shows(&self, shown: Shown, turn: Option<Turn>, key: &str) -> bool {
+        self.find(key).is_some_and(|cached| self.cache.stands(&self.root, &cached, shown, turn, later()))
+    }
+
+    /// Asks for objects of one directory so often that their files are watched, and returns the next turn.
+    fn watch(&self, keys: &[&str]) -> u64 {
+        let turns = 3 + u64::from(WATCHED_AFTER);
+        for turn in 1..=turns {
+            // The first of a turn is asked by its path.
+            for key in keys.iter().chain(keys) {
+                let cached = self.find(key).unwrap();
+                cached.stood.set(None);
+                assert!(
+                    self.cache.stands(&self.root, &cached, Shown::Kept, Some(Turn(turn)), later()),
+                    "{key}"
+                );
+            }
+        }
+        for key in keys {
+            assert_eq!(self.is_watched(key), self.root.capabilities.reports_changes, "{key}");
+        }
+        turns + 1
+    }
+
+    fn is_watched(&self, key: &str) -> bool {
+        self.find(key).unwrap().watch.get().is_some_and(|watch| !watch.is_lost())
     }
 
     fn opened(&self, key: &str) -> Duration {
         let hash = self.cache.hash(&self.name, &parsed(key));
         let sets = self.cache.sets.borrow();
         sets.iter().flatten().flatten().find(|slot| slot.hash == hash).unwrap().opened
+    }
+
+    fn directory_hash(&self, path: &str) -> u64 {
+        xxh3_64_with_seed(path.as_bytes(), self.cache.seed)
     }
 
     fn path(&self, relative: &str) -> PathBuf {
@@ -80,6 +112,9 @@ impl Store {
 fn parsed(key: &str) -> ObjectKey {
     ObjectKey::parse(key.as_bytes()).unwrap()
 }
+
+/// As many as any test wants.
+const WATCHES_MAX: usize = 1024;
 
 fn later() -> Timestamp {
     Timestamp { seconds: now().seconds + 5, ..now() }
@@ -108,6 +143,14 @@ fn what_changed_in_any_way_is_opened_again() {
         assert_eq!(is_asked, store.root.capabilities.fine_times);
         change(&store);
         assert_eq!(asked(Some(Turn(3)))[1], expected, "{what}, with its directory");
+        // The same where the kernel reports changes.
+        let store = Store::new(64);
+        ["a/b", "a/z"].iter().for_each(|key| store.put(key, b"content"));
+        ["a/b", "a/z"].iter().for_each(|key| store.open(key));
+        let turn = Some(Turn(store.watch(&["a/z", "a/b"])));
+        change(&store);
+        assert!(store.serves_in(turn, "a/z") || !expected, "{what}: another one");
+        assert_eq!(store.serves_in(turn, "a/b"), expected, "{what}, with reports");
     };
     let file = |store: &Store| store.path("bucket/a/b");
     check("nothing", true, &|_| ());
@@ -321,8 +364,7 @@ fn a_directory_in_which_much_happens_is_left_alone() {
     ["a/b", "a/z"].iter().for_each(|key| store.put(key, b"content"));
     let state = |store: &Store| {
         let path = b"bucket/a";
-        let hash = xxh3_64_with_seed(path, store.cache.seed);
-        store.cache.directories.look(&store.root, path, hash, now()).is_some()
+        store.cache.directories.look(&store.root, path, store.directory_hash("bucket/a"), now()).is_some()
     };
     assert!(!state(&store), "it was changed just now");
     thread::sleep(Duration::from_millis(120));
@@ -374,11 +416,59 @@ fn what_stood_in_a_turn_did_so_for_all_of_it_and_for_no_other() {
     let store = Store::new(64);
     store.put("a/b", b"content");
     store.open("a/b");
-    let cached = store.find("a/b").unwrap();
-    assert!(!cached.stood_in(Some(Turn(1))));
-    assert!(store.serves_in(None, "a/b") && !cached.stood_in(None), "without turns it is asked each time");
+    assert!(store.serves_in(None, "a/b"));
     assert!(store.serves_in(Some(Turn(1)), "a/b"));
-    assert!(cached.stood_in(Some(Turn(1))) && !cached.stood_in(Some(Turn(2))));
     fs::write(store.path("bucket/a/b"), b"CONTENT").unwrap();
-    assert!(!store.serves_in(Some(Turn(1)), "a/b") && !cached.stood_in(Some(Turn(1))));
+    assert!(store.serves_in(Some(Turn(1)), "a/b"), "it was found out in this turn");
+    assert!(!store.shows(Shown::Read, Some(Turn(1)), "a/b"), "what was read after that");
+    assert!(!store.serves_in(Some(Turn(1)), "a/b"), "this too was found out");
+    assert!(!store.serves_in(Some(Turn(2)), "a/b"), "another turn");
+    assert!(!store.serves_in(None, "a/b"), "without turns it is asked each time");
+}
+
+/// Content that is read meanwhile is not of one state until the write has ended, which is when it is reported.
+#[test]
+fn what_is_in_memory_goes_by_reports_and_what_was_read_by_times() {
+    let store = Store::new(64);
+    if !store.root.capabilities.reports_changes {
+        return;
+    }
+    ["a/b", "a/z"].iter().for_each(|key| store.put(key, b"content"));
+    store.open("a/b");
+    let turn = Turn(store.watch(&["a/b"]));
+    let hash = store.directory_hash("bucket/a");
+    let directory = store.cache.directories.look(&store.root, b"bucket/a", hash, later()).unwrap();
+    assert!(!directory.stands(&store.root, turn), "the first of a turn");
+    fs::write(store.path("bucket/a/b"), b"CONTENT").unwrap();
+    // As if it had not been reported.
+    store.cache.changes.watch(File::open(store.path("bucket/a/z")).unwrap().as_fd()).map(|other| {
+        let place = store.cache.expect(&store.name, &parsed("a/b")).unwrap();
+        let mut sets = store.cache.sets.borrow_mut();
+        let slot = store.cache.set(&mut sets, place.hash).unwrap().iter_mut().flatten().next().unwrap();
+        Rc::get_mut(&mut slot.object).unwrap().watch = OnceCell::from(other);
+    });
+    assert!(store.serves_in(Some(turn), "a/b"));
+    assert!(!store.shows(Shown::Read, Some(turn), "a/b"));
+}
+
+#[test]
+fn a_watch_is_gone_after_its_report_and_comes_back_when_the_path_was_followed() {
+    let store = Store::new(64);
+    if !store.root.capabilities.reports_changes {
+        return;
+    }
+    ["a/b", "a/z"].iter().for_each(|key| store.put(key, b"content"));
+    ["a/b", "a/z"].iter().for_each(|key| store.open(key));
+    let turn = store.watch(&["a/z", "a/b"]);
+    // Read by somebody, which is reported too.
+    fs::read(store.path("bucket/a/b")).unwrap();
+    assert!(store.serves_in(Some(Turn(turn)), "a/z") && store.serves_in(Some(Turn(turn)), "a/b"));
+    assert!(store.is_watched("a/z") && !store.is_watched("a/b"));
+    let until = store.opened("a/b") + TRUST;
+    while coarse() < until {
+        thread::sleep(until.saturating_sub(coarse()));
+    }
+    assert!(store.find("a/z").is_some() && store.find("a/b").is_some());
+    assert!(store.is_watched("a/z"), "it has been there all the time");
+    store.watch(&["a/z", "a/b"]);
 }

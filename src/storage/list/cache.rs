@@ -20,6 +20,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::snapshot::{Place, Snapshot};
 use crate::counters::{self, Cache};
+use crate::storage::root::is_local;
 
 /// Sorted directories for listings, shared by all threads that list. Never larger than its budget.
 pub struct DirectoryCache {
@@ -77,9 +78,8 @@ impl DirectoryCache {
     /// time ([`Capabilities`](crate::storage::root::Capabilities)). Whether that holds for directories, and without an
     /// attribute cache of the client in between, is known of some local file systems only.
     pub fn on(root: BorrowedFd<'_>, fine_times: bool, budget_bytes: usize) -> Self {
-        let is_exact = || fs::fstatfs(root).is_ok_and(|stat| EXACT.contains(&(stat.f_type as u64)));
         let device = || look(root).ok().map(|(id, _)| id.device);
-        let exact = if fine_times && is_exact() { device() } else { None };
+        let exact = if fine_times && is_local(root) { device() } else { None };
         Self { exact, ..Self::new(budget_bytes) }
     }
 
@@ -218,10 +218,6 @@ fn is_settled(ctime: Time, now: Time) -> bool {
 /// The coarsest clock of Linux ticks every 10 ms. The rest is for the clock of the file server, which may lag behind
 /// ours. Waiting longer costs little: a directory that changes as often as this has no snapshot to keep.
 const SETTLED_MS: i128 = 100;
-
-/// The file systems that give a directory a new ctime for each change after a look at it, from Linux 6.13 on: ext4, XFS,
-/// btrfs, tmpfs (statfs(2)). ext2 and ext3 have the first number too; the probe of their times tells.
-const EXACT: [u64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994];
 
 /// Directories that are open because they changed a moment ago.
 const PINS_MAX: usize = 16;
