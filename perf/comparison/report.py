@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import pathlib
 import platform
 import subprocess
 
@@ -13,6 +14,9 @@ from .rows import limited_by_load, verdicts
 COLUMNS = [("rate", "rate", 2), ("floor", "floor rate", 2), ("ratio", "ratio", 2), ("cpu us", "cpu us", 1),
            ("floor us", "floor cpu us", 1), ("s/GiB", "s/GiB", 2), ("p50 us", "p50 us", 0), ("p99 us", "p99 us", 0),
            ("p99/p50", "p99/p50", 1), ("RSS", "RSS MiB", 0), ("peak", "peak MiB", 0), ("spread", "spread", 2)]
+
+# It decides how bodies are paced: on loopback bbr halves the rate of large ones, of which cubic keeps all.
+CONGESTION = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control")
 
 
 def figure(value, digits=1):
@@ -70,6 +74,7 @@ def about(root, rounds, seconds, endpoint):
                                                                      "--dirty")}
     return {**server, "date": f"{datetime.datetime.now():%Y-%m-%d %H:%M}", "kernel": platform.release(),
             "cpu": f"{model}, {os.cpu_count()} cores", "rustc": said("rustc", "--version"),
+            "congestion control": CONGESTION.read_text().strip(),
             "file system": said("findmnt", "-no", "FSTYPE,SOURCE,OPTIONS", "-T", root),
             "medians of": f"{rounds} alternating runs of {seconds:g} s"}
 
