@@ -22,7 +22,7 @@ use rustix::io::{IoSliceMut, ReadWriteFlags};
 
 use super::Core;
 use super::spare::send_sparingly;
-use crate::limits::{self, DIRECT_ALIGNMENT, JOINED_BYTES_MAX, TRANSFER_BYTES, WARM_FILE_SHARE};
+use crate::limits::{self, DIRECT_ALIGNMENT, JOINED_BYTES_MAX, WARM_FILE_SHARE};
 use crate::runtime::file::cached_bytes;
 use crate::runtime::{AlignedBuf, Phase, RingFile, Stream, Watch, buffer, clock, memory};
 use crate::s3::reply::{Body, FileRange, Reply};
@@ -81,7 +81,7 @@ pub async fn send(
 async fn read_whole(head: &mut BytesMut, range: FileRange) -> io::Result<storage::Result<()>> {
     let FileRange { file, offset, length, content, .. } = range;
     let file = RingFile::new(file)?;
-    let buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    let buf = AlignedBuf::take_for(length).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     let (read, buf) = file.read_at(buf, length as usize, offset).await;
     if read? < length as usize {
         return Ok(Err(Content::changed()));
@@ -125,10 +125,10 @@ async fn send_through_cache(
     let FileRange { file, offset, length, content, .. } = range;
     let (mut at, end) = (offset, offset + length);
     let file = RingFile::new(file)?;
-    let mut buf = AlignedBuf::take().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    let mut buf = AlignedBuf::take_for(length).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     while at < end && !AlignedBuf::are_scarce() {
         buf.clear();
-        let wanted = TRANSFER_BYTES.min((end - at) as usize);
+        let wanted = buf.room().min((end - at) as usize);
         let cached = buf.append_with(wanted, |to| Ok::<_, io::Error>(read_cached(file.as_fd(), to, at)))?;
         if cached < wanted {
             let (read, back) = file.read_at(buf, wanted - cached, at + cached as u64).await;
@@ -180,16 +180,21 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// Where the next piece is read from, how much of it comes before the range, and how much of it is wanted.
-    fn next(&mut self) -> Option<(u64, usize, usize)> {
-        if self.offset >= self.end {
+    /// Where the next piece for a buffer of `room` bytes is read from, how much of it comes before the range, and how much of
+    /// it is wanted.
+    fn next(&mut self, room: usize) -> Option<(u64, usize, usize)> {
+        if self.are_over() {
             return None;
         }
         let before = self.offset % DIRECT_ALIGNMENT as u64;
         let from = self.offset - before;
-        let wanted = (self.end - self.offset).min(TRANSFER_BYTES as u64 - before);
+        let wanted = (self.end - self.offset).min(room as u64 - before);
         self.offset += wanted;
         Some((from, before as usize, wanted as usize))
+    }
+
+    fn are_over(&self) -> bool {
+        self.offset >= self.end
     }
 }
 
@@ -206,24 +211,19 @@ async fn send_directly(
     let file = Rc::new(RingFile::new(file)?);
     let mut pieces = Pieces { offset, end: offset + length };
     let mut reads: FuturesOrdered<PieceRead> = FuturesOrdered::new();
-    let start = |mut buf: AlignedBuf, (from, before, wanted): (u64, usize, usize)| -> PieceRead {
+    let start = |buf: AlignedBuf, (from, before, wanted): (u64, usize, usize)| -> PieceRead {
         let file = file.clone();
-        buf.clear();
         Box::pin(async move {
             // A direct read has an aligned length too; the end of the file cuts it off.
-            let (read, buf) = file.read_at(buf, TRANSFER_BYTES, from).await;
+            let room = buf.room();
+            let (read, buf) = file.read_at(buf, room, from).await;
             (read, buf, before, wanted)
         })
     };
-    while reads.len() < limits::READS_IN_FLIGHT
-        && let Some(piece) = pieces.next()
-    {
-        match AlignedBuf::take() {
-            Ok(buf) => reads.push_back(start(buf, piece)),
-            Err(_) if !reads.is_empty() => {
-                pieces.offset -= piece.2 as u64;
-                break;
-            }
+    while reads.len() < limits::READS_IN_FLIGHT && !pieces.are_over() {
+        match AlignedBuf::take_for(length) {
+            Ok(buf) => reads.extend(pieces.next(buf.room()).map(|piece| start(buf, piece))),
+            Err(_) if !reads.is_empty() => break,
             Err(_) => return Err(io::ErrorKind::OutOfMemory.into()),
         }
     }
@@ -231,20 +231,21 @@ async fn send_directly(
         if read? < before + wanted {
             return Err(io::Error::other(Content::changed()));
         }
-        if reads.is_empty() && pieces.offset >= pieces.end {
+        if reads.is_empty() && pieces.are_over() {
             content.check(file.as_fd()).map_err(io::Error::other)?;
         }
         buf.truncate(before + wanted);
         watch.allow(Phase::Peer, stall);
-        let (sent, buf) = stream.write_aligned(buf, before).await;
+        let (sent, mut buf) = stream.write_aligned(buf, before).await;
         sent?;
+        buf.clear();
         if !AlignedBuf::are_scarce()
-            && let Some(piece) = pieces.next()
+            && let Some(piece) = pieces.next(buf.room())
         {
             reads.push_back(start(buf, piece));
         }
     }
-    if pieces.offset < pieces.end {
+    if !pieces.are_over() {
         return send_sparingly(stream, watch, stall, &file, (pieces.offset, pieces.end), content).await;
     }
     Ok(())
