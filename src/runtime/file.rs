@@ -117,8 +117,8 @@ fn sync_range(file: BorrowedFd<'_>, flags: libc::c_uint) -> io::Result<()> {
         }
     }
 }
-/// How many bytes of a range of a file are in the page cache, in whole pages. `None`: the kernel does not say (before Linux
-/// 6.5, or to whoever may not write to the file).
+/// How many bytes of a range of a file are in the page cache, in whole pages; with a length of 0, from `offset` on. `None`:
+/// the kernel does not say (before Linux 6.5, or to whoever may not write to the file).
 pub fn cached_bytes(file: BorrowedFd<'_>, offset: u64, length: u64) -> Option<u64> {
     let range: [u64; 2] = [offset, length];
     let mut pages: [u64; 5] = [0; 5];

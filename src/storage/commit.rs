@@ -30,6 +30,7 @@ use super::root::Root;
 use crate::counters;
 use crate::failpoint;
 use crate::limits;
+use crate::runtime::file::cached_bytes;
 use crate::runtime::mailbox::{Answer, question};
 
 /// How much of an acknowledged change survives what.
@@ -219,6 +220,8 @@ impl Committer {
     pub async fn settle_large(&self, durability: Durability, file: OwnedFd) -> Result<()> {
         let Some(threads) = self.threads(durability)? else { return Ok(()) };
         let work = match threads.journal_of(Some(file.as_fd())) {
+            // All of it went past the page cache: no thread needs to be woken for nothing.
+            Some(_) if cached_bytes(file.as_fd(), 0, 0) == Some(0) => return Ok(()),
             Some(_) => Work::Settle(file),
             None => Work::FlushAll(Change { files: SmallVec::from_iter([Arc::new(file)]), wide: false }),
         };
