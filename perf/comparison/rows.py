@@ -180,6 +180,9 @@ def normalized(row, result):
         figures["rate"] = 1e6 / figures["p50 us"]
         # The server did more than complete uploads meanwhile.
         figures["cpu us"] = None
+    if "operations" in result:
+        # A read that waits for nothing beside a write that waits for the disk is no queue: each kind for itself.
+        figures["p99/p50"] = max(each["p99_us"] / each["p50_us"] for each in result["operations"].values())
     return {name: value for name, value in figures.items() if value is not None}
 
 
@@ -203,7 +206,7 @@ def summarized(servers, floors):
         # Runs that are too short for a single operation have no rate.
         if floor["rate"]:
             figures["ratio"] = figures["rate"] / floor["rate"]
-    if figures.get("p50 us") and "p99 us" in figures:
+    if figures.get("p50 us") and "p99 us" in figures and "p99/p50" not in figures:
         figures["p99/p50"] = figures["p99 us"] / figures["p50 us"]
     return figures
 

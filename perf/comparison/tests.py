@@ -49,6 +49,10 @@ class Rows(unittest.TestCase):
         self.assertEqual(listed["rate"], 40_000)
         self.assertEqual(rows.normalized(row("list-10k"), {"per_second": 7})["rate"], 7)
         self.assertEqual(rows.normalized(row("delete-many"), {"p50_us": 5000, "per_second": 1})["rate"], 200_000)
+        mixed = {"operations": {"get": {"p50_us": 1, "p99_us": 2}, "put": {"p50_us": 10, "p99_us": 30}},
+                 "p50_us": 1, "p99_us": 30, "per_second": 1}
+        self.assertEqual(rows.normalized(row("mixed-64k"), mixed)["p99/p50"], 3)
+        self.assertEqual(rows.summarized([rows.normalized(row("mixed-64k"), mixed)], {})["p99/p50"], 3)
         done = {"complete_p50_us": 2000, "complete_p99_us": 3000, "p50_us": 0}
         self.assertEqual(rows.normalized(row("complete-50m"), done)["p50 us"], 2000)
 

@@ -34,7 +34,7 @@ use sluicegate_perf::stats::{Usage, median};
 
 use self::listing::{delete_many, list};
 use self::objects::{delete, get, head, put, put_signed, range};
-use self::shared::{Heads, Options, Shared, Work, sign_put, take_next, timed, usage};
+use self::shared::{Heads, Options, Shared, Work, sign_put, take_next, timed, timed_as, usage};
 use self::uploads::{complete, multipart};
 
 fn main() {
@@ -74,6 +74,7 @@ async fn run(options: Options) -> io::Result<()> {
         stop: Cell::new(false),
         measuring: Cell::new(false),
         stats: RefCell::default(),
+        of_kind: RefCell::default(),
         completions: RefCell::default(),
         pages: RefCell::default(),
         heads,
@@ -124,6 +125,9 @@ async fn measure(shared: &Rc<Shared>) -> io::Result<Value> {
         report["complete_p99_us"] = completions["p99_us"].clone();
         report["completions"] = completions["count"].clone();
     }
+    for (kind, stats) in &*shared.of_kind.borrow() {
+        report["operations"][kind] = stats.report(seconds, None);
+    }
     if work == Work::List {
         let pages = shared.pages.borrow();
         let tenth = pages.len().div_ceil(10);
@@ -132,7 +136,7 @@ async fn measure(shared: &Rc<Shared>) -> io::Result<Value> {
         report["first_pages_us"] = json!(median(&pages[..tenth]));
         report["last_pages_us"] = json!(median(&pages[pages.len() - tenth..]));
     }
-    report["work"] = json!(format!("{work:?}").to_lowercase());
+    report["work"] = json!(work.name());
     report["size"] = json!(size);
     report["connections"] = json!(connections);
     report["objects"] = json!(objects);
@@ -261,16 +265,17 @@ async fn turns(shared: &Shared, connection: &mut Connection) -> io::Result<()> {
         let turn = shared.next.get();
         shared.next.set(turn + 1);
         let object = turn % shared.options.objects;
-        match pick(shared.options.work, turn) {
-            Work::Put => timed(shared, put(shared, connection, object)).await?,
-            Work::Get => timed(shared, get(shared, connection, object)).await?,
-            Work::Range => timed(shared, range(shared, connection, object)).await?,
+        let kind = pick(shared.options.work, turn);
+        match kind {
+            Work::Put => timed_as(shared, kind, put(shared, connection, object)).await?,
+            Work::Get => timed_as(shared, kind, get(shared, connection, object)).await?,
+            Work::Range => timed_as(shared, kind, range(shared, connection, object)).await?,
             Work::Delete => {
                 // Gone and back at once, so that nobody else finds it missing for long: reads accept 404.
-                timed(shared, delete(shared, connection, object)).await?;
+                timed_as(shared, kind, delete(shared, connection, object)).await?;
                 put(shared, connection, object).await?;
             }
-            _ => timed(shared, head(shared, connection, object)).await?,
+            _ => timed_as(shared, kind, head(shared, connection, object)).await?,
         }
     }
     Ok(())

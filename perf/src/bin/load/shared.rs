@@ -1,6 +1,7 @@
 //! What the connections of a load share: options, signed requests, the clock, and what was measured.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -74,6 +75,13 @@ pub struct Options {
     pub uploads: Option<std::path::PathBuf>,
 }
 
+impl Work {
+    /// As it is called in a report.
+    pub fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
 /// What the load does.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
@@ -126,6 +134,8 @@ pub struct Shared {
     pub stop: Cell<bool>,
     pub measuring: Cell<bool>,
     pub stats: RefCell<Stats>,
+    /// Of mixed work: each kind of operations for itself.
+    pub of_kind: RefCell<BTreeMap<String, Stats>>,
     /// Of multipart uploads: the calls that complete them.
     pub completions: RefCell<Stats>,
     /// Of listings: the time of each page, in microseconds.
@@ -191,10 +201,23 @@ pub fn take_next(shared: &Shared, end: usize) -> Option<usize> {
 
 /// Measures an operation that says how many bytes it carried.
 pub async fn timed(shared: &Shared, operation: impl Future<Output = io::Result<u64>>) -> io::Result<()> {
+    timed_as(shared, shared.options.work, operation).await
+}
+
+/// As [`timed`], for one of several kinds of operations.
+pub async fn timed_as(
+    shared: &Shared,
+    kind: Work,
+    operation: impl Future<Output = io::Result<u64>>,
+) -> io::Result<()> {
     let began = Instant::now();
     let bytes = operation.await?;
     if shared.measuring.get() && !shared.stop.get() {
-        shared.stats.borrow_mut().record(began.elapsed(), bytes);
+        let took = began.elapsed();
+        shared.stats.borrow_mut().record(took, bytes);
+        if kind != shared.options.work {
+            shared.of_kind.borrow_mut().entry(kind.name()).or_default().record(took, bytes);
+        }
     }
     Ok(())
 }
