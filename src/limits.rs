@@ -101,14 +101,14 @@ pub const FORM_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// One disk operation of an object's body. 64 KiB costs a quarter of the throughput, 1 MiB gains nothing more.
 pub const TRANSFER_BYTES: usize = 256 * 1024;
-/// One write of a long body: fewer requests to the disk, and still in the second-level cache of a core from the socket
-/// through the hashes.
+/// One piece of a long body: fewer requests to the disk, and still in the second-level cache of a core from the socket
+/// through the hashes, or from the page cache to the socket.
 pub const LARGE_TRANSFER_BYTES: usize = 512 * 1024;
 const _: () = assert!(LARGE_TRANSFER_BYTES.is_multiple_of(DIRECT_ALIGNMENT));
 /// From this length on a body counts as long: parts of uploads do, but the last.
 pub const LARGE_BODY_BYTES_MIN: u64 = PART_BYTES_MIN;
 /// Large buffers are handed out until a core has handed out so many bytes in all; then those of [`TRANSFER_BYTES`] have
-/// to do, so that a crowd of uploads fits.
+/// to do, so that a crowd of uploads and downloads fits.
 pub const LARGE_TRANSFER_MEMORY_MAX: usize = TRANSFER_MEMORY_MAX / 4;
 /// Buffers of [`LARGE_TRANSFER_BYTES`] one core keeps for reuse.
 pub const LARGE_BUFFERS_KEPT: usize = 16;

@@ -35,11 +35,12 @@ pub(super) fn directories_max(config: &Config, limit: usize) -> usize {
 /// most a quarter of the queues, of which each worker takes one, and an eighth of the watches are taken. 0: a worker asks
 /// each file. To be called before the sandbox hides the limits.
 pub(super) fn watches_max(workers: usize) -> usize {
-    let limit = |name: &str| {
+    // Hidden by ProcSubset=pid of systemd, for one.
+    let limit = |name: &str, at_least| {
         let text = std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}"));
-        text.ok().and_then(|text| text.trim().parse::<usize>().ok()).unwrap_or(0)
+        text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(at_least)
     };
-    let queues = limit("max_user_instances");
+    let queues = limit("max_user_instances", INOTIFY_INSTANCES);
     if workers > queues / 4 {
         tracing::info!(
             queues,
@@ -49,7 +50,7 @@ pub(super) fn watches_max(workers: usize) -> usize {
         );
         return 0;
     }
-    limit("max_user_watches") / 8 / workers.max(1)
+    limit("max_user_watches", INOTIFY_WATCHES) / 8 / workers.max(1)
 }
 
 /// How many descriptors so many workers take when each has so many connections, and keeps so many objects open.
@@ -73,7 +74,10 @@ pub(super) fn warn_of_lack(config: &Config, limit: usize) {
     }
 }
 
-/// Of a worker besides: its ring, its listeners, its mailbox, what a few requests under way have open, and the directories
+/// What the kernel allows each user at least, if nobody has changed it: queues of reports, and watches.
+const INOTIFY_INSTANCES: usize = 128;
+const INOTIFY_WATCHES: usize = 8192;
+/// Of a worker besides: its ring, its listeners, its mailbox, its queue of reports, what a few requests under way have open, and the directories
 /// that it keeps open.
 const OF_WORKER: usize = 64 + limits::OPEN_DIRECTORIES_MAX;
 /// Of the process: the data directory, the identity store, logs, sockets for administrators and monitors.

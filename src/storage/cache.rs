@@ -13,8 +13,8 @@
 //!
 //! # Invariants
 //! - Nothing in here is used unless its path names the same inode of the same device, with the same size and the same two
-//!   times. The time of the last change (ctime), which nobody can set, moves with everything that an entry holds: content,
-//!   record (an attribute of the file), owner, mode and links.
+//!   times, or the kernel would have reported that it does not. The time of the last change (ctime), which nobody can set,
+//!   moves with everything that an entry holds: content, record (an attribute of the file), owner, mode and links.
 //! - That holds because a file whose ctime is young is not taken in: the next change gets another one for sure, which
 //!   within one tick of the clock of files it would not ([`SETTLED_MS`], `COARSE_SETTLED`).
 //! - The path is not resolved as strictly here as it was at first: a symbolic link that took the place of one of its
@@ -31,8 +31,8 @@
 //! The content of a small object that is read again is kept beside its open file ([`CachedObject::body`]), which saves
 //! reading it. It is used under the same condition: it was read after the file's ctime had settled, and whoever sends it
 //! asks afterwards whether the object stands. What that cannot tell are stores through a shared mapping (mmap) of the file,
-//! of which the kernel takes no time as they happen: a body that was kept before them is shown for [`TRUST`] at most, where
-//! reading the file would have shown them at once.
+//! of which the kernel takes no time as they happen, and what it does not report (`changes`): a body that was kept before
+//! them is shown for [`TRUST`] at most, where reading the file would have shown them at once.
 //!
 //! Only current objects are in here; noncurrent versions are looked for every time.
 
@@ -224,9 +224,14 @@ impl ObjectCache {
             return true;
         }
         let stands = match cached.directory.get() {
-            Some(directory) if directory.stands(root, turn) => {
-                (shown == Shown::Kept && cached.is_quiet(turn)) || self.is_unchanged(root, cached)
-            }
+            Some(directory) if directory.stands(root, turn) => match shown {
+                Shown::Kept if cached.is_quiet(turn) => true,
+                Shown::Kept => {
+                    self.watch(root, cached, directory);
+                    cached.is_unchanged()
+                }
+                Shown::Read => cached.is_unchanged(),
+            },
             Some(_) => cached.stands_at_its_path(root),
             None => {
                 let path = cached.names.directory();
@@ -243,17 +248,18 @@ impl ObjectCache {
         stands
     }
 
-    /// Whether the object's file is as it was. One that is asked for often is watched from here on.
-    fn is_unchanged(&self, root: &Root, cached: &CachedObject) -> bool {
-        if root.capabilities.reports_changes && cached.asked.get() < WATCHED_AFTER {
-            cached.asked.set(cached.asked.get() + 1);
-            if cached.asked.get() == WATCHED_AFTER
-                && let Some(watch) = self.changes.watch(cached.object.file.as_fd())
-            {
-                let _ = cached.watch.set(watch);
-            }
+    /// Watches the object's file once it was asked often enough.
+    fn watch(&self, root: &Root, cached: &CachedObject, directory: &Directory) {
+        let is_reported = root.capabilities.reports_changes && directory.is_of_device_of(cached);
+        if !is_reported || cached.asked.get() >= WATCHED_AFTER {
+            return;
         }
-        cached.is_unchanged()
+        cached.asked.set(cached.asked.get() + 1);
+        if cached.asked.get() == WATCHED_AFTER
+            && let Some(watch) = self.changes.watch(cached.object.file.as_fd())
+        {
+            let _ = cached.watch.set(watch);
+        }
     }
 
     /// Takes an object in that was opened just now as the current one of this key, unless what could be said of it later
@@ -495,7 +501,7 @@ const RENEWED_WITHIN: Duration = Duration::from_secs(2);
 /// Where a look at a file's times does not make the next change get others, they tick in milliseconds or, on the coarsest
 /// file systems, in seconds.
 const COARSE_SETTLED: Duration = Duration::from_secs(2);
-/// Files that one step of the sweep closes at most: some hundred microseconds.
+/// Files that one step of the sweep closes at most, and stops to watch: some hundred microseconds.
 const DROPPED_AT_ONCE: usize = 256;
 const WAYS: usize = 4;
 /// Watching a file costs as much as asking it three or four times.

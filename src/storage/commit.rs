@@ -220,12 +220,22 @@ impl Committer {
     pub async fn settle_large(&self, durability: Durability, file: OwnedFd) -> Result<()> {
         let Some(threads) = self.threads(durability)? else { return Ok(()) };
         let work = match threads.journal_of(Some(file.as_fd())) {
-            // All of it went past the page cache: no thread needs to be woken for nothing.
-            Some(_) if cached_bytes(file.as_fd(), 0, 0) == Some(0) => return Ok(()),
             Some(_) => Work::Settle(file),
             None => Work::FlushAll(Change { files: SmallVec::from_iter([Arc::new(file)]), wide: false }),
         };
         threads.wait_for(work).await.at(Subject::Object, OP_SETTLE)
+    }
+
+    /// As [`settle`](Self::settle), for a file all of which was to go past the page cache: mostly there is nothing to wait
+    /// for, and no thread to be woken.
+    pub async fn settle_direct(&self, durability: Durability, file: OwnedFd) -> Result<()> {
+        let Some(threads) = self.threads(durability)? else { return Ok(()) };
+        let has_journal = threads.journal_of(Some(file.as_fd())).is_some();
+        if has_journal && cached_bytes(file.as_fd(), 0, 0) == Some(0) {
+            // What was there after all and is gone may have failed.
+            return write_back(file.as_fd()).at(Subject::Object, OP_SETTLE);
+        }
+        self.settle_large(durability, file).await
     }
 
     /// As [`settle`](Self::settle), for a thread that is no core and may wait.

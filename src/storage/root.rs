@@ -58,7 +58,8 @@ pub struct Capabilities {
     /// Every write after a look at a file's time changes it (Linux from 6.13 on: ext4, XFS, btrfs, tmpfs); otherwise a
     /// write within the same tick of the clock, some milliseconds, does not.
     pub fine_times: bool,
-    /// The kernel reports every change of a file (inotify), as only this machine writes to the file system.
+    /// The kernel reports changes of a file as they are made (inotify), and they are found out about afterwards too: only
+    /// this machine writes to the file system, and its times are fine.
     pub reports_changes: bool,
 }
 
@@ -462,6 +463,7 @@ pub(super) fn probe(staging: BorrowedFd<'_>) -> rustix::io::Result<Capabilities>
         fs::renameat_with(staging, name, staging, "probe-other", fs::RenameFlags::EXCHANGE).is_ok();
     let _ = fs::unlinkat(staging, name, AtFlags::empty());
     let _ = fs::unlinkat(staging, "probe-other", AtFlags::empty());
+    let fine_times = has_fine_times(named.as_fd())?;
     Ok(Capabilities {
         unnamed_files: unnamed.is_ok(),
         direct_io: direct.is_ok(),
@@ -469,8 +471,8 @@ pub(super) fn probe(staging: BorrowedFd<'_>) -> rustix::io::Result<Capabilities>
         attributes,
         exchange,
         chown: can_chown(staging),
-        fine_times: has_fine_times(named.as_fd())?,
-        reports_changes: is_local(staging) && cache::are_reported(named.as_fd()),
+        fine_times,
+        reports_changes: fine_times && is_local(staging) && cache::are_reported(named.as_fd()),
     })
 }
 

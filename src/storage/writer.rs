@@ -188,7 +188,9 @@ impl<'r> Writer<'r> {
             self.offset += self.tail.len() as u64;
         }
         let length = self.offset - self.start;
-        let staged = if length == 0 { self.staged } else { self.staged.settle(self.durability).await? };
+        let is_direct = self.direct && self.tail.is_empty();
+        let staged =
+            if length == 0 { self.staged } else { self.staged.settle(self.durability, is_direct).await? };
         failpoint::pass("write:done");
         Ok((staged, length))
     }
@@ -250,8 +252,8 @@ impl<'r> Staged<'r> {
         Staged::new(root, StagedFile::Plain(fd), Some(name))
     }
 
-    /// Waits until the data is on the device.
-    async fn settle(self, durability: Durability) -> Result<Staged<'r>> {
+    /// Waits until the data is on the device. `is_direct`: all of it was to go past the page cache.
+    async fn settle(self, durability: Durability, is_direct: bool) -> Result<Staged<'r>> {
         let Staged { root, file, name, spill, directory } = self;
         let file = match file {
             StagedFile::Plain(fd) => StagedFile::Plain(root.committer.settle(durability, fd).await?),
@@ -259,7 +261,11 @@ impl<'r> Staged<'r> {
                 // The tail, and all of it where the file system does not write past the page cache after all.
                 if durability != Durability::None {
                     let fd = file.as_fd().try_clone_to_owned().at(Subject::Object, OP_WRITE)?;
-                    root.committer.settle_large(durability, fd).await?;
+                    if is_direct {
+                        root.committer.settle_direct(durability, fd).await?;
+                    } else {
+                        root.committer.settle_large(durability, fd).await?;
+                    }
                 }
                 StagedFile::Ring(file)
             }

@@ -149,7 +149,8 @@ impl Core {
         // Ids of different cores and of different runs are far apart.
         let start = now().seconds as u64;
         let requests = Cell::new((start << 24) ^ ((index as u64) << 56));
-        let objects = ObjectCache::new(shared.objects_max, shared.watches_max);
+        let reports = shared.service.root.capabilities.reports_changes;
+        let objects = ObjectCache::new(shared.objects_max, if reports { shared.watches_max } else { 0 });
         let directories = OpenDirectories::new(shared.directories_max);
         let desk = Desk::new(shared.journal.clone());
         Core {

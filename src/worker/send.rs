@@ -215,8 +215,8 @@ async fn send_directly(
         let file = file.clone();
         Box::pin(async move {
             // A direct read has an aligned length too; the end of the file cuts it off.
-            let room = buf.room();
-            let (read, buf) = file.read_at(buf, room, from).await;
+            let length = (before + wanted).next_multiple_of(DIRECT_ALIGNMENT);
+            let (read, buf) = file.read_at(buf, length, from).await;
             (read, buf, before, wanted)
         })
     };

@@ -4,9 +4,15 @@ Every test asks for an object until the server answers it without opening it, ch
 next answer has to show the change. Whether the server opens a file is seen by its descriptors, because it keeps those.
 """
 
+import contextlib
+import ctypes
 import hashlib
 import os
 import pathlib
+import platform
+import re
+import signal
+import subprocess
 import threading
 import time
 
@@ -139,6 +145,129 @@ def test_the_next_answer_shows_the_change(cached, change):
         assert found[1] != md5(b"before") and "-" in found[1]
     head = s3.head_object(Bucket=bucket, Key="k")
     assert (head["ETag"], head["ContentLength"]) == (found[1], len(body))
+
+
+class Crowd:
+    """Some clients of one directory whose requests the server finds waiting together: then it looks at the directory once,
+    and has the kernel report changes of files that are asked for often."""
+
+    KEYS = ["k", "l", "m", "n"]
+
+    def __init__(self, server, bucket):
+        self.server, self.stack = server, contextlib.ExitStack()
+        self.connections = [self.stack.enter_context(Connection(server)) for _ in self.KEYS]
+        signer = Signer(server.users["writer"])
+        self.requests = []
+        for key, connection in zip(self.KEYS, self.connections):
+            target = signer.presign("GET", connection.host, f"/{bucket}/{key}", expires=600)
+            self.requests.append(f"GET {target} HTTP/1.1\r\nHost: {connection.host}\r\n\r\n".encode())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        self.stack.close()
+
+    def ask(self):
+        """The body of the last key, which is never the first that the server answers."""
+        os.kill(self.server.pid, signal.SIGSTOP)
+        try:
+            for connection, request in zip(self.connections, self.requests):
+                connection.send(request)
+        finally:
+            os.kill(self.server.pid, signal.SIGCONT)
+        answers = [connection.answer() for connection in self.connections]
+        for answer in answers:
+            answer.expect(200)
+        return answers[-1].body
+
+    def watch(self, path):
+        """Asks until the file is watched."""
+        def is_watched():
+            self.ask()
+            return path.stat().st_ino in watched(self.server)
+
+        wait_until(is_watched, f"{path} to be watched")
+
+
+def watched(server):
+    """The inodes of files of which the kernel reports changes to the server."""
+    found = set()
+    for link in pathlib.Path(f"/proc/{server.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if "inotify" in os.readlink(link):
+                text = pathlib.Path(f"/proc/{server.pid}/fdinfo/{link.name}").read_text()
+                found |= {int(inode, 16) for inode in re.findall(r"^inotify .*?ino:([0-9a-f]+)", text, re.MULTILINE)}
+    return found
+
+
+@pytest.fixture
+def crowd(cached):
+    kind = subprocess.run(["stat", "-f", "-c", "%T", cached.root], capture_output=True, text=True).stdout.strip()
+    if kind not in ("ext2/ext3", "xfs", "btrfs", "tmpfs"):
+        pytest.skip(f"nobody knows whether only this machine writes to {kind}")
+    s3, bucket = cached.s3(), new_bucket(cached)
+    for key in Crowd.KEYS:
+        s3.put_object(Bucket=bucket, Key=key, Body=b"before")
+    with Crowd(cached, bucket) as crowd:
+        crowd.path = cached.path(bucket, Crowd.KEYS[-1])
+        # As a program has it that opened it long ago.
+        with open(crowd.path, "r+b", buffering=0) as crowd.file:
+            time.sleep(SETTLED_SECONDS)
+            crowd.watch(crowd.path)
+            yield crowd
+
+
+def by_its_descriptor(crowd):
+    os.pwrite(crowd.file.fileno(), b"after-", 0)
+
+
+def by_another_name(crowd):
+    other = crowd.server.root / "link"
+    os.link(crowd.path, other)
+    crowd.watch(crowd.path)
+    other.write_bytes(b"after-")
+    other.unlink()
+
+
+def by_cutting_it_off(crowd):
+    os.ftruncate(crowd.file.fileno(), 0)
+    os.pwrite(crowd.file.fileno(), b"after-", 0)
+
+
+def by_a_rename(crowd):
+    crowd.path.with_name("other").write_bytes(b"after-")
+    crowd.path.with_name("other").rename(crowd.path)
+
+
+def by_copying(crowd):
+    with open(crowd.server.root / "source", "w+b", buffering=0) as source:
+        source.write(b"after-")
+        assert os.copy_file_range(source.fileno(), crowd.file.fileno(), 6, 0, 0) == 6
+
+
+@pytest.mark.parametrize("change", [by_its_descriptor, by_another_name, by_cutting_it_off, by_a_rename, by_copying])
+def test_the_next_answer_shows_the_change_of_a_watched_file(crowd, change):
+    assert crowd.ask() == b"before"
+    change(crowd)
+    assert crowd.ask() == b"after-"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers of system calls are those of x86-64")
+def test_what_the_kernel_does_not_report_shows_within_a_second(crowd):
+    """io_submit(2) by a program that had opened the file before."""
+    system = ctypes.CDLL(None, use_errno=True).syscall
+    context, body = ctypes.c_ulong(), ctypes.create_string_buffer(b"after-", 6)
+    assert system(206, 1, ctypes.byref(context)) == 0, "io_setup"
+    # struct iocb: data, key and flags, opcode (PWRITE) and priority, descriptor, buffer, length, offset.
+    request = (ctypes.c_uint64 * 8)(0, 0, 1 | crowd.file.fileno() << 32, ctypes.addressof(body), 6, 0, 0, 0)
+    requests = (ctypes.c_void_p * 1)(ctypes.addressof(request))
+    assert system(209, context, 1, requests) == 1, "io_submit"
+    events = (ctypes.c_uint64 * 4)()
+    assert system(208, context, 1, 1, events, None) == 1, "io_getevents"
+    assert events[2] == 6, events[:]
+    system(207, context)
+    wait_until(lambda: crowd.ask() == b"after-", "the change to be shown", seconds=2)
 
 
 def test_what_the_record_says_is_shown_at_once(cached):

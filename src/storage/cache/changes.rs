@@ -5,8 +5,7 @@
 //! reports answers for all watched objects that are asked for in one [`Turn`].
 //!
 //! # Invariants
-//! - A program's change is in the queue before its system call returns (and, made through a ring, before its completion is
-//!   there). So whoever knows of a change and then sends a request is answered by one who has read the report.
+//! - A program's change is in the queue before its system call returns, or its completion is in its ring. So whoever knows of a change and then sends a request is answered by one who has read the report.
 //! - The watch is on the file itself, whatever name a change is made by. It is placed before the file's state is compared.
 //! - A report comes when a write has ended, not when it begins: it tells nothing of content that was read meanwhile. What
 //!   was read for an answer is compared by the file's times, which move first; only what is in memory goes by reports.
@@ -14,9 +13,9 @@
 //!   ([`Capabilities::reports_changes`](crate::storage::root::Capabilities)).
 //! - After its first report a watch is gone, so that no program can fill the queue, and its object is asked by its
 //!   descriptor until its path is followed again.
-//! - What the kernel does not report: stores through a mapping (mmap) and writes of io_submit(2). That a program opens the
-//!   file to make them is reported; if it had opened it before, such changes show when the object's path is followed again,
-//!   within [`TRUST`](super::TRUST).
+//! - What the kernel does not report: stores through a mapping (mmap), and writes of io_submit(2) or of a ring that polls
+//!   (IOPOLL). That a program opens the file to make them is reported; if it had opened it before, such changes show when
+//!   the object's path is followed again, within [`TRUST`](super::TRUST).
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use rustix::fs;
 
-use super::{file_id_at, is_settled};
+use super::{CachedObject, file_id_at, is_settled};
 use crate::codec::dates::Timestamp;
 use crate::limits::DIRECTORIES_KEPT;
 use crate::runtime::Turn;
@@ -90,6 +90,11 @@ impl Directories {
 impl Directory {
     fn is_at(&self, path: &[u8]) -> bool {
         self.path.strip_suffix(b"\0") == Some(path)
+    }
+
+    /// Whether the object's file is on its file system: no other one is mounted on the file itself.
+    pub(super) fn is_of_device_of(&self, cached: &CachedObject) -> bool {
+        self.state.device == cached.object.file_id.device
     }
 
     /// Whether an object that was in here still is. False: it has to be found by its own path.

@@ -441,12 +441,13 @@ fn what_is_in_memory_goes_by_reports_and_what_was_read_by_times() {
     assert!(!directory.stands(&store.root, turn), "the first of a turn");
     fs::write(store.path("bucket/a/b"), b"CONTENT").unwrap();
     // As if it had not been reported.
-    store.cache.changes.watch(File::open(store.path("bucket/a/z")).unwrap().as_fd()).map(|other| {
+    let other = File::open(store.path("bucket/a/z")).unwrap();
+    if let Some(other) = store.cache.changes.watch(other.as_fd()) {
         let place = store.cache.expect(&store.name, &parsed("a/b")).unwrap();
         let mut sets = store.cache.sets.borrow_mut();
         let slot = store.cache.set(&mut sets, place.hash).unwrap().iter_mut().flatten().next().unwrap();
         Rc::get_mut(&mut slot.object).unwrap().watch = OnceCell::from(other);
-    });
+    }
     assert!(store.serves_in(Some(turn), "a/b"));
     assert!(!store.shows(Shown::Read, Some(turn), "a/b"));
 }
