@@ -88,6 +88,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn watches_are_shared_by_the_workers_and_there_are_none_where_queues_are_few() {
+        let (one, four) = (watches_max(1), watches_max(4));
+        assert!(one > 0 && four > 0 && (one - 3..=one).contains(&(four * 4)), "{one} {four}");
+        assert_eq!(watches_max(usize::MAX), 0);
+    }
+
+    #[test]
     fn what_is_wanted_is_the_sum_and_never_overflows() {
         assert_eq!(wanted(2, 100, 10), 2 * (100 + 10 + OF_WORKER) + OF_PROCESS);
         assert_eq!(wanted(usize::MAX, usize::MAX, 1), usize::MAX);

@@ -40,6 +40,8 @@ TRANSFER_BYTES, TRANSFER_MEMORY_MAX = 256 * KIB, 256 * MIB
 SPARE_BYTES_MAX = 32 * TRANSFER_BYTES
 XML_BODY_BYTES_MAX, DOCUMENT_MEMORY_MAX = 8 * MIB, 64 * MIB
 ANSWER_MEMORY_MAX = 128 * MIB
+# Pages of listings that are made and not answers yet: their keys, and what is known of each.
+KEYS_IN_HAND_BYTES_MAX = 16 * 1000 * (1024 + 512)
 UNVERIFIED_BYTES_MAX, UNVERIFIED_MEMORY_MAX = (2 * 32 + 64) * KIB, 128 * MIB
 # What a connection takes besides its buffers: its task, its watch, its socket's share. TLS has records of 16 KiB both ways.
 CONNECTION_BYTES, TLS_BYTES = 12 * KIB, 64 * KIB
@@ -373,7 +375,7 @@ def test_listings_that_nobody_reads(one_core):
     assert page.body.count(b"<Key>") == 1000 and len(page.body) > 5_000_000
     data = signed(user, f"{one_core.host}:{one_core.port}", "GET", f"/{bucket}")
     fit = ANSWER_MEMORY_MAX // len(page.body)
-    with bounded(one_core, ANSWER_MEMORY_MAX):
+    with bounded(one_core, ANSWER_MEMORY_MAX + KEYS_IN_HAND_BYTES_MAX):
         # All at once: pages are not made faster than the core makes answers of them.
         with Crowd(one_core, fit + 60, receive=4096) as crowd:
             crowd.send(data)
