@@ -77,8 +77,8 @@ pub(super) fn warn_of_lack(config: &Config, limit: usize) {
 /// What the kernel allows each user at least, if nobody has changed it: queues of reports, and watches.
 const INOTIFY_INSTANCES: usize = 128;
 const INOTIFY_WATCHES: usize = 8192;
-/// Of a worker besides: its ring, its listeners, its mailbox, its queue of reports, what a few requests under way have open, and the directories
-/// that it keeps open.
+/// Of a worker besides: its ring, its listeners, its mailbox, its queue of reports, what a few requests under way have open,
+/// and the directories that it keeps open.
 const OF_WORKER: usize = 64 + limits::OPEN_DIRECTORIES_MAX;
 /// Of the process: the data directory, the identity store, logs, sockets for administrators and monitors.
 const OF_PROCESS: usize = 256;

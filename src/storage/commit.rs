@@ -228,13 +228,13 @@ impl Committer {
 
     /// As [`settle`](Self::settle), for a file all of which was to go past the page cache: mostly there is nothing to wait
     /// for, and no thread to be woken.
-    pub async fn settle_direct(&self, durability: Durability, file: OwnedFd) -> Result<()> {
+    pub async fn settle_direct(&self, durability: Durability, file: BorrowedFd<'_>) -> Result<()> {
         let Some(threads) = self.threads(durability)? else { return Ok(()) };
-        let has_journal = threads.journal_of(Some(file.as_fd())).is_some();
-        if has_journal && cached_bytes(file.as_fd(), 0, 0) == Some(0) {
+        if threads.journal_of(Some(file)).is_some() && cached_bytes(file, 0, 0) == Some(0) {
             // What was there after all and is gone may have failed.
-            return write_back(file.as_fd()).at(Subject::Object, OP_SETTLE);
+            return write_back(file).at(Subject::Object, OP_SETTLE);
         }
+        let file = file.try_clone_to_owned().at(Subject::Object, OP_SETTLE)?;
         self.settle_large(durability, file).await
     }
 

@@ -259,13 +259,11 @@ impl<'r> Staged<'r> {
             StagedFile::Plain(fd) => StagedFile::Plain(root.committer.settle(durability, fd).await?),
             StagedFile::Ring(file) => {
                 // The tail, and all of it where the file system does not write past the page cache after all.
-                if durability != Durability::None {
+                if is_direct {
+                    root.committer.settle_direct(durability, file.as_fd()).await?;
+                } else if durability != Durability::None {
                     let fd = file.as_fd().try_clone_to_owned().at(Subject::Object, OP_WRITE)?;
-                    if is_direct {
-                        root.committer.settle_direct(durability, fd).await?;
-                    } else {
-                        root.committer.settle_large(durability, fd).await?;
-                    }
+                    root.committer.settle_large(durability, fd).await?;
                 }
                 StagedFile::Ring(file)
             }

@@ -32,7 +32,7 @@ fn every_change_is_answered_and_counted() {
             let requests = (0..20).map(|number| async move {
                 let file = committer.settle(durability, written(directory)).await.unwrap();
                 committer.settle_large(durability, file).await.unwrap();
-                committer.settle_direct(durability, written(directory)).await.unwrap();
+                committer.settle_direct(durability, written(directory).as_fd()).await.unwrap();
                 committer.commit(durability, change(directory, number % 2 == 0)).await.unwrap();
                 committer.commit_data(durability, change(directory, false)).await.unwrap();
             });
