@@ -32,7 +32,7 @@ use crate::iam::Action;
 use crate::limits;
 use crate::storage::error::{At, Subject};
 use crate::storage::layout;
-use crate::storage::multipart::{copy, read_digests};
+use crate::storage::multipart::read_digests;
 use crate::storage::object::{self, Condition, Object};
 use crate::storage::profile::ETagKind;
 use crate::storage::record::{ETag, HeaderField, Record, StoredChecksum};
@@ -92,15 +92,13 @@ pub async fn copy_object(ctx: &Ctx<'_>, operation: Authorized<CopyObject>) -> Re
     let durability = root.durability(&name);
     let digests = ctx
         .offload(move |service| {
-            copy(source_file.as_fd(), 0, to.as_fd(), 0, size)?;
+            content.copy(source_file.as_fd(), 0, to.as_fd(), 0, size)?;
             service.root.committer.settle_and_wait(durability, to.as_fd())?;
             failpoint::pass("copy:done");
-            let digests = match compute {
+            Ok(match compute {
                 Some(wanted) => Some(read_digests(to.as_fd(), 0, size, wanted)?),
                 None => None,
-            };
-            content.check(source_file.as_fd())?;
-            Ok(digests)
+            })
         })
         .await?;
     if original.record.is_none() {

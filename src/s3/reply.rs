@@ -12,7 +12,8 @@ use crate::codec::dates::Timestamp;
 use crate::http::response::ResponseHead;
 use crate::limits::JOINED_BYTES_MAX;
 use crate::runtime::{Pool, Share, buffer};
-use crate::storage::object::{Content, FileId};
+use crate::storage::content::Content;
+use crate::storage::object::FileId;
 
 /// The answer to one request. What depends on the connection (Content-Length, Connection) is added when it is sent.
 pub struct Reply {

@@ -9,6 +9,7 @@ pub mod bucket_config;
 pub mod by_bucket;
 pub mod cache;
 pub mod commit;
+pub mod content;
 pub mod error;
 pub mod layout;
 pub mod list;

@@ -31,7 +31,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
-pub use self::complete::{CompleteError, Completed, Expected, PartWanted, complete, copy};
+pub use self::complete::{CompleteError, Completed, Expected, PartWanted, complete};
 use self::part::part_name;
 pub use self::part::{Entered, PartWriter, Source, copy_part, read_digests};
 use self::table::Table;

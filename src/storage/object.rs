@@ -24,6 +24,7 @@ use rustix::time::{ClockId, clock_gettime};
 use smallvec::smallvec;
 
 use super::commit::Change;
+use super::content::Content;
 use super::error::{At, Error, Result, Subject};
 use super::layout::{self, KeyPath, ObjectKey};
 use super::permission;
@@ -142,21 +143,12 @@ impl From<&Statx> for FileId {
     }
 }
 
-/// What tells one content of a file from another: every program that writes to the file changes it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Content {
-    size: u64,
-    modified: Timestamp,
-}
-
 impl Object {
     /// Which content of the file the rest speaks of.
     pub fn content(&self) -> Content {
-        Content { size: self.size, modified: self.modified }
+        Content::new(self.size, self.modified)
     }
-}
 
-impl Object {
     /// How long to wait until what is read of the file is sure to be what its size and time speak of. `None`: it is.
     ///
     /// The kernel sets a file's time when a write begins, and copies the data afterwards. So while the time is fresh, a
@@ -170,23 +162,6 @@ impl Object {
         let settled = i128::from(limits::SETTLED_MS) * 1_000_000;
         // A time in the future was set by somebody, and says nothing.
         (0..settled).contains(&age).then(|| Duration::from_nanos((settled - age) as u64))
-    }
-}
-
-impl Content {
-    /// Whether an open file still has this content: what was read of it meanwhile is then of one version.
-    ///
-    /// # Errors
-    /// EAGAIN: another program changed it.
-    pub fn check(self, file: BorrowedFd<'_>) -> Result<()> {
-        let stat = fs::fstat(file).at(Subject::Object, "stat the object")?;
-        let same = self == Content { size: stat.st_size as u64, modified: modified(&stat) };
-        if same { Ok(()) } else { Err(Self::changed()) }
-    }
-
-    /// The error of a file that another program changed while it was read.
-    pub fn changed() -> Error {
-        Error { op: "read one version of the object", subject: Subject::Object, errno: Errno::AGAIN }
     }
 }
 

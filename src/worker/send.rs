@@ -27,7 +27,8 @@ use crate::runtime::file::cached_bytes;
 use crate::runtime::{AlignedBuf, Phase, RingFile, Stream, Watch, buffer, clock, memory};
 use crate::s3::reply::{Body, FileRange, Reply};
 use crate::storage;
-use crate::storage::object::{Content, FileId};
+use crate::storage::content::Content;
+use crate::storage::object::FileId;
 
 /// What became of an answer.
 pub enum Sent {

@@ -18,7 +18,7 @@ use rustix::fs::{self, OFlags};
 use super::send::read_cached;
 use crate::limits::TRANSFER_BYTES;
 use crate::runtime::{AlignedBuf, Phase, RingFile, Stream, Watch};
-use crate::storage::object::Content;
+use crate::storage::content::Content;
 
 /// Sends the bytes of a file from `at` to `end`.
 pub(super) async fn send_sparingly(

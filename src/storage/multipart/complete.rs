@@ -6,6 +6,7 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::super::commit::Change;
+use super::super::content::copy_range;
 use super::super::error::{At, Result, Subject};
 use super::super::object::{self, Condition};
 use super::super::record::{ETag, PartChecksums, PartTable, Record, StoredChecksum};
@@ -271,7 +272,7 @@ fn laid_out<'r>(
     for part in parts {
         if let Place::Beside(id) = part.place {
             let from = open_part(upload.directory.as_fd(), &part_name(id))?;
-            copy(from.as_fd(), 0, data.as_fd(), u64::from(part.number - 1) * size, part.size)?;
+            copy_into_place(from.as_fd(), 0, data.as_fd(), u64::from(part.number - 1) * size, part.size)?;
             copied = true;
         }
     }
@@ -299,7 +300,7 @@ fn copied<'r>(root: &'r Root, bucket: &Bucket, upload: &Upload, parts: &[Part]) 
             Place::Beside(id) => (part_name(id), 0),
         };
         let file = open_part(upload.directory.as_fd(), &name)?;
-        copy(file.as_fd(), from, staged.as_fd(), offset, part.size)?;
+        copy_into_place(file.as_fd(), from, staged.as_fd(), offset, part.size)?;
         offset += part.size;
     }
     flush_copies(root, upload, &staged)?;
@@ -317,55 +318,12 @@ fn open_part(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
         .at(Subject::Object, OP_ASSEMBLE)
 }
 
-/// Copies a range inside the kernel, which shares the blocks where the file system can.
-pub fn copy(
-    from: BorrowedFd<'_>,
-    mut at: u64,
-    to: BorrowedFd<'_>,
-    mut offset: u64,
-    length: u64,
-) -> Result<()> {
-    let mut left = length;
-    while left > 0 {
-        let piece = left.min(COPY_BYTES_MAX) as usize;
-        match fs::copy_file_range(from, Some(&mut at), to, Some(&mut offset), piece) {
-            Ok(0) => {
-                return Err(Errno::IO).at(Subject::Object, "copy data: the source is shorter than it was");
-            }
-            Ok(count) => left -= count as u64,
-            Err(Errno::INTR) => {}
-            Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => {
-                return copy_by_hand(from, at, to, offset, left);
-            }
-            Err(errno) => return Err(errno).at(Subject::Object, "copy data"),
-        }
+/// Copies a part to its place in the object.
+fn copy_into_place(from: BorrowedFd<'_>, at: u64, to: BorrowedFd<'_>, offset: u64, size: u64) -> Result<()> {
+    match copy_range(from, at, to, offset, size)? {
+        copied if copied == size => Ok(()),
+        _ => Err(Errno::IO).at(Subject::Upload, "copy a part: its file is shorter than the part was"),
     }
-    Ok(())
-}
-
-fn copy_by_hand(
-    from: BorrowedFd<'_>,
-    mut at: u64,
-    to: BorrowedFd<'_>,
-    mut offset: u64,
-    length: u64,
-) -> Result<()> {
-    let mut buf = vec![0; limits::TRANSFER_BYTES];
-    let mut left = length;
-    while left > 0 {
-        let piece = left.min(buf.len() as u64) as usize;
-        match rustix::io::pread(from, &mut buf[..piece], at).at(Subject::Object, "copy data")? {
-            0 => return Err(Errno::IO).at(Subject::Object, "copy data: the source is shorter than it was"),
-            count => {
-                super::write_all(to, &buf[..count], offset).at(Subject::Object, "copy data")?;
-                (at, offset, left) = (at + count as u64, offset + count as u64, left - count as u64);
-            }
-        }
-    }
-    Ok(())
 }
 
 const OP_ASSEMBLE: &str = "put the parts together";
-
-/// One call copies at most this much, so that a long copy can be interrupted.
-const COPY_BYTES_MAX: u64 = 1 << 30;

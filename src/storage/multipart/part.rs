@@ -15,13 +15,12 @@ use rustix::io::Errno;
 use smallvec::smallvec;
 
 use super::super::commit::{Change, Durability};
+use super::super::content::Content;
 use super::super::error::{At, Result, Subject};
 use super::super::layout::BucketName;
-use super::super::object::Content;
 use super::super::root::Root;
 use super::super::walk;
 use super::super::writer::{self, Writer};
-use super::complete::copy;
 use super::table::{Part, PartETag, Place, Table};
 use super::{DATA, Upload};
 use crate::codec::dates::Timestamp;
@@ -123,7 +122,7 @@ pub struct Source {
 /// `Ok(None)`: the upload is gone meanwhile.
 ///
 /// # Errors
-/// EAGAIN: the source changed while it was copied (see [`Content::check`]).
+/// EAGAIN: the source changed while it was copied (see [`Content::copy`]).
 pub fn copy_part(
     root: &Root,
     upload: &Upload,
@@ -132,7 +131,7 @@ pub fn copy_part(
     modified: Timestamp,
 ) -> Result<Option<Entered>> {
     let (spot, fd) = Spot::take(root, upload, number, Some(source.length), false)?;
-    copy(source.file.as_fd(), source.offset, fd.as_fd(), spot.offset, source.length)?;
+    source.content.copy(source.file.as_fd(), source.offset, fd.as_fd(), spot.offset, source.length)?;
     failpoint::pass("part:copied");
     let (mut etag, mut checksum) = source.known;
     let algorithm = upload.description.checksum.map(|(algorithm, _)| algorithm);
@@ -146,7 +145,6 @@ pub fn copy_part(
         etag = etag.or(digests.md5.map(PartETag::Md5));
         checksum = checksum.or(digests.checksums[0]);
     }
-    source.content.check(source.file.as_fd())?;
     if root.durability(&upload.bucket) != Durability::None {
         data_of(&fd)?.flush(root)?;
     }
