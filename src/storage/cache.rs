@@ -20,12 +20,12 @@
 //! - The path is not resolved as strictly here as it was at first: a symbolic link that took the place of one of its
 //!   directories is followed, and only to the very same file. So an entry is trusted for [`TRUST`] only, however often it
 //!   is used; then its path is followed as strictly as at first, and only if that leads to the same file again, in the same
-//!   state, it is trusted anew (`Slot::renew`), with half of the system calls of opening it.
+//!   state, it is trusted anew (`Slot::renew`). The way to its directory is followed once for all objects in it.
 //! - Whether the bucket is served, and whether it keeps versions, is asked every time.
 //! - An entry that is not trusted any more is dropped within about a second ([`ObjectCache::sweep`]), so that files that
 //!   are deleted give their blocks back and file systems can be unmounted.
-//! - Bounded: a new entry takes the place of the one of its set that was used longest ago, and bodies have a number of bytes
-//!   that they share ([`KEPT_BODIES_BYTES_MAX`]).
+//! - Bounded: there are so many places (`slots`), and bodies have a number of bytes that they share
+//!   ([`KEPT_BODIES_BYTES_MAX`]).
 //!
 //! # Bodies
 //! The content of a small object that is read again is kept beside its open file ([`CachedObject::body`]), which saves
@@ -38,6 +38,7 @@
 
 mod changes;
 mod directories;
+mod slots;
 
 pub(super) use changes::are_reported;
 
@@ -53,6 +54,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use self::changes::{Changes, Watch};
 use self::directories::{Directories, Directory};
+use self::slots::{Slot, Slots};
 use super::layout::{self, BucketName, HOP_BYTES_MAX, ObjectKey};
 use super::object::{FileId, Object};
 use super::root::Root;
@@ -65,27 +67,13 @@ use crate::runtime::{Turn, prefetch};
 
 /// The objects of one core.
 pub struct ObjectCache {
-    /// As in a processor cache, an entry has its place in one of a few slots of a set that its hash chooses: finding it
-    /// compares at most that many, and none is ever moved.
-    sets: RefCell<Box<[[Option<Slot>; WAYS]]>>,
-    entries: Cell<usize>,
-    uses: Cell<u64>,
-    /// Where the sweep goes on.
-    hand: Cell<usize>,
+    slots: RefCell<Slots>,
     /// Bytes that bodies may still take.
     room: Rc<Cell<usize>>,
     directories: Directories,
     changes: Rc<Changes>,
     /// Random, so that nobody can choose keys that share a set.
     seed: u64,
-}
-
-struct Slot {
-    hash: u64,
-    used: u64,
-    /// When its path was last followed strictly, by [`coarse`].
-    opened: Duration,
-    object: Rc<CachedObject>,
 }
 
 /// The content of an object, counted as long as it is there.
@@ -140,19 +128,13 @@ impl ObjectCache {
     /// changes.
     #[must_use]
     pub fn new(objects_max: usize, watches_max: usize) -> ObjectCache {
-        // Rounded down: the bound of descriptors counts.
-        let sets = match objects_max / WAYS {
-            0 => 0,
-            sets => 1 << sets.ilog2(),
-        };
+        let slots = Slots::new(objects_max);
+        let if_any = |max| if slots.capacity() == 0 { 0 } else { max };
         ObjectCache {
-            sets: RefCell::new((0..sets).map(|_| [const { None }; WAYS]).collect()),
-            entries: Cell::new(0),
-            uses: Cell::new(0),
-            hand: Cell::new(0),
             directories: Directories::new(),
-            changes: Changes::new(if sets == 0 { 0 } else { watches_max }),
-            room: Rc::new(Cell::new(if sets == 0 { 0 } else { KEPT_BODIES_BYTES_MAX })),
+            changes: Changes::new(if_any(watches_max)),
+            room: Rc::new(Cell::new(if_any(KEPT_BODIES_BYTES_MAX))),
+            slots: RefCell::new(slots),
             seed: RandomState::new().hash_one(()),
         }
     }
@@ -160,28 +142,25 @@ impl ObjectCache {
     /// Whether there is nothing in here.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.get() == 0
+        self.slots.borrow().is_empty()
     }
 
     /// Where the object of this key is, if it was opened a moment ago. Whether it is that object, [`ObjectCache::find`] says.
     pub fn expect(&self, bucket: &BucketName, key: &ObjectKey) -> Option<Place> {
         let hash = self.hash(bucket, key);
-        let mut sets = self.sets.borrow_mut();
-        let slot = self.set(&mut sets, hash)?.iter_mut().flatten().find(|slot| slot.hash == hash)?;
+        let mut slots = self.slots.borrow_mut();
+        let slot = slots.touch(hash, |_| true)?;
         if slot.age(coarse()) >= RENEWED_WITHIN {
             return None;
         }
-        slot.used = self.next_use();
         prefetch(&*slot.object);
         Some(Place { hash })
     }
 
     /// Says that what is at this place is looked at in a moment.
     pub fn foresee(&self, place: Place) {
-        let mut sets = self.sets.borrow_mut();
-        let set = self.set(&mut sets, place.hash);
-        let slot = set.and_then(|set| set.iter_mut().flatten().find(|slot| slot.hash == place.hash));
-        if let Some(cached) = slot.map(|slot| &slot.object) {
+        let mut slots = self.slots.borrow_mut();
+        if let Some(cached) = slots.find(place.hash, |_| true).map(|slot| &slot.object) {
             prefetch(&*cached.names.text);
             cached.lines.get().into_iter().for_each(|lines| prefetch(&**lines));
             cached.body.get().into_iter().for_each(|body| prefetch(&*body.bytes));
@@ -197,9 +176,8 @@ impl ObjectCache {
         bucket: &BucketName,
         key: &ObjectKey,
     ) -> Option<Rc<CachedObject>> {
-        let mut sets = self.sets.borrow_mut();
-        let set = self.set(&mut sets, place.hash)?;
-        let slot = set.iter_mut().flatten().find(|slot| slot.is_of(place.hash, bucket, key))?;
+        let mut slots = self.slots.borrow_mut();
+        let slot = slots.find(place.hash, |slot| slot.object.names.are_of(bucket, key))?;
         if slot.object.versioning != root.versioning(bucket) || root.is_unlinked(bucket) {
             return None;
         }
@@ -283,16 +261,6 @@ impl ObjectCache {
         if names.path().len() > HOP_BYTES_MAX {
             return;
         }
-        let hash = self.hash(bucket, key);
-        let mut sets = self.sets.borrow_mut();
-        let Some(set) = self.set(&mut sets, hash) else { return };
-        let slot = match set
-            .iter_mut()
-            .position(|slot| slot.as_ref().is_none_or(|slot| slot.is_of(hash, bucket, key)))
-        {
-            Some(index) => &mut set[index],
-            None => oldest(set),
-        };
         let cached = CachedObject {
             object,
             lines: OnceCell::new(),
@@ -304,10 +272,9 @@ impl ObjectCache {
             asked: Cell::new(0),
             watch: OnceCell::new(),
         };
-        let slot_of = Slot { hash, used: self.next_use(), opened: coarse(), object: Rc::new(cached) };
-        if slot.replace(slot_of).is_none() {
-            self.entries.set(self.entries.get() + 1);
-        }
+        let mut slots = self.slots.borrow_mut();
+        let is_it = |slot: &Slot| slot.object.names.are_of(bucket, key);
+        slots.put(self.hash(bucket, key), coarse(), Rc::new(cached), is_it);
     }
 
     /// Keeps the content of an object, all of which was read just now, if there is room for it.
@@ -322,90 +289,46 @@ impl ObjectCache {
 
     /// Forgets the object of this key.
     pub fn forget(&self, bucket: &BucketName, key: &ObjectKey) {
-        let hash = self.hash(bucket, key);
-        let mut sets = self.sets.borrow_mut();
-        let Some(set) = self.set(&mut sets, hash) else { return };
-        let found =
-            set.iter_mut().find(|slot| slot.as_ref().is_some_and(|slot| slot.is_of(hash, bucket, key)));
-        if found.is_some_and(|slot| slot.take().is_some()) {
-            self.entries.set(self.entries.get() - 1);
-        }
+        let is_it = |slot: &Slot| slot.object.names.are_of(bucket, key);
+        self.slots.borrow_mut().remove(self.hash(bucket, key), is_it);
     }
 
     /// Drops entries that are not trusted any more, but only so many that the core is not kept long by closing their
     /// files. True: the sweep has seen all; else it wants to go on soon.
     pub fn sweep(&self) -> bool {
-        let mut sets = self.sets.borrow_mut();
-        let now = coarse();
-        let mut dropped = 0;
-        while self.entries.get() > 0 && self.hand.get() < sets.len() {
-            if dropped >= DROPPED_AT_ONCE {
-                return false;
-            }
-            for slot in &mut sets[self.hand.get()] {
-                if slot.as_ref().is_some_and(|slot| slot.age(now) >= TRUST) {
-                    *slot = None;
-                    dropped += 1;
-                    self.entries.set(self.entries.get() - 1);
-                }
-            }
-            self.hand.set(self.hand.get() + 1);
-        }
-        self.hand.set(0);
-        true
+        self.slots.borrow_mut().sweep(coarse(), DROPPED_AT_ONCE)
     }
 
     fn hash(&self, bucket: &BucketName, key: &ObjectKey) -> u64 {
         xxh3_64_with_seed(key.as_bytes(), xxh3_64_with_seed(bucket.as_bytes(), self.seed))
     }
-
-    fn set<'s>(
-        &self,
-        sets: &'s mut [[Option<Slot>; WAYS]],
-        hash: u64,
-    ) -> Option<&'s mut [Option<Slot>; WAYS]> {
-        let mask = sets.len().checked_sub(1)?;
-        sets.get_mut(hash as usize & mask)
-    }
-
-    fn next_use(&self) -> u64 {
-        let next = self.uses.get() + 1;
-        self.uses.set(next);
-        next
-    }
-}
-
-fn oldest(set: &mut [Option<Slot>; WAYS]) -> &mut Option<Slot> {
-    let index = (0..WAYS).min_by_key(|index| set[*index].as_ref().map_or(0, |slot| slot.used));
-    &mut set[index.unwrap_or(0)]
 }
 
 impl Slot {
-    fn is_of(&self, hash: u64, bucket: &BucketName, key: &ObjectKey) -> bool {
-        self.hash == hash && self.object.names.are_of(bucket, key)
-    }
-
-    fn age(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.opened)
-    }
-
     /// Trusts the object anew if its path, followed as strictly as at first, leads to the same file in the same state.
     fn renew(&mut self, root: &Root, bucket: &BucketName) -> bool {
-        let now = coarse();
         let Some(cached) = Rc::get_mut(&mut self.object) else { return false };
-        let Ok(Some(bucket)) = root.bucket(bucket) else { return false };
-        let Ok(Some((_, stat))) = walk::find(bucket.fd.as_fd(), cached.names.below_bucket()) else {
-            return false;
+        let directory = cached.directory.get().and_then(|directory| directory.followed(root, bucket));
+        self.opened = match directory {
+            Some(followed) if cached.stands_at_its_path(root) => followed,
+            _ => {
+                let now = coarse();
+                let Ok(Some(bucket)) = root.bucket(bucket) else { return false };
+                let Ok(Some((_, stat))) = walk::find(bucket.fd.as_fd(), cached.names.below_bucket()) else {
+                    return false;
+                };
+                if FileId::of(&stat) != cached.object.file_id {
+                    return false;
+                }
+                cached.directory = OnceCell::new();
+                now
+            }
         };
-        if FileId::of(&stat) != cached.object.file_id {
-            return false;
-        }
-        // No body is shown for longer, and no directory.
-        (cached.body, cached.directory) = (OnceCell::new(), OnceCell::new());
+        // No body is shown for longer.
+        cached.body = OnceCell::new();
         if cached.watch.get().is_none_or(Watch::is_lost) {
             (cached.watch, cached.asked) = (OnceCell::new(), Cell::new(0));
         }
-        self.opened = now;
         true
     }
 }
@@ -503,7 +426,6 @@ const RENEWED_WITHIN: Duration = Duration::from_secs(2);
 const COARSE_SETTLED: Duration = Duration::from_secs(2);
 /// Files that one step of the sweep closes at most, and stops to watch: some hundred microseconds.
 const DROPPED_AT_ONCE: usize = 256;
-const WAYS: usize = 4;
 /// Watching a file costs as much as asking it three or four times.
 const WATCHED_AFTER: u8 = 4;
 

@@ -15,18 +15,21 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::CStr;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::fs;
 
-use super::{CachedObject, file_id_at, is_settled};
+use super::{CachedObject, TRUST, file_id_at, is_settled};
 use crate::codec::dates::Timestamp;
 use crate::limits::DIRECTORIES_KEPT;
 use crate::runtime::Turn;
 use crate::runtime::clock::coarse;
+use crate::storage::layout::BucketName;
 use crate::storage::object::FileId;
 use crate::storage::root::Root;
+use crate::storage::walk;
 
 /// The directories of the objects of one core.
 pub(super) struct Directories {
@@ -44,6 +47,8 @@ pub(super) struct Directory {
     /// It is not what it was, or was changed too short a time ago to tell.
     changed: Cell<bool>,
     looked: Duration,
+    /// When its path was last followed as strictly as that of an object that is opened, by [`coarse`].
+    followed: Cell<Option<Duration>>,
     /// The last turn in which an object of it was asked for, and the last in which it was as it was.
     asked: Cell<Option<Turn>>,
     stood: Cell<Option<Turn>>,
@@ -79,6 +84,7 @@ impl Directories {
             state,
             changed: Cell::new(!is_sure),
             looked: coarse(),
+            followed: Cell::new(None),
             asked: Cell::new(None),
             stood: Cell::new(None),
         });
@@ -95,6 +101,28 @@ impl Directory {
     /// Whether the object's file is on its file system: no other one is mounted on the file itself.
     pub(super) fn is_of_device_of(&self, cached: &CachedObject) -> bool {
         self.state.device == cached.object.file_id.device
+    }
+
+    /// When its path was last followed strictly to what it was: now, unless that is less than [`TRUST`] ago. `None`: it does
+    /// not lead there any more.
+    pub(super) fn followed(&self, root: &Root, bucket: &BucketName) -> Option<Duration> {
+        let now = coarse();
+        let recently = self.followed.get().filter(|followed| now.saturating_sub(*followed) < TRUST);
+        if recently.is_none() && !self.changed.get() {
+            self.changed.set(self.follow(root, bucket) != Some(self.state));
+            self.followed.set(Some(now));
+        }
+        self.followed.get().filter(|_| !self.changed.get())
+    }
+
+    fn follow(&self, root: &Root, bucket: &BucketName) -> Option<FileId> {
+        let below_bucket = self.path.strip_prefix(bucket.as_bytes())?.strip_suffix(b"\0")?;
+        let bucket = root.bucket(bucket).ok()??;
+        let stat = match below_bucket.strip_prefix(b"/") {
+            Some(path) => walk::find(bucket.fd.as_fd(), path).ok()??.1,
+            None => fs::fstat(&bucket.fd).ok()?,
+        };
+        Some(FileId::of(&stat))
     }
 
     /// Whether an object that was in here still is. False: it has to be found by its own path.

@@ -96,8 +96,15 @@ impl Store {
 
     fn opened(&self, key: &str) -> Duration {
         let hash = self.cache.hash(&self.name, &parsed(key));
-        let sets = self.cache.sets.borrow();
-        sets.iter().flatten().flatten().find(|slot| slot.hash == hash).unwrap().opened
+        self.cache.slots.borrow_mut().find(hash, |_| true).unwrap().opened
+    }
+
+    /// Waits until the object is trusted no more.
+    fn outlive_trust(&self, key: &str) {
+        let until = self.opened(key) + TRUST;
+        while coarse() < until {
+            thread::sleep(until.saturating_sub(coarse()));
+        }
     }
 
     fn directory_hash(&self, path: &str) -> u64 {
@@ -262,12 +269,12 @@ fn nothing_is_trusted_or_kept_open_for_long() {
     assert!(kept.upgrade().is_some());
     assert!(store.cache.sweep());
     assert!(kept.upgrade().is_none(), "its file is closed");
-    assert_eq!(store.cache.entries.get(), 0);
+    assert!(store.cache.is_empty());
 }
 
 #[test]
 fn the_number_of_objects_is_bounded_and_closing_them_goes_step_by_step() {
-    for (objects_max, expected) in [(0, 0), (3, 0), (4, 4), (7, 4), (1000, 512)] {
+    for (objects_max, expected) in [(0, 0), (3, 0), (4, 4), (7, 4), (1000, 1000)] {
         let store = Store::new(objects_max);
         store.put("k", b"content");
         for number in 0..2 * objects_max.max(8) {
@@ -276,29 +283,29 @@ fn the_number_of_objects_is_bounded_and_closing_them_goes_step_by_step() {
             let key = parsed(&format!("k{number}"));
             store.cache.keep(&store.root, (&store.name, &key), Versioning::Unversioned, object, later());
         }
-        let count = store.cache.sets.borrow().iter().flatten().flatten().count();
-        assert_eq!(count, store.cache.entries.get());
-        assert!(count <= expected && count >= expected / 2, "{objects_max}: {count}");
+        let count = store.cache.slots.borrow().taken();
+        assert!(count <= expected && count >= expected / 20 * 19, "{objects_max}: {count}");
         let wait = TRUST.as_millis() as u64 + 20;
         thread::sleep(Duration::from_millis(if objects_max == 1000 { wait } else { 0 }));
         if objects_max == 1000 {
             assert!(!store.cache.sweep(), "not all at once");
-            assert!(store.cache.entries.get() > 0 && store.cache.entries.get() < count);
-            assert!(store.cache.sweep());
-            assert_eq!(store.cache.entries.get(), 0);
+            let left = store.cache.slots.borrow().taken();
+            assert!(left > 0 && left < count);
+            while !store.cache.sweep() {}
+            assert!(store.cache.is_empty());
         }
     }
 }
 
 #[test]
 fn the_one_of_a_set_that_was_used_longest_ago_gives_way() {
-    let store = Store::new(WAYS);
-    let keys: Vec<String> = (0..=WAYS).map(|number| format!("k{number}")).collect();
+    let store = Store::new(slots::WAYS);
+    let keys: Vec<String> = (0..=slots::WAYS).map(|number| format!("k{number}")).collect();
     keys.iter().for_each(|key| store.put(key, b"content"));
-    keys[..WAYS].iter().for_each(|key| store.open(key));
+    keys[..slots::WAYS].iter().for_each(|key| store.open(key));
     assert!(store.serves("k0"));
-    store.open(&keys[WAYS]);
-    assert!(store.serves("k0") && !store.serves("k1") && store.serves(&keys[WAYS]));
+    store.open(&keys[slots::WAYS]);
+    assert!(store.serves("k0") && !store.serves("k1") && store.serves(&keys[slots::WAYS]));
     store.put("k0", b"changed");
     store.open("k0");
     assert!(store.serves("k0") && store.serves("k2"), "an object has one place");
@@ -382,15 +389,25 @@ fn a_directory_in_which_much_happens_is_left_alone() {
     assert!(!state(&store));
 }
 
+/// Objects that are asked for in turns displace each other only if there are more than places.
+#[test]
+fn all_of_as_many_as_nearly_fill_it_are_found() {
+    let store = Store::new(1000);
+    store.put("k", b"content");
+    let bucket = store.root.bucket(&store.name).unwrap().unwrap();
+    let keys: Vec<_> = (0..800).map(|number| parsed(&format!("k{number}"))).collect();
+    for key in &keys {
+        let object = object::open(&store.root, &bucket, &parsed("k")).unwrap().unwrap();
+        store.cache.keep(&store.root, (&store.name, key), Versioning::Unversioned, object, later());
+    }
+    let lost = keys.iter().filter(|key| store.cache.expect(&store.name, key).is_none()).count();
+    assert!(lost < 16, "{lost} of {}", keys.len());
+}
+
 #[test]
 fn what_its_path_still_leads_to_is_trusted_anew() {
     let store = Store::new(64);
-    let trust = |key: &str| {
-        let until = store.opened(key) + TRUST;
-        while coarse() < until {
-            thread::sleep(until.saturating_sub(coarse()));
-        }
-    };
+    let trust = |key: &str| store.outlive_trust(key);
     store.put("a/b", b"content");
     store.open("a/b");
     let opened = store.opened("a/b");
@@ -409,6 +426,50 @@ fn what_its_path_still_leads_to_is_trusted_anew() {
     store.open("a/b");
     thread::sleep(RENEWED_WITHIN + Duration::from_millis(20));
     assert!(store.find("a/b").is_none(), "it was not used for too long");
+}
+
+/// The way to a directory is followed for the first of its objects, which the others have in common with it.
+#[test]
+fn objects_of_a_directory_are_trusted_anew_with_it() {
+    let keys = ["a/b", "a/y", "a/z"];
+    let check = |what: &str, expected: [bool; 3], change: &dyn Fn(&Store)| {
+        let store = Store::new(64);
+        keys.iter().for_each(|key| store.put(key, b"content"));
+        keys.iter().for_each(|key| store.open(key));
+        for turn in (1..=2).map(|turn| Some(Turn(turn))) {
+            assert_eq!(keys.map(|key| store.serves_in(turn, key)), [true; 3], "{what}: served before");
+        }
+        let directory = store.find("a/b").unwrap().directory.get().cloned();
+        assert_eq!(directory.is_some(), store.root.capabilities.fine_times);
+        store.outlive_trust("a/z");
+        change(&store);
+        assert_eq!(keys.map(|key| store.find(key).is_some()), expected, "{what}");
+        let Some(directory) = directory.filter(|_| what == "nothing") else { return };
+        let followed = directory.followed(&store.root, &store.name).unwrap();
+        assert_eq!(
+            keys.map(|key| store.opened(key)),
+            [followed; 3],
+            "{what}: no longer than their directory"
+        );
+    };
+    let path = |store: &Store, name: &str| store.path("bucket/a").join(name);
+    check("nothing", [true; 3], &|_| ());
+    check("one was written in place", [true, false, true], &|store| {
+        fs::write(path(store, "y"), b"CONTENT").unwrap();
+    });
+    check("a link to the same file in the place of one", [true, false, true], &|store| {
+        fs::rename(path(store, "y"), store.path("bucket/y")).unwrap();
+        symlink("../y", path(store, "y")).unwrap();
+    });
+    check("another object came", [true; 3], &|store| store.put("a/x", b"content"));
+    check("a link to the same directory in its place", [false; 3], &|store| {
+        fs::rename(store.path("bucket/a"), store.path("bucket/x")).unwrap();
+        symlink("x", store.path("bucket/a")).unwrap();
+    });
+    check("a link to the same bucket in its place", [false; 3], &|store| {
+        fs::rename(store.path("bucket"), store.path("x")).unwrap();
+        symlink("x", store.path("bucket")).unwrap();
+    });
 }
 
 #[test]
@@ -444,8 +505,8 @@ fn what_is_in_memory_goes_by_reports_and_what_was_read_by_times() {
     let other = File::open(store.path("bucket/a/z")).unwrap();
     if let Some(other) = store.cache.changes.watch(other.as_fd()) {
         let place = store.cache.expect(&store.name, &parsed("a/b")).unwrap();
-        let mut sets = store.cache.sets.borrow_mut();
-        let slot = store.cache.set(&mut sets, place.hash).unwrap().iter_mut().flatten().next().unwrap();
+        let mut slots = store.cache.slots.borrow_mut();
+        let slot = slots.find(place.hash, |_| true).unwrap();
         Rc::get_mut(&mut slot.object).unwrap().watch = OnceCell::from(other);
     }
     assert!(store.serves_in(Some(turn), "a/b"));
@@ -465,10 +526,7 @@ fn a_watch_is_gone_after_its_report_and_comes_back_when_the_path_was_followed() 
     fs::read(store.path("bucket/a/b")).unwrap();
     assert!(store.serves_in(Some(Turn(turn)), "a/z") && store.serves_in(Some(Turn(turn)), "a/b"));
     assert!(store.is_watched("a/z") && !store.is_watched("a/b"));
-    let until = store.opened("a/b") + TRUST;
-    while coarse() < until {
-        thread::sleep(until.saturating_sub(coarse()));
-    }
+    store.outlive_trust("a/b");
     assert!(store.find("a/z").is_some() && store.find("a/b").is_some());
     assert!(store.is_watched("a/z"), "it has been there all the time");
     store.watch(&["a/z", "a/b"]);
