@@ -15,7 +15,7 @@ use super::{Core, pipeline};
 use crate::counters::{self, Outcome};
 use crate::http::head::{Head, HeadError, HeadReader};
 use crate::limits;
-use crate::runtime::{Accepted, Phase, Stream, Watch, now, watch};
+use crate::runtime::{Accepted, Phase, Stream, Watch, now, turn, watch};
 use crate::s3::access::Peer;
 use crate::s3::error::{Code, S3Error, Subject};
 use crate::s3::journal::Ended;
@@ -41,7 +41,7 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
         }
         let Some(head) = &place else { break };
         let peer = Peer { address, tls_version: stream.tls_version() };
-        let begun = counters::begun();
+        let begun = counters::begun(turn::moment().instant);
         let mut note = core.desk.begin(stream.received() - ahead.len() as u64);
         let noted = note.as_deref_mut();
         let at_once = pipeline::answer_at_once(&core, head, peer, &mut stream, &watch, &mut ahead, noted);
@@ -72,7 +72,7 @@ pub async fn serve(core: Rc<Core>, tcp: Accepted, address: IpAddr) {
             sent = send::send(&core, &mut stream, &watch, stall, reply, keep_alive, http10).await;
         }
         let outcome = Outcome { operation, status, code, first_byte: stream.answer().first_byte };
-        let took = begun.answered(outcome);
+        let took = begun.answered(turn::moment().instant, outcome);
         if let Some(note) = note {
             core.desk.finish(note, peer, outcome, took, Ended { stream: &stream, is_whole: sent.is_ok() });
         }
@@ -153,7 +153,7 @@ async fn read_head(
 
 /// Sends an error that is the last answer of its connection.
 async fn answer_and_close(core: &Core, address: IpAddr, stream: &mut Stream, watch: &Watch, error: &S3Error) {
-    let begun = counters::begun();
+    let begun = counters::begun(turn::moment().instant);
     let mut note = core.desk.begin(stream.received());
     let (now, request_id) = (now(), core.request_id());
     let reply = Reply::error(error, &Subject::default(), false, now, request_id);
@@ -166,7 +166,7 @@ async fn answer_and_close(core: &Core, address: IpAddr, stream: &mut Stream, wat
     let sent = send::send(core, stream, watch, core.shared.limits.stall(), reply, false, false).await;
     let first_byte = stream.answer().first_byte;
     let outcome = Outcome { operation: pipeline::UNKNOWN, status, code, first_byte };
-    let took = begun.answered(outcome);
+    let took = begun.answered(turn::moment().instant, outcome);
     if let Some(note) = note {
         let peer = Peer { address, tls_version: stream.tls_version() };
         core.desk.finish(note, peer, outcome, took, Ended { stream, is_whole: sent.is_ok() });
