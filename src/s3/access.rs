@@ -21,7 +21,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use self::facts::Facts;
-use self::form::FormSignature;
 use super::context::Service;
 use super::error::{Code, S3Error};
 use super::operation::{Operation, Requirement};
@@ -31,11 +30,11 @@ use crate::codec::dates::Timestamp;
 use crate::counters::{self, Cache};
 use crate::http::head::Head;
 use crate::iam::{
-    Action, By, Context, Credential, CredentialKind, Decision, Layer, Policy, PosixOwner, PrincipalName,
-    Reads, Request, Role, Snapshot, User, decide,
+    Action, AuthType, By, Context, Credential, CredentialKind, Decision, Layer, Policy, PosixOwner,
+    PrincipalName, Reads, Request, Role, Snapshot, User, decide,
 };
 use crate::limits;
-use crate::sigv4::{self, Authorization, Claim, Rules, Seed, SigningKeys};
+use crate::sigv4::{self, Authorization, Rules, Seed, SigningKeys};
 use crate::storage::bucket::Maker;
 use crate::storage::layout::{BucketName, ObjectKey};
 use crate::storage::versions::{self, Absence, Version};
@@ -56,9 +55,7 @@ pub struct Caller<'h> {
     service: &'h Service,
     snapshot: Arc<Snapshot>,
     identity: Identity,
-    claim: Option<Claim<'h>>,
-    /// The signature of a form; there is no claim then.
-    form: Option<FormSignature>,
+    signature: Option<Signature<'h>>,
     peer: Peer,
     now: Timestamp,
 }
@@ -70,6 +67,15 @@ enum Identity {
     Lasting(Arc<Credential>),
     /// Keys that a session token goes with, whose they are, and the role that was assumed.
     Session(Arc<Session>, Arc<User>, Option<Arc<Role>>),
+}
+
+/// What is remembered of a signature that was right, for conditions.
+struct Signature<'h> {
+    kind: AuthType,
+    version: &'static str,
+    signed_at: Option<Timestamp>,
+    /// The text of `x-amz-content-sha256`, if sent.
+    content_sha256: Option<&'h [u8]>,
 }
 
 /// One request, as far as verification looks at it.
@@ -130,22 +136,13 @@ pub fn verify<'h>(
         now,
         location_request: matches!(operation, Operation::GetBucketLocation(_)),
     };
-    let claim = match sigv4::authorization(head, &rules)? {
-        Authorization::Anonymous => {
-            let payload = sigv4::Payload::of_anonymous(head)?;
-            let caller = Caller {
-                head,
-                service,
-                snapshot,
-                identity: Identity::Nobody,
-                claim: None,
-                form: None,
-                peer,
-                now,
-            };
-            return Ok(Verified { caller, payload, seed: None });
-        }
-        Authorization::Signed(claim) => claim,
+    // Looked at where it was written: it is too large to be moved about.
+    let authorization = sigv4::authorization(head, &rules)?;
+    let Authorization::Signed(claim) = &authorization else {
+        let payload = sigv4::Payload::of_anonymous(head)?;
+        let identity = Identity::Nobody;
+        let caller = Caller { head, service, snapshot, identity, signature: None, peer, now };
+        return Ok(Verified { caller, payload, seed: None });
     };
     let identity =
         identify(claim.access_key(), claim.session_token(), &snapshot, &mut keyring.sessions, now)?;
@@ -159,7 +156,7 @@ pub fn verify<'h>(
     let key = keys.get_or_derive(&claim.key_id(secret_id), secret.expose());
     let payload = *claim.payload();
     let is_chain = matches!(payload, sigv4::Payload::Streaming { signed: true, .. });
-    let seed = sigv4::verify(head, &claim, key, body_sha256.as_ref())
+    let seed = sigv4::verify(head, claim, key, body_sha256.as_ref())
         .map(|proof| is_chain.then(|| Box::new(proof.seed())));
     counters::looked_up(Cache::SigningKeys, keys.derived() == derived);
     let seed = seed?;
@@ -167,7 +164,16 @@ pub fn verify<'h>(
         // No token belongs to the keys of users and service accounts.
         return Err(S3Error::invalid_token(&token));
     }
-    let caller = Caller { head, service, snapshot, identity, claim: Some(claim), form: None, peer, now };
+    let signature = Signature {
+        kind: match claim.auth_type() {
+            sigv4::AuthType::Header => AuthType::Header,
+            sigv4::AuthType::Query => AuthType::Query,
+        },
+        version: "AWS4-HMAC-SHA256",
+        signed_at: Some(claim.signed_at()),
+        content_sha256: claim.content_sha256(),
+    };
+    let caller = Caller { head, service, snapshot, identity, signature: Some(signature), peer, now };
     Ok(Verified { caller, payload, seed })
 }
 

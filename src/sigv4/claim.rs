@@ -35,7 +35,7 @@ pub struct Claim<'h> {
     pub(super) token: Option<Cow<'h, [u8]>>,
 }
 
-impl Claim<'_> {
+impl<'h> Claim<'h> {
     /// The access key, not known to exist.
     #[must_use]
     pub fn access_key(&self) -> &str {
@@ -60,7 +60,7 @@ impl Claim<'_> {
 
     /// The text of `x-amz-content-sha256`, if sent.
     #[must_use]
-    pub fn content_sha256(&self) -> Option<&[u8]> {
+    pub fn content_sha256(&self) -> Option<&'h [u8]> {
         self.content_sha256
     }
 

@@ -5,10 +5,9 @@
 
 use super::Caller;
 use crate::codec::dates::Timestamp;
-use crate::iam::{Action, AuthType, Context, PrincipalType};
+use crate::iam::{Action, Context, PrincipalType};
 use crate::s3::operation::Operation;
 use crate::s3::xml::reader::parse_time;
-use crate::sigv4;
 use crate::storage::layout::ObjectKey;
 
 impl Caller<'_> {
@@ -48,19 +47,11 @@ impl Caller<'_> {
             // As at AWS, a role is no user.
             context.username = None;
         }
-        if let Some(claim) = &self.claim {
-            context.auth_type = Some(match claim.auth_type() {
-                sigv4::AuthType::Header => AuthType::Header,
-                sigv4::AuthType::Query => AuthType::Query,
-            });
-            context.signature_version = Some("AWS4-HMAC-SHA256");
-            context.signature_age_ms = Some(self.age_ms(claim.signed_at()));
-            context.content_sha256 = claim.content_sha256();
-        }
-        if let Some(form) = &self.form {
-            context.auth_type = Some(AuthType::Post);
-            context.signature_version = Some(form.version);
-            context.signature_age_ms = form.signed_at.map(|signed_at| self.age_ms(signed_at));
+        if let Some(signature) = &self.signature {
+            context.auth_type = Some(signature.kind);
+            context.signature_version = Some(signature.version);
+            context.signature_age_ms = signature.signed_at.map(|signed_at| self.age_ms(signed_at));
+            context.content_sha256 = signature.content_sha256;
         }
         context
     }

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Caller, Identity, Keyring, identify};
-use crate::codec::dates::Timestamp;
+use super::{Caller, Identity, Keyring, Signature, identify};
 use crate::http::head::Head;
+use crate::iam::AuthType;
 use crate::s3::error::{Code, S3Error};
 use crate::sigv4::FormClaim;
 
@@ -16,12 +16,6 @@ pub struct SignedPolicy<'f> {
     pub token: Option<&'f [u8]>,
     /// The document in base64, which is what is signed.
     pub policy: &'f [u8],
-}
-
-/// What is remembered of a form's signature, for conditions.
-pub(super) struct FormSignature {
-    pub(super) version: &'static str,
-    pub(super) signed_at: Option<Timestamp>,
 }
 
 impl<'h> Caller<'h> {
@@ -57,7 +51,12 @@ impl<'h> Caller<'h> {
         if let (Identity::Lasting(_), Some(token)) = (&identity, token) {
             return Err(S3Error::invalid_token(token));
         }
-        let form = Some(FormSignature { version: claim.version(), signed_at: claim.signed_at() });
-        Ok(Caller { head, identity, form, ..self })
+        let signature = Signature {
+            kind: AuthType::Post,
+            version: claim.version(),
+            signed_at: claim.signed_at(),
+            content_sha256: None,
+        };
+        Ok(Caller { head, identity, signature: Some(signature), ..self })
     }
 }
