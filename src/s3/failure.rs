@@ -81,6 +81,10 @@ impl From<storage::Error> for S3Error {
             ),
             rustix::io::Errno::NOENT if error.subject == storage::error::Subject::Bucket => Code::NoSuchBucket.into(),
             rustix::io::Errno::BUSY => Code::OperationAborted.into(),
+            rustix::io::Errno::XDEV if error.subject.is_of_users() => Code::OperationAborted.because(
+                "The object's directory was moved out of its bucket meanwhile, or is on another file system or subvolume \
+                 than the data directory.",
+            ),
             rustix::io::Errno::FBIG => {
                 Code::EntityTooLarge.because("The file system under the server cannot hold a file of this size.")
             }

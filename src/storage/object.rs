@@ -300,7 +300,7 @@ pub fn publish<E>(
     failpoint::pass("publish:sealed");
     let mut path = layout::path(key);
     let mut seen = staged.directory.take();
-    for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
+    for attempt in 1..=limits::PUBLICATION_ATTEMPTS_MAX {
         // If it fails with the directory that the file was made in, the next attempt asks anew.
         let known = seen.take().filter(|seen| seen.stands(root)).map(|seen| seen.directory);
         let parent = if let Some(known) = &known {
@@ -419,6 +419,8 @@ pub fn publish<E>(
             }
             // The directory was removed under us, or a directory took the name: once more.
             Err(Errno::NOENT | Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {}
+            // It was moved out of the data directory, where the sandbox lets nothing be linked.
+            Err(Errno::XDEV) if attempt < limits::PUBLICATION_ATTEMPTS_MAX => {}
             Err(errno) => return Err(errno).at(Subject::Object, "publish the object"),
         }
         walk::check_bucket_stands(bucket)?;

@@ -38,7 +38,7 @@ pub fn rename<E>(
     decide: Decide<'_, E>,
 ) -> Result<std::result::Result<Option<Change>, E>> {
     let mut target = layout::path(to);
-    for _ in 0..limits::PUBLICATION_ATTEMPTS_MAX {
+    for attempt in 1..=limits::PUBLICATION_ATTEMPTS_MAX {
         if Place::of(bucket, from)?.is_none() {
             return Ok(Ok(None));
         }
@@ -93,6 +93,8 @@ pub fn rename<E>(
             }
             // A directory was removed under us, or one took a name: once more.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {}
+            // It was moved out of the data directory, where the sandbox lets nothing be linked.
+            Err(Errno::XDEV) if attempt < limits::PUBLICATION_ATTEMPTS_MAX => {}
             Err(errno) => return Err(errno).at(Subject::Object, "rename the object"),
         }
         if fs::fstat(&bucket.fd).is_ok_and(|stat| stat.st_nlink == 0) {
