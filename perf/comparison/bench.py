@@ -16,6 +16,8 @@ from .rows import MIB
 
 PERF = pathlib.Path(__file__).resolve().parent.parent
 REPOSITORY = PERF.parent
+# Who the objects belong to: without the rights of root nobody else can own them.
+OWNER = (20001, 30001) if os.geteuid() == 0 else (os.getuid(), os.getgid())
 KEYS = {"AWS_ACCESS_KEY_ID": "perf", "AWS_SECRET_ACCESS_KEY": "Secret-of-perf-1"}
 SERVER_CORE, LOAD_CORE = "0", "1"
 
@@ -99,14 +101,14 @@ class Bench:
             # A directory with a legal name is a bucket.
             bucket = root / self.options.bucket
             bucket.mkdir()
-            os.chown(bucket, 20001, 30001)
+            os.chown(bucket, *OWNER)
         wait_for(self.port)
         return process
 
     def add_user(self, root):
         environment = {**os.environ, "SLUICEGATE_SECRET": KEYS["AWS_SECRET_ACCESS_KEY"]}
-        command = [self.server_binary, "user", "--root", root, "add", KEYS["AWS_ACCESS_KEY_ID"], "--posix-uid", 20001,
-                   "--posix-gid", 30001, "--policy", "readwrite"]
+        command = [self.server_binary, "user", "--root", root, "add", KEYS["AWS_ACCESS_KEY_ID"], "--posix-uid", OWNER[0],
+                   "--posix-gid", OWNER[1], "--policy", "readwrite"]
         for _ in range(200):
             done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
             if done.returncode == 0:
@@ -202,8 +204,9 @@ def floor_load(load, kind):
     return " ".join(words)
 
 
-def cargo(*arguments):
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", *map(str, arguments)], check=True)
+def cargo(*arguments, environment=None):
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", *map(str, arguments)], check=True,
+                   env={**os.environ, **(environment or {})})
 
 
 def wait_for(port):

@@ -1,8 +1,10 @@
 """Tests of what is logic here: python3 -m unittest perf/comparison/tests.py"""
 
 import argparse
+import datetime
 import json
 import pathlib
+import re
 import sys
 import tempfile
 import unittest
@@ -10,7 +12,7 @@ import xml.etree.ElementTree
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from comparison import bench, plot, report, rows, tools  # noqa: E402
+from comparison import bench, plot, report, rows, sdk, tools  # noqa: E402
 
 
 def row(name):
@@ -127,6 +129,48 @@ class Tools(unittest.TestCase):
     def test_secrets_of_others_are_no_arguments(self):
         for command in tools.WARP.values():
             self.assertNotIn("{secret_key}", command)
+
+
+class Signatures(unittest.TestCase):
+    """Against the examples in the API reference of S3."""
+
+    keys = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    when = datetime.datetime(2013, 5, 24)
+    host = "examplebucket.s3.amazonaws.com"
+
+    def sign(self, path, query, headers, payload, method="GET"):
+        return sdk.sign(method, path, query, headers, payload, self.keys, self.when)
+
+    def test_headers(self):
+        empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        headers = {"host": self.host, "x-amz-content-sha256": empty, "x-amz-date": "20130524T000000Z"}
+        self.assertEqual(self.sign("/test.txt", {}, {**headers, "range": "bytes=0-9"}, empty),
+                         "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41")
+        self.assertEqual(self.sign("/", {"prefix": "J", "max-keys": "2"}, headers, empty),
+                         "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7")
+
+    def test_presigned(self):
+        query = {"X-Amz-Algorithm": sdk.ALGORITHM, "X-Amz-Credential": f"{self.keys[0]}/{sdk.scope(self.when)}",
+                 "X-Amz-Date": "20130524T000000Z", "X-Amz-Expires": "86400", "X-Amz-SignedHeaders": "host"}
+        self.assertEqual(self.sign("/test.txt", query, {"host": self.host}, "UNSIGNED-PAYLOAD"),
+                         "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404")
+
+    def test_chunks(self):
+        headers = {"content-encoding": "aws-chunked", "content-length": "66824", "host": "s3.amazonaws.com",
+                   "x-amz-content-sha256": sdk.SIGNED_CHUNKS, "x-amz-date": "20130524T000000Z",
+                   "x-amz-decoded-content-length": "66560", "x-amz-storage-class": "REDUCED_REDUNDANCY"}
+        seed = self.sign("/examplebucket/chunkObject.txt", {}, headers, sdk.SIGNED_CHUNKS, "PUT")
+        self.assertEqual(seed, "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9")
+        body = sdk.signed_chunks(b"a" * 66560, seed, self.keys, self.when)
+        self.assertEqual(len(body), 66824)
+        self.assertEqual(re.findall(rb"([0-9a-f]{1,5});chunk-signature=([0-9a-f]{64})\r\n", body), [
+            (b"10000", b"ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648"),
+            (b"400", b"0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497"),
+            (b"0", b"b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9")])
+
+    def test_trailer(self):
+        self.assertEqual(sdk.with_trailer(b"123456789")["body"],
+                         b"9\r\n123456789\r\n0\r\nx-amz-checksum-crc32:y/Q5Jg==\r\n\r\n")
 
 
 if __name__ == "__main__":
