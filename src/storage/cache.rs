@@ -296,7 +296,7 @@ impl ObjectCache {
     /// Drops entries that are not trusted any more, but only so many that the core is not kept long by closing their
     /// files. True: the sweep has seen all; else it wants to go on soon.
     pub fn sweep(&self) -> bool {
-        self.slots.borrow_mut().sweep(coarse(), DROPPED_AT_ONCE)
+        self.slots.borrow_mut().sweep(coarse(), SWEPT_AFTER, DROPPED_AT_ONCE)
     }
 
     fn hash(&self, bucket: &BucketName, key: &ObjectKey) -> u64 {
@@ -421,6 +421,9 @@ fn is_settled(ctime: Timestamp, now: Timestamp, fine_times: bool) -> bool {
 pub const TRUST: Duration = Duration::from_secs(1);
 /// An older one is opened afresh.
 const RENEWED_WITHIN: Duration = Duration::from_secs(2);
+/// What is asked for all the time is renewed as soon as it is not trusted any more, and all objects of a directory at
+/// that moment. The sweep leaves them time for it.
+const SWEPT_AFTER: Duration = Duration::from_millis(1100);
 /// Where a look at a file's times does not make the next change get others, they tick in milliseconds or, on the coarsest
 /// file systems, in seconds.
 const COARSE_SETTLED: Duration = Duration::from_secs(2);

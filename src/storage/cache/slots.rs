@@ -9,7 +9,7 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{CachedObject, TRUST};
+use super::CachedObject;
 
 /// An object in its place.
 pub(super) struct Slot {
@@ -91,15 +91,15 @@ impl Slots {
         }
     }
 
-    /// Drops what is not trusted any more, at most so many. True: all sets were seen; else this wants to go on soon.
-    pub(super) fn sweep(&mut self, now: Duration, dropped_max: usize) -> bool {
+    /// Drops what is older than that, at most so many. True: all sets were seen; else this wants to go on soon.
+    pub(super) fn sweep(&mut self, now: Duration, kept: Duration, dropped_max: usize) -> bool {
         let mut dropped = 0;
         while self.taken > 0 && self.hand < self.sets.len() {
             if dropped >= dropped_max {
                 return false;
             }
             for slot in &mut self.sets[self.hand] {
-                if slot.as_ref().is_some_and(|slot| slot.age(now) >= TRUST) {
+                if slot.as_ref().is_some_and(|slot| slot.age(now) >= kept) {
                     *slot = None;
                     dropped += 1;
                     self.taken -= 1;

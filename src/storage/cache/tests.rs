@@ -101,10 +101,7 @@ impl Store {
 
     /// Waits until the object is trusted no more.
     fn outlive_trust(&self, key: &str) {
-        let until = self.opened(key) + TRUST;
-        while coarse() < until {
-            thread::sleep(until.saturating_sub(coarse()));
-        }
+        wait_until(self.opened(key) + TRUST);
     }
 
     fn directory_hash(&self, path: &str) -> u64 {
@@ -113,6 +110,12 @@ impl Store {
 
     fn path(&self, relative: &str) -> PathBuf {
         self.directory.path().join(relative)
+    }
+}
+
+fn wait_until(time: Duration) {
+    while coarse() < time {
+        thread::sleep(time.saturating_sub(coarse()));
     }
 }
 
@@ -260,12 +263,10 @@ fn nothing_is_trusted_or_kept_open_for_long() {
     symlink("x", store.path("bucket/a")).unwrap();
     assert!(store.serves("a/b"), "the very same file");
     assert!(store.cache.sweep() && store.serves("a/b"), "the sweep leaves it");
-    let until = store.opened("a/b") + TRUST;
-    while coarse() < until {
-        assert!(kept.upgrade().is_some());
-        thread::sleep(until.saturating_sub(coarse()));
-    }
+    store.outlive_trust("a/b");
     assert!(store.find("a/b").is_none(), "however often it was used");
+    assert!(store.cache.sweep() && kept.upgrade().is_some(), "it might have been renewed");
+    wait_until(store.opened("a/b") + SWEPT_AFTER);
     assert!(kept.upgrade().is_some());
     assert!(store.cache.sweep());
     assert!(kept.upgrade().is_none(), "its file is closed");
@@ -285,7 +286,7 @@ fn the_number_of_objects_is_bounded_and_closing_them_goes_step_by_step() {
         }
         let count = store.cache.slots.borrow().taken();
         assert!(count <= expected && count >= expected / 20 * 19, "{objects_max}: {count}");
-        let wait = TRUST.as_millis() as u64 + 20;
+        let wait = SWEPT_AFTER.as_millis() as u64 + 20;
         thread::sleep(Duration::from_millis(if objects_max == 1000 { wait } else { 0 }));
         if objects_max == 1000 {
             assert!(!store.cache.sweep(), "not all at once");
