@@ -49,7 +49,7 @@ class Bench:
     def __init__(self, root, options):
         self.options = options
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="sluicegate-perf-", dir=root))
-        target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+        target = target_directory()
         self.server_binary = pathlib.Path(options.server or target / "release/sluicegate")
         self.tools = pathlib.Path(options.tools or target / "perf/release")
         self.port = 19300
@@ -202,6 +202,10 @@ def floor_load(load, kind):
     if kind in ("reply", "send"):
         words += ["--prepared"]
     return " ".join(words)
+
+
+def target_directory():
+    return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
 
 
 def cargo(*arguments, environment=None):

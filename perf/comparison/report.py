@@ -67,16 +67,19 @@ def text_of(about, rows, results, paths, tools):
     return "\n".join(lines)
 
 
-def about(root, rounds, seconds, endpoint):
+def about(root, options):
     """What has to be known of a measurement to compare it with another."""
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    server = {"endpoint": endpoint} if endpoint else {"commit": said("git", "-C", REPOSITORY, "describe", "--always",
-                                                                     "--dirty")}
+    server = {"endpoint": options.endpoint}
+    if not options.endpoint:
+        build = "as given" if options.server else "cargo build --release"
+        server = {"commit": said("git", "-C", REPOSITORY, "describe", "--always", "--dirty"),
+                  "build": "guided by a profile (perf/release)" if options.guided else build}
     return {**server, "date": f"{datetime.datetime.now():%Y-%m-%d %H:%M}", "kernel": platform.release(),
             "cpu": f"{model}, {os.cpu_count()} cores", "rustc": said("rustc", "--version"),
             "congestion control": CONGESTION.read_text().strip(),
             "file system": said("findmnt", "-no", "FSTYPE,SOURCE,OPTIONS", "-T", root),
-            "medians of": f"{rounds} alternating runs of {seconds:g} s"}
+            "medians of": f"{options.rounds} alternating runs of {options.seconds:g} s"}
 
 
 def said(*command):
