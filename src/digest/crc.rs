@@ -112,24 +112,22 @@ impl Shift {
     }
 }
 
-/// The product of two polynomials modulo the one of `kind`, by shift and add.
-fn multiply(kind: CrcKind, mut left: u64, mut right: u64) -> u64 {
-    let (one, polynomial) = (kind.one(), kind.polynomial());
+/// The product of two polynomials modulo the one of `kind`, by shift and add. Masks in place of branches, which would be
+/// guessed wrong half of the time.
+fn multiply(kind: CrcKind, left: u64, mut right: u64) -> u64 {
+    let polynomial = kind.polynomial();
     let mut product = 0;
-    let mut coefficient = one;
-    while coefficient != 0 {
-        if left & coefficient != 0 {
-            product ^= right;
-            left ^= coefficient;
-            if left == 0 {
-                break;
-            }
-        }
+    for place in (0..=kind.one().ilog2()).rev() {
+        product ^= right & all_if(left >> place & 1);
         // Multiply by x: the coefficients move down, and the one that leaves is replaced by the polynomial.
-        right = (right >> 1) ^ if right & 1 == 1 { polynomial } else { 0 };
-        coefficient >>= 1;
+        right = (right >> 1) ^ (polynomial & all_if(right & 1));
     }
     product
+}
+
+/// All bits for 1, none for 0.
+fn all_if(bit: u64) -> u64 {
+    bit.wrapping_neg()
 }
 
 #[cfg(test)]

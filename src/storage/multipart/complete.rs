@@ -166,8 +166,14 @@ fn assemble<E>(
 ) -> Result<std::result::Result<Assembled, CompleteError<E>>> {
     let there = upload.parts()?;
     let mut parts = Vec::with_capacity(wanted.len());
+    let mut next = 0;
     for want in wanted {
-        let part = there.binary_search_by_key(&want.number, |part| part.number).ok().map(|at| &there[at]);
+        // Mostly all that are there, in order.
+        if there.get(next).is_none_or(|part| part.number != want.number) {
+            next = there.binary_search_by_key(&want.number, |part| part.number).unwrap_or(there.len());
+        }
+        let part = there.get(next);
+        next += 1;
         match part {
             Some(part)
                 if want.etag == Some(part.etag)
