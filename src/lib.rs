@@ -40,9 +40,9 @@
 //! - [`storage`]: where a key lives ([`storage::layout`]), what is known of an object ([`storage::record`]), which objects
 //!   and directories a core keeps open ([`storage::cache`], [`storage::open_directories`]), the order of a write
 //!   ([`storage::writer`], [`storage::object`], [`storage::commit`]) and what a failed flush leaves to the next one
-//!   ([`storage::owed`]), the versions of an object ([`storage::versions`]), uploads in parts ([`storage::multipart`]),
-//!   listings ([`storage::list`]), where a bucket differs from S3 ([`storage::profile`]), and what a crash leaves behind
-//!   ([`storage::recover`])
+//!   ([`storage::owed`]), what of a file is one content ([`storage::content`]), the versions of an object
+//!   ([`storage::versions`]), uploads in parts ([`storage::multipart`]), listings ([`storage::list`]), where a bucket differs
+//!   from S3 ([`storage::profile`]), and what a crash leaves behind ([`storage::recover`])
 //! - [`s3`]: operations, access, handlers, XML, errors
 //! - [`worker`] and [`control`]
 //! - [`server`], [`config`], [`cli`]
