@@ -80,7 +80,13 @@ def test_requests_are_counted_by_operation_and_status(monitored):
     assert s3.get_object(Bucket="counted", Key="k0")["Body"].read() == body
     with pytest.raises(botocore.exceptions.ClientError):
         s3.get_object(Bucket="counted", Key="missing")
-    after = metrics(monitored)
+
+    def counted():
+        after = metrics(monitored)
+        return after if after.get(requests("GetObject", 404), 0) > before.get(requests("GetObject", 404), 0) else None
+
+    # An answer is counted once all of it was sent, which the client may know first.
+    after = sluicegate.wait_until(counted, "the last answer to be counted")
 
     def grown(name):
         return after.get(name, 0) - before.get(name, 0)
@@ -130,7 +136,12 @@ def test_what_is_no_request_is_counted_too(monitored):
     with socket.create_connection((monitored.host, monitored.port)) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
-    grown = {name: value - before.get(name, 0) for name, value in metrics(monitored).items()}
+
+    def counted():
+        grown = {name: value - before.get(name, 0) for name, value in metrics(monitored).items()}
+        return grown if grown.get(requests("unknown", 400)) else None
+
+    grown = sluicegate.wait_until(counted, "the answer to be counted")
     assert grown[requests("unknown", 400)] == 1 and grown['sluicegate_errors_total{code="BadRequest"}'] == 1
     cores = [value for name, value in grown.items() if name.startswith("sluicegate_core_requests_total{")]
     assert len(cores) == monitored.workers and sum(cores) == 1
