@@ -185,9 +185,9 @@ pub struct Outcome {
 /// How long a request took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Took {
-    /// From the end of its head to the last byte of its answer.
+    /// From when its head had come, be it in a turn that others had before it, to the last byte of its answer.
     pub total: Duration,
-    /// From the end of its head to the first byte of its answer.
+    /// From then to the first byte of its answer.
     pub first_byte: Duration,
 }
 

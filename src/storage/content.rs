@@ -116,7 +116,6 @@ mod tests {
     use std::io::Write;
     use std::os::fd::AsFd;
 
-    use super::super::object::modified;
     use super::*;
 
     const TEXT: &[u8] = b"all of it";

@@ -13,7 +13,7 @@ use super::CachedObject;
 
 /// An object in its place.
 pub(super) struct Slot {
-    pub(super) hash: u64,
+    hash: u64,
     used: u64,
     /// When its path was last followed strictly, by [`coarse`](crate::runtime::clock::coarse).
     pub(super) opened: Duration,
