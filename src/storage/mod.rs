@@ -19,6 +19,7 @@ pub mod object;
 pub mod open_directories;
 pub mod owed;
 pub mod permission;
+mod prepared;
 pub mod profile;
 pub mod record;
 pub mod recover;

@@ -3,6 +3,15 @@
 //! They are made with 0666 and 0777, as any program makes them, and the kernel takes the umask of the process off, or
 //! applies the default access control list of their directory instead. Only where something else is wanted is the mode
 //! changed afterwards, before the file has a name: the umask of the process is that of all its threads.
+//!
+//! What was made elsewhere and gets its place later is given what its directory passes on (`inherit`).
+
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{self, FileType, Mode};
+use rustix::io::Errno;
+
+use super::walk;
 
 /// What is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +52,50 @@ impl Default for Modes {
         Modes { umask: Self::UMASK, file: None, directory: None }
     }
 }
+
+/// Gives a file or directory that was made elsewhere what it would have from `directory` if it had been made there: the
+/// group, if that one passes it on, and the default access control list.
+pub(super) fn inherit(made: BorrowedFd<'_>, directory: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    inherit_group(made, directory)?;
+    let mut list = [0u8; ACL_BYTES_MAX];
+    let list = match fs::fgetxattr(directory, DEFAULT_ACL, &mut list[..]) {
+        Ok(length) => &list[..length],
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    fs::fsetxattr(made, ACCESS_ACL, list, fs::XattrFlags::empty())?;
+    let stat = fs::fstat(made)?;
+    if is_directory(&stat) {
+        return fs::fsetxattr(made, DEFAULT_ACL, list, fs::XattrFlags::empty());
+    }
+    // As the kernel does for a file made with 0666: nobody may execute it.
+    fs::fchmod(made, Mode::from_raw_mode(stat.st_mode & walk::FILE_MODE.as_raw_mode()))
+}
+
+/// Gives a file or directory that was made elsewhere the group of `directory`, if that one passes it on.
+pub(super) fn inherit_group(made: BorrowedFd<'_>, directory: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let above = fs::fstat(directory)?;
+    if above.st_mode & Mode::SGID.as_raw_mode() == 0 {
+        return Ok(());
+    }
+    fs::fchown(made, None, Some(fs::Gid::from_raw(above.st_gid)))?;
+    let stat = fs::fstat(made)?;
+    if is_directory(&stat) {
+        fs::fchmod(made, Mode::from_raw_mode(stat.st_mode) | Mode::SGID)
+    } else {
+        Ok(())
+    }
+}
+
+fn is_directory(stat: &fs::Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+const DEFAULT_ACL: &str = "system.posix_acl_default";
+const ACCESS_ACL: &str = "system.posix_acl_access";
+
+/// A list of the 500 entries that XFS knows at most takes half of it.
+const ACL_BYTES_MAX: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,8 @@
 //! The order of a write (steps 1 and 2 are in [`super::writer`], 6 in [`super::commit`]):
 //! 3. The caller verifies length and digests.
 //! 4. [`publish`]: the record `user.s3` is set and the file is given to its owner.
-//! 5. The file gets its name by one `linkat` (which fails if the name exists) or by one rename over the old object.
+//! 5. The file gets its name by one `linkat` (which fails if the name exists) or by one rename over the old object; where
+//!    others keep removing its directories, they come with it (`storage::prepared`).
 //!    Conditions are decided under the key's lock right before it, and where the bucket keeps versions the old object is
 //!    put aside ([`versions`]).
 //!
@@ -28,6 +29,7 @@ use super::content::Content;
 use super::error::{At, Error, Result, Subject};
 use super::layout::{self, KeyPath, ObjectKey};
 use super::permission;
+use super::prepared::Prepared;
 use super::record::{ETag, FileStamp, Record, XATTR_BYTES_MAX, XATTR_NAME};
 use super::root::{Bucket, Root};
 use super::spill::Spill;
@@ -300,11 +302,20 @@ pub fn publish<E>(
     failpoint::pass("publish:sealed");
     let mut path = layout::path(key);
     let mut seen = staged.directory.take();
+    let mut may_prepare = true;
     for attempt in 1..=limits::PUBLICATION_ATTEMPTS_MAX {
+        let is_last = attempt == limits::PUBLICATION_ATTEMPTS_MAX;
         // If it fails with the directory that the file was made in, the next attempt asks anew.
         let known = seen.take().filter(|seen| seen.stands(root)).map(|seen| seen.directory);
+        let prepared = if attempt > IN_PLACE_ATTEMPTS && may_prepare && !path.is_in_directory() {
+            Prepared::of(root, bucket, &path, owner)?
+        } else {
+            None
+        };
         let parent = if let Some(known) = &known {
             walk::Parent { fd: known.fd.clone(), made: false }
+        } else if let Some(prepared) = &prepared {
+            walk::Parent { fd: prepared.parent.clone(), made: true }
         } else if path.is_in_directory() {
             // Keys below had made it. Once they are gone, the object is a plain file again.
             match walk::open_parent(bucket, &path)? {
@@ -315,7 +326,10 @@ pub fn publish<E>(
                 }
             }
         } else {
-            walk::make_parent(root, bucket, &path, owner)?
+            match walk::make_parent(root, bucket, &path, owner) {
+                Err(error) if error.errno == Errno::BUSY && !is_last => continue,
+                made => made?,
+            }
         };
         let order = root.lock(&bucket.name, key);
         let keeps_versions =
@@ -373,7 +387,14 @@ pub fn publish<E>(
         let mut in_place = if is_new { None } else { standing()? };
         let mut linked = Err(Errno::EXIST);
         if in_place.is_none() {
-            linked = staged.link(parent.fd.as_fd(), path.name());
+            linked = match prepared {
+                Some(prepared) => {
+                    let placed = prepared.place(&mut staged, path.name());
+                    may_prepare = placed != Err(Errno::XDEV);
+                    placed
+                }
+                None => staged.link(parent.fd.as_fd(), path.name()),
+            };
             if linked == Err(Errno::EXIST) {
                 in_place = standing()?;
             }
@@ -418,9 +439,9 @@ pub fn publish<E>(
                 return Ok(Ok(Change { files, wide }));
             }
             // The directory was removed under us, or a directory took the name: once more.
-            Err(Errno::NOENT | Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {}
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {}
             // It was moved out of the data directory, where the sandbox lets nothing be linked.
-            Err(Errno::XDEV) if attempt < limits::PUBLICATION_ATTEMPTS_MAX => {}
+            Err(Errno::XDEV) if !is_last => {}
             Err(errno) => return Err(errno).at(Subject::Object, "publish the object"),
         }
         walk::check_bucket_stands(bucket)?;
@@ -431,6 +452,9 @@ pub fn publish<E>(
         errno: Errno::BUSY,
     })
 }
+
+/// How often a publication makes the directories of its object where they belong, before they come with it.
+const IN_PLACE_ATTEMPTS: usize = 2;
 
 /// Makes the new record of an object from what was found of it; its error ends the change.
 pub type Amend<'a, E> = &'a dyn Fn(std::result::Result<&Object, &Absence>) -> std::result::Result<Record, E>;
@@ -527,4 +551,4 @@ const SPILL_BYTES_MIN: usize = 1024;
 #[cfg(test)]
 mod forged;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

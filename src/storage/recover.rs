@@ -7,6 +7,8 @@
 //! | between the link aside and the rename over the old object | a second link in staging | removed; the old object stands |
 //! | after a directory was prepared, before it is exchanged for a file | a directory in staging | removed; the file stands |
 //! | after that exchange | the file's old link in staging | removed; the object is in the directory |
+//! | after the directories of an object were prepared, before they have their place | directories in staging, with a link of the object | removed |
+//! | after that, before the object's other link is removed | a second link in staging or in its upload | removed; the object stands |
 //! | while an upload is created | its directory without a description | removed |
 //! | while a part is uploaded | data that the table does not name | nothing: the part is sent again |
 //! | while an upload is completed | the upload's directory under another name | renamed back; if the object was published, removed |
@@ -28,7 +30,7 @@ use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 
 use super::layout::BucketName;
 use super::root::Root;
-use super::{multipart, spill};
+use super::{multipart, prepared, spill};
 use crate::limits;
 
 /// Removes the staging directories of processes that are gone: their lock is free.
@@ -42,7 +44,7 @@ pub fn clear_staging(all: BorrowedFd<'_>) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let Ok(directory) = fs::openat(all, name, flags, Mode::empty()) else { continue };
         if fs::flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            remove_content(directory.as_fd(), DEPTH_MAX);
+            remove_content(directory.as_fd(), prepared::LEVELS_MAX);
             let _ = fs::unlinkat(all, name, AtFlags::REMOVEDIR);
         }
     }
@@ -108,7 +110,7 @@ pub fn remove_content(directory: BorrowedFd<'_>, depth: usize) {
     }
 }
 
-/// The server's own directories are at most this deep.
+/// The server's own directories, but for those that are prepared for objects, are at most this deep.
 pub const DEPTH_MAX: usize = 4;
 
 #[cfg(test)]
@@ -121,6 +123,9 @@ mod tests {
         for (name, alive) in [("dead", false), ("alive", true)] {
             std::fs::create_dir_all(root.path().join(name).join("prepared")).unwrap();
             std::fs::write(root.path().join(name).join("prepared/.sgate~@"), "x").unwrap();
+            let deep = root.path().join(name).join("d/".repeat(prepared::LEVELS_MAX));
+            std::fs::create_dir_all(&deep).unwrap();
+            std::fs::write(deep.join("object"), "x").unwrap();
             std::fs::write(root.path().join(name).join("0001"), "x").unwrap();
             if alive {
                 let lock = std::fs::File::open(root.path().join(name)).unwrap();

@@ -220,7 +220,12 @@ fn enter(
 
 /// Completes a directory that was just made and opened. Another program may have put one of its own in its place in
 /// between, perhaps one that somebody else keeps things in: that one stays as it is.
-fn hand_over_directory(root: &Root, bucket: &Bucket, fd: BorrowedFd<'_>, owner: PosixOwner) -> Result<()> {
+pub(super) fn hand_over_directory(
+    root: &Root,
+    bucket: &Bucket,
+    fd: BorrowedFd<'_>,
+    owner: PosixOwner,
+) -> Result<()> {
     let stat = fs::fstat(fd).at(Subject::Directory, "stat a directory just made")?;
     let made_by = credentials::current().map_or(root.process_owner().uid, |user| user.uid());
     if stat.st_uid != made_by || !is_empty(fd).at(Subject::Directory, "look into a directory just made")? {

@@ -20,13 +20,13 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use rustix::fs::{self, AtFlags, FallocateFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, FallocateFlags, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::commit::Durability;
 use super::error::{At, Result, Subject};
 use super::layout::KeyPath;
-use super::modes::Modes;
+use super::modes::{self, Modes};
 use super::open_directories::{OpenDirectories, Seen};
 use super::root::{Bucket, Root};
 use super::spill::{self, Spill};
@@ -323,6 +323,28 @@ impl<'r> Staged<'r> {
         Ok(())
     }
 
+    /// Gives the file a second name, which must be free, beside one outside the buckets that it has or gets. Until
+    /// [`Staged::left`] that one stays.
+    pub(super) fn link_too(&mut self, directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+        let staged = match self.name.take() {
+            Some(staged) => staged,
+            None => self.link_aside()?,
+        };
+        let staged = self.name.insert(staged);
+        // Users may make no link of what was given to another one.
+        credentials::as_server(|| {
+            fs::linkat(&staged.directory, staged.name.as_str(), directory, name, AtFlags::empty())
+        })
+    }
+
+    /// Takes away the name outside the buckets.
+    pub(super) fn left(&mut self) {
+        if let Some(mut staged) = self.name.take() {
+            staged.keep = false;
+            credentials::as_server(|| drop(staged));
+        }
+    }
+
     /// Gives the file a name in the staging directory.
     fn link_aside(&self) -> rustix::io::Result<StagedName> {
         let name = self.root.staging_name();
@@ -342,27 +364,8 @@ impl<'r> Staged<'r> {
             return Ok(());
         }
         let op = "give a new object the group and access control list of its directory";
-        credentials::as_server(|| {
-            let above = fs::fstat(directory)?;
-            if above.st_mode & Mode::SGID.as_raw_mode() != 0 {
-                fs::fchown(self, None, Some(fs::Gid::from_raw(above.st_gid)))?;
-            }
-            if modes.file.is_some() {
-                return Ok(());
-            }
-            let mut list = [0u8; ACL_BYTES_MAX];
-            match fs::fgetxattr(directory, DEFAULT_ACL, &mut list[..]) {
-                Ok(length) => {
-                    fs::fsetxattr(self, ACCESS_ACL, &list[..length], fs::XattrFlags::empty())?;
-                    // As the kernel does for a file made with 0666: nobody may execute it.
-                    let mode = fs::fstat(self)?.st_mode & walk::FILE_MODE.as_raw_mode();
-                    fs::fchmod(self, Mode::from_raw_mode(mode))
-                }
-                Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
-                Err(errno) => Err(errno),
-            }
-        })
-        .at(Subject::Object, op)
+        let inherit = if modes.file.is_some() { modes::inherit_group } else { modes::inherit };
+        credentials::as_server(|| inherit(self.as_fd(), directory)).at(Subject::Object, op)
     }
 
     /// The descriptor, for the flush that follows a publication.
@@ -460,12 +463,6 @@ pub(super) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8], mut offset: u64) -
 }
 
 const OP_WRITE: &str = "write the object's data";
-
-const DEFAULT_ACL: &str = "system.posix_acl_default";
-const ACCESS_ACL: &str = "system.posix_acl_access";
-
-/// A list of the 500 entries that XFS knows at most takes half of it.
-const ACL_BYTES_MAX: usize = 8 * 1024;
 
 /// From this length on space is allocated before the first write: below it the call costs more than it saves.
 const ALLOCATE_BYTES_MIN: u64 = 1024 * 1024;

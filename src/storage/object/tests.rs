@@ -20,21 +20,21 @@ use crate::storage::writer::write_all;
 use crate::storage::{Result as StorageResult, bucket, spill};
 
 /// A data directory with one bucket, which belongs to whoever runs the test.
-pub(super) struct Store {
-    pub(super) directory: tempfile::TempDir,
-    pub(super) root: Root,
-    pub(super) bucket: Bucket,
+pub(in crate::storage) struct Store {
+    pub(in crate::storage) directory: tempfile::TempDir,
+    pub(in crate::storage) root: Root,
+    pub(in crate::storage) bucket: Bucket,
 }
 
 impl Store {
-    pub(super) fn new() -> Self {
+    pub(in crate::storage) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = Root::open(directory.path(), Durability::None).unwrap();
         let bucket = new_bucket(&root, "bucket");
         Self { directory, root, bucket }
     }
 
-    pub(super) fn put(&self, key: &str, content: &[u8]) -> StorageResult<()> {
+    pub(in crate::storage) fn put(&self, key: &str, content: &[u8]) -> StorageResult<()> {
         put(&self.root, &self.bucket, key, content, &[])
     }
 
@@ -42,11 +42,11 @@ impl Store {
         get(&self.root, &self.bucket, key)
     }
 
-    pub(super) fn delete(&self, key: &str) -> bool {
+    pub(in crate::storage) fn delete(&self, key: &str) -> bool {
         delete_key(&self.root, &self.bucket, key)
     }
 
-    pub(super) fn path(&self, relative: &str) -> PathBuf {
+    pub(in crate::storage) fn path(&self, relative: &str) -> PathBuf {
         self.directory.path().join("bucket").join(relative)
     }
 
@@ -140,21 +140,29 @@ fn a_put_never_fails_because_its_directory_is_removed() {
 fn a_put_never_fails_because_a_program_removes_empty_directories() {
     let store = Store::new();
     let remove = |ended: &AtomicBool| {
+        // As fast as the directories are made, one inside the other.
         while !ended.load(Ordering::Relaxed) {
             for directory in ["d/e/f", "d/e", "d"] {
                 let _ = std::fs::remove_dir(store.path(directory));
             }
-            // As fast as a program finds them; one that waits for each could win for ever.
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(Duration::from_micros(20));
         }
     };
-    beside(remove, 1, || {
+    let put = |key: &str| {
         for round in 0..1_000_u32 {
-            store.put("d/e/f/k", &round.to_le_bytes()).unwrap();
-            assert_eq!(store.get("d/e/f/k").as_deref(), Some(&round.to_le_bytes()[..]));
-            assert!(store.delete("d/e/f/k"));
+            store.put(key, &round.to_le_bytes()).unwrap();
+            assert_eq!(store.get(key).as_deref(), Some(&round.to_le_bytes()[..]));
+            assert!(store.delete(key));
         }
+    };
+    beside(remove, 8, || {
+        std::thread::scope(|scope| {
+            for key in ["d/e/f/k", "d/e/f/l", "d/e/k", "d/k"] {
+                scope.spawn(move || put(key));
+            }
+        });
     });
+    assert_eq!(store.names(""), [] as [&str; 0]);
 }
 
 #[test]
