@@ -157,6 +157,42 @@ mod tests {
     }
 
     #[test]
+    fn directories_have_the_access_control_list_they_would_have_there() {
+        let store = Store::new();
+        for directory in ["a", "in-place"] {
+            std_fs::create_dir(store.path(directory)).unwrap();
+            // user::rwx,user:1234:rwx,group::r-x,mask::rwx,other::---
+            let entries = [
+                (1u16, 7u16, u32::MAX),
+                (2, 7, 1234),
+                (4, 5, u32::MAX),
+                (16, 7, u32::MAX),
+                (32, 0, u32::MAX),
+            ];
+            let mut list = 2u32.to_le_bytes().to_vec();
+            for (tag, permissions, id) in entries {
+                list.extend([&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat());
+            }
+            let name = "system.posix_acl_default";
+            fs::setxattr(store.path(directory), name, &list, fs::XattrFlags::empty()).unwrap();
+        }
+        let path = path("a/b/c/k");
+        prepared(&store, &path).unwrap().place(&mut staged(&store, &path), path.name()).unwrap();
+        std_fs::create_dir_all(store.path("in-place/b/c")).unwrap();
+        for directory in ["b", "b/c"] {
+            let of = |above: &str, name: &str| {
+                let mut value = [0; 1024];
+                let path = store.path(above).join(directory);
+                let length = fs::getxattr(path, name, &mut value[..]).unwrap();
+                value[..length].to_vec()
+            };
+            for name in ["system.posix_acl_default", "system.posix_acl_access"] {
+                assert_eq!(of("a", name), of("in-place", name), "{name} of {directory}");
+            }
+        }
+    }
+
+    #[test]
     fn what_gets_no_place_leaves_nothing() {
         let store = Store::new();
         let before = aside(&store);
@@ -179,8 +215,9 @@ mod tests {
             assert_eq!(prepared.place(&mut staged, path.name()), Err(error));
             // The object has its name outside the buckets, and may be published as any other.
             assert_eq!((aside(&store), fs::fstat(&staged).unwrap().st_nlink), (before + 1, 1));
-            staged.link(store.bucket.fd.as_fd(), error.raw_os_error().to_string().as_bytes()).unwrap_or(());
+            staged.link(store.bucket.fd.as_fd(), b"elsewhere").unwrap();
             drop(staged);
+            std_fs::remove_file(store.path("elsewhere")).unwrap();
             assert_eq!(aside(&store), before);
         }
         assert_eq!(std_fs::read(store.path("a")).unwrap(), b"a file");
