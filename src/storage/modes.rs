@@ -8,7 +8,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{self, FileType, Mode};
+use rustix::fs::{self, Mode};
 use rustix::io::Errno;
 
 use super::walk;
@@ -65,7 +65,7 @@ pub(super) fn inherit(made: BorrowedFd<'_>, directory: BorrowedFd<'_>) -> rustix
     };
     fs::fsetxattr(made, ACCESS_ACL, list, fs::XattrFlags::empty())?;
     let stat = fs::fstat(made)?;
-    if is_directory(&stat) {
+    if walk::is_directory(&stat) {
         return fs::fsetxattr(made, DEFAULT_ACL, list, fs::XattrFlags::empty());
     }
     // As the kernel does for a file made with 0666: nobody may execute it.
@@ -80,15 +80,11 @@ pub(super) fn inherit_group(made: BorrowedFd<'_>, directory: BorrowedFd<'_>) -> 
     }
     fs::fchown(made, None, Some(fs::Gid::from_raw(above.st_gid)))?;
     let stat = fs::fstat(made)?;
-    if is_directory(&stat) {
+    if walk::is_directory(&stat) {
         fs::fchmod(made, Mode::from_raw_mode(stat.st_mode) | Mode::SGID)
     } else {
         Ok(())
     }
-}
-
-fn is_directory(stat: &fs::Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
 const DEFAULT_ACL: &str = "system.posix_acl_default";

@@ -453,9 +453,6 @@ pub fn publish<E>(
     })
 }
 
-/// How often a publication makes the directories of its object where they belong, before they come with it.
-const IN_PLACE_ATTEMPTS: usize = 2;
-
 /// Makes the new record of an object from what was found of it; its error ends the change.
 pub type Amend<'a, E> = &'a dyn Fn(std::result::Result<&Object, &Absence>) -> std::result::Result<Record, E>;
 
@@ -547,6 +544,9 @@ const OP_OPEN: &str = "open the object's file";
 
 /// A record of at most this many bytes fits every file system's attributes, so that ENOSPC means a full disk.
 const SPILL_BYTES_MIN: usize = 1024;
+
+/// How often a publication makes the directories of its object where they belong, before they come with it.
+const IN_PLACE_ATTEMPTS: usize = 2;
 
 #[cfg(test)]
 mod forged;

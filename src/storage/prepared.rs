@@ -174,7 +174,11 @@ mod tests {
                 list.extend([&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat());
             }
             let name = "system.posix_acl_default";
-            fs::setxattr(store.path(directory), name, &list, fs::XattrFlags::empty()).unwrap();
+            match fs::setxattr(store.path(directory), name, &list, fs::XattrFlags::empty()) {
+                // TMPDIR has no such lists; the file systems that the tests of the storage are run on have them.
+                Err(Errno::OPNOTSUPP) => return,
+                done => done.unwrap(),
+            }
         }
         let path = path("a/b/c/k");
         prepared(&store, &path).unwrap().place(&mut staged(&store, &path), path.name()).unwrap();
@@ -199,19 +203,16 @@ mod tests {
         let path = path("a/b/k");
         drop(prepared(&store, &path));
         assert_eq!(aside(&store), before);
-        // Somebody makes one of the directories meanwhile, or removes the one that they belong in.
-        for (made, gone, error) in [
-            (Some("a"), None, Errno::NOTEMPTY),
-            (None, Some("a"), Errno::NOENT),
-            (None, None, Errno::NOTEMPTY),
-        ] {
+        // Somebody makes one of the directories meanwhile, removes the one that they belong in, or makes a file.
+        let meanwhile: [(&dyn Fn() -> std::io::Result<()>, Errno); 3] = [
+            (&|| std_fs::create_dir(store.path("a")), Errno::NOTEMPTY),
+            (&|| std_fs::remove_dir(store.path("a")), Errno::NOENT),
+            (&|| std_fs::write(store.path("a"), "a file"), Errno::NOTEMPTY),
+        ];
+        for (act, error) in meanwhile {
             let prepared = prepared(&store, &path).unwrap();
             let mut staged = staged(&store, &path);
-            match (made, gone) {
-                (Some(made), _) => std_fs::create_dir(store.path(made)).unwrap(),
-                (_, Some(gone)) => std_fs::remove_dir(store.path(gone)).unwrap(),
-                _ => std_fs::write(store.path("a"), "a file").unwrap(),
-            }
+            act().unwrap();
             assert_eq!(prepared.place(&mut staged, path.name()), Err(error));
             // The object has its name outside the buckets, and may be published as any other.
             assert_eq!((aside(&store), fs::fstat(&staged).unwrap().st_nlink), (before + 1, 1));

@@ -60,7 +60,7 @@ pub fn rename<E>(
             return Ok(Err(refused));
         }
         let standing = stat_of(&parent.fd, target.name())?;
-        if standing.as_ref().is_some_and(is_directory) && target.name() != layout::SELF_NAME {
+        if standing.as_ref().is_some_and(walk::is_directory) && target.name() != layout::SELF_NAME {
             target = target.in_directory();
             continue;
         }
@@ -144,7 +144,7 @@ impl Place {
                 Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
                     return Ok(Some(Place { path, parent }));
                 }
-                Some(stat) if is_directory(&stat) && path.name() != layout::SELF_NAME => {
+                Some(stat) if walk::is_directory(&stat) && path.name() != layout::SELF_NAME => {
                     path = path.in_directory();
                 }
                 // Nothing, or nothing that is an object.
@@ -160,10 +160,6 @@ fn stat_of(directory: &OwnedFd, name: &[u8]) -> Result<Option<Stat>> {
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno).at(Subject::Object, "look at the object in place"),
     }
-}
-
-fn is_directory(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
 #[cfg(test)]

@@ -343,6 +343,11 @@ fn file_to_directory(
     }
 }
 
+/// Whether it is the stat of a directory.
+pub(super) fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
 /// Whether two stats are of one file that nobody changed in between.
 fn is_same(one: &Stat, other: &Stat) -> bool {
     let key = |stat: &Stat| (stat.st_dev, stat.st_ino, stat.st_ctime, stat.st_ctime_nsec);
